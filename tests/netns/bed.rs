@@ -1,0 +1,269 @@
+//! The bed itself. Tests whose name begins with `vm_` need only iproute2, nft
+//! and iptables, and run in the VM guests too.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use nix::errno::Errno;
+use testbed::{
+    Capture, KubeProxy, Mode, Policy, RawClient, ServicePort, Topology,
+    addr::{FAR_POD_V4, FAR_POD_V6, NODE_V4, NODE_V6, phantom_v4, phantom_v6, pod_v4, pod_v6},
+    peer::{Behaviour, Dial, Server},
+    peers::{
+        haproxy::{Check, Haproxy, Listener},
+        thrift,
+    },
+    raw::Answer,
+    rules,
+    segment::flags,
+    topology::PodLink,
+};
+
+const QUICK: Duration = Duration::from_millis(700);
+
+fn at(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.into(), port)
+}
+
+/// 30080: both pods; 30081: none; 30082: Local, endpoint elsewhere; 30083:
+/// Local, endpoint here; 30084: a closed port.
+fn services(mode: Mode) -> KubeProxy {
+    let port =
+        |name: &str, node_port| ServicePort::new(&format!("default/{name}:thrift"), node_port);
+    let both =
+        |p: ServicePort, v4: IpAddr, v6: IpAddr, to| p.backend(at(v4, to)).backend(at(v6, to));
+    let pod = |i| (pod_v4(i).into(), pod_v6(i).into());
+    let (p0, p1): ((IpAddr, IpAddr), (IpAddr, IpAddr)) = (pod(0), pod(1));
+    let shop = both(port("shop", 30080), p0.0, p0.1, 9090);
+    KubeProxy::new(mode)
+        .port(both(shop, p1.0, p1.1, 9090))
+        .port(port("empty", 30081))
+        .port(
+            both(
+                port("away", 30082),
+                FAR_POD_V4.into(),
+                FAR_POD_V6.into(),
+                9090,
+            )
+            .policy(Policy::Local),
+        )
+        .port(both(port("here", 30083), p0.0, p0.1, 9090).policy(Policy::Local))
+        .port(both(port("closed", 30084), p0.0, p0.1, 9099))
+        .port(both(
+            port("far", 30085),
+            FAR_POD_V4.into(),
+            FAR_POD_V6.into(),
+            9090,
+        ))
+}
+
+fn check_services(mode: Mode, link: PodLink) {
+    let bed = Topology::builder()
+        .pods(2)
+        .pod_link(link)
+        .second_node()
+        .build()
+        .unwrap();
+    let mut servers = Vec::new();
+    for (i, pod) in bed.pods.iter().enumerate() {
+        servers.push(Server::start(pod, at(pod_v4(i), 9090), Behaviour::Echo).unwrap());
+        servers.push(Server::start(pod, at(pod_v6(i), 9090), Behaviour::Echo).unwrap());
+    }
+    let far = &bed.beyond.as_ref().unwrap().pod;
+    let _far4 = Server::start(far, at(FAR_POD_V4, 9090), Behaviour::Echo).unwrap();
+    let _far6 = Server::start(far, at(FAR_POD_V6, 9090), Behaviour::Echo).unwrap();
+    services(mode).apply(&bed.node).unwrap();
+    for node in [IpAddr::from(NODE_V4), IpAddr::from(NODE_V6)] {
+        let dial = |port| Dial::new(&bed.client, at(node, port)).limit(QUICK);
+        for _ in 0..12 {
+            assert_eq!(
+                dial(30080).send(&[b"over", b"there"]).unwrap(),
+                b"overthere"
+            );
+        }
+        assert_eq!(dial(30083).send(&[b"x"]).unwrap(), b"x");
+        assert_eq!(dial(30085).send(&[b"x"]).unwrap(), b"x");
+        assert_eq!(
+            dial(30081).connect().unwrap().err(),
+            Some(Errno::ECONNREFUSED)
+        );
+        assert_eq!(
+            dial(30084).connect().unwrap().err(),
+            Some(Errno::ECONNREFUSED)
+        );
+        assert_eq!(
+            dial(30082).connect().unwrap().err(),
+            Some(Errno::EINPROGRESS)
+        );
+    }
+    // Spread over both pods, in both families; the last two serve one each.
+    for server in &servers {
+        assert!(
+            server.accepted() > 0,
+            "{mode:?}: {:?} got nothing",
+            server.address()
+        );
+    }
+}
+
+#[test]
+fn vm_iptables_nft_services() {
+    check_services(Mode::IptablesNft, PodLink::Bridge);
+}
+
+#[test]
+fn iptables_legacy_services() {
+    check_services(Mode::IptablesLegacy, PodLink::Veth);
+}
+
+#[test]
+fn vm_nftables_services() {
+    check_services(Mode::Nftables, PodLink::Veth);
+}
+
+#[test]
+fn vm_raw_client_half_open_and_refused() {
+    let bed = Topology::builder().build().unwrap();
+    let _four = Server::start(&bed.pods[0], at(pod_v4(0), 9090), Behaviour::Sink).unwrap();
+    let _six = Server::start(&bed.pods[0], at(pod_v6(0), 9090), Behaviour::Sink).unwrap();
+    services(Mode::Nftables).apply(&bed.node).unwrap();
+    let raw = RawClient::open(&bed.client).unwrap();
+    for (src, node) in [
+        (IpAddr::from(phantom_v4(7)), IpAddr::from(NODE_V4)),
+        (phantom_v6(7).into(), NODE_V6.into()),
+    ] {
+        let half_open = raw.half_open(at(src, 4001), at(node, 30083), 1000).unwrap();
+        assert!(matches!(half_open, Answer::SynAck(_)), "{half_open:?}");
+        let refused = raw.half_open(at(src, 4002), at(node, 30084), 1000).unwrap();
+        assert_eq!(refused, Answer::Rst);
+        raw.cancelled(at(src, 4003), at(node, 30082), 1000, flags::RST)
+            .unwrap();
+    }
+    assert_eq!(bed.pods[0].counter("TcpExt", "EmbryonicRsts").unwrap(), 2);
+}
+
+#[test]
+fn vm_faults() {
+    let bed = Topology::builder().build().unwrap();
+    let _server = Server::start(&bed.pods[0], at(pod_v4(0), 9090), Behaviour::Echo).unwrap();
+    services(Mode::IptablesNft).apply(&bed.node).unwrap();
+    let outcome = || {
+        let dial = Dial::new(&bed.client, at(NODE_V4, 30083)).limit(QUICK);
+        dial.connect().unwrap().err()
+    };
+    let during = |rule: rules::Rule, ns, expected| {
+        assert_eq!(outcome(), Some(expected));
+        rule.remove(ns).unwrap();
+        assert_eq!(outcome(), None);
+    };
+    let (node, client) = (&bed.node, &bed.client);
+    during(
+        rules::drop_syns(node, 30083).unwrap(),
+        node,
+        Errno::EINPROGRESS,
+    );
+    during(
+        rules::drop_forwarded_syns(node, 30083).unwrap(),
+        node,
+        Errno::EINPROGRESS,
+    );
+    during(
+        rules::drop_syn_acks_in_node(node, 30083).unwrap(),
+        node,
+        Errno::EINPROGRESS,
+    );
+    during(
+        rules::drop_syn_acks_at_client(client, 30083).unwrap(),
+        client,
+        Errno::EINPROGRESS,
+    );
+    during(
+        rules::reject_with_tcp_reset(node, 30083).unwrap(),
+        node,
+        Errno::ECONNREFUSED,
+    );
+    let icmp = rules::reject_with_icmp(node, 30083, "host-unreachable").unwrap();
+    during(icmp, node, Errno::EHOSTUNREACH);
+}
+
+#[test]
+fn vm_full_accept_queue_drops_syns() {
+    let bed = Topology::builder().build().unwrap();
+    let pod = &bed.pods[0];
+    let never = Behaviour::NeverAccept;
+    let _server = Server::start_with(pod, at(pod_v4(0), 9090), never, 1, 0).unwrap();
+    services(Mode::IptablesNft).apply(&bed.node).unwrap();
+    let dial = Dial::new(&bed.client, at(NODE_V4, 30083)).limit(QUICK);
+    let held: Vec<_> = (0..2).map(|_| dial.stream().unwrap()).collect();
+    assert_eq!(dial.connect().unwrap().err(), Some(Errno::EINPROGRESS));
+    assert!(pod.counter("TcpExt", "ListenOverflows").unwrap() > 0);
+    drop(held);
+}
+
+#[test]
+fn tshark_sees_each_way_of_dialling() {
+    let bed = Topology::builder().build().unwrap();
+    let _server = Server::start(&bed.pods[0], at(pod_v4(0), 9090), Behaviour::Echo).unwrap();
+    services(Mode::IptablesNft).apply(&bed.node).unwrap();
+    let capture = Capture::start(&bed.node, "eth0", "tcp or icmp").unwrap();
+    let dial = Dial::new(&bed.client, at(NODE_V4, 30083)).limit(QUICK);
+    dial.connect_fin().unwrap();
+    assert_eq!(dial.send(&[b"a", b"b"]).unwrap(), b"ab");
+    Dial::new(&bed.client, at(NODE_V4, 30084))
+        .connect()
+        .unwrap()
+        .unwrap_err();
+    Dial::new(&bed.client, at(NODE_V4, 30081))
+        .connect()
+        .unwrap()
+        .unwrap_err();
+    let raw = RawClient::open(&bed.client).unwrap();
+    raw.half_open(at(phantom_v4(1), 4001), at(NODE_V4, 30083), 77)
+        .unwrap();
+    let captured = capture.stop().unwrap();
+    assert_eq!(captured.completeness().unwrap(), [23, 31, 37, 1, 35]);
+}
+
+#[test]
+fn haproxy_and_thrift_talk() {
+    let python = thrift::python().unwrap();
+    let bed = Topology::builder().build().unwrap();
+    let wire = thrift::Wire::Framed;
+    let pod = &bed.pods[0];
+    let _server = thrift::Server::start(pod, &python, at(pod_v4(0), 9090), wire).unwrap();
+    services(Mode::IptablesNft).apply(&bed.node).unwrap();
+    let listener = |name: &str, port, check| Listener {
+        name: name.to_owned(),
+        bind: at([10, 60, 0, 10], port),
+        target: at(NODE_V4, port),
+        check,
+    };
+    let check = Duration::from_millis(200);
+    let haproxy = Haproxy::start(
+        &bed.client,
+        &[
+            listener("good", 30083, Check::Full(check)),
+            listener("bad", 30084, Check::HalfOpen(check)),
+        ],
+    )
+    .unwrap();
+    let load = thrift::Load {
+        wire,
+        connections: Some(4),
+        calls: 3,
+        pause: Duration::ZERO,
+    };
+    let to = at([10, 60, 0, 10], 30083);
+    let client = thrift::Client::start(&bed.client, &python, to, load).unwrap();
+    let counts = client.finish(Duration::from_secs(30)).unwrap();
+    assert_eq!((counts.connections, counts.ok, counts.failed), (4, 12, 0));
+    let stats = testbed::process::poll_until(Duration::from_secs(20), "no failed check", || {
+        let stats = haproxy.stats()?;
+        Ok((stats["bad"].status == "DOWN").then_some(stats))
+    })
+    .unwrap();
+    assert_eq!(stats["good"].sessions, 4);
+    assert!(stats["bad"].failed_checks > 0);
+}

@@ -1,0 +1,189 @@
+//! Reading the Prometheus text format (0.0.4 and OpenMetrics 1.0).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+
+/// Labels by name.
+pub type Labels = BTreeMap<String, String>;
+
+/// One scrape.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metrics {
+    samples: BTreeMap<(String, Labels), f64>,
+}
+
+impl Metrics {
+    /// Parses an exposition. Timestamps and exemplars are left out; a line that
+    /// is no sample is an error.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut samples = BTreeMap::new();
+        for line in text.lines() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (name, labels, value) =
+                sample(line).with_context(|| format!("not a sample: {line}"))?;
+            samples.insert((name, labels), value);
+        }
+        Ok(Self { samples })
+    }
+
+    /// The series of `name` that has exactly these labels.
+    #[must_use]
+    pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let labels: Labels = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        self.samples.get(&(name.to_owned(), labels)).copied()
+    }
+
+    /// The sum of the series of `name` that have at least these labels; 0 when
+    /// there is none.
+    #[must_use]
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.series(name, labels).map(|(_, value)| value).sum()
+    }
+
+    /// The series of `name` that have at least these labels.
+    pub fn series<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = (&'a Labels, f64)> + 'a {
+        self.samples
+            .iter()
+            .filter(move |((n, have), _)| {
+                n == name
+                    && labels
+                        .iter()
+                        .all(|(k, v)| have.get(*k).is_some_and(|h| h == v))
+            })
+            .map(|((_, have), value)| (have, *value))
+    }
+
+    /// The values that label `label` takes in the series of `name`.
+    #[must_use]
+    pub fn values_of(&self, name: &str, label: &str) -> BTreeSet<String> {
+        self.series(name, &[])
+            .filter_map(|(labels, _)| labels.get(label).cloned())
+            .collect()
+    }
+
+    /// The number of series.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there is no series.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// The `quantile` (0 to 1) of the classic histogram `name` over all series
+    /// with these labels, linear within a bucket as PromQL's
+    /// `histogram_quantile`; `None` without observations. In the last, open
+    /// bucket it is the highest finite bound.
+    #[must_use]
+    pub fn quantile(&self, name: &str, labels: &[(&str, &str)], quantile: f64) -> Option<f64> {
+        let bucket = format!("{name}_bucket");
+        let mut buckets: Vec<(f64, f64)> = Vec::new();
+        for (have, count) in self.series(&bucket, labels) {
+            let bound: f64 = have.get("le")?.parse().ok()?;
+            match buckets
+                .iter_mut()
+                .find(|(b, _)| b.total_cmp(&bound).is_eq())
+            {
+                Some((_, sum)) => *sum += count,
+                None => buckets.push((bound, count)),
+            }
+        }
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let total = buckets.last()?.1;
+        if total <= 0.0 {
+            return None;
+        }
+        let rank = quantile * total;
+        let (mut low, mut below) = (0.0, 0.0);
+        for (bound, count) in buckets {
+            if count >= rank && bound.is_finite() {
+                let share = (rank - below) / (count - below).max(f64::MIN_POSITIVE);
+                return Some(low + (bound - low) * share);
+            }
+            if bound.is_finite() {
+                (low, below) = (bound, count);
+            }
+        }
+        Some(low)
+    }
+}
+
+fn sample(line: &str) -> Option<(String, Labels, f64)> {
+    let end = line.find(['{', ' '])?;
+    let (name, rest) = line.split_at(end);
+    let (labels, rest) = match rest.strip_prefix('{') {
+        Some(rest) => read_labels(rest)?,
+        None => (Labels::new(), rest),
+    };
+    let value = rest.split_whitespace().next()?.parse().ok()?;
+    Some((name.to_owned(), labels, value))
+}
+
+/// Labels up to the closing brace, and what follows it.
+fn read_labels(mut rest: &str) -> Option<(Labels, &str)> {
+    let mut labels = Labels::new();
+    loop {
+        rest = rest.trim_start_matches(',');
+        if let Some(after) = rest.strip_prefix('}') {
+            return Some((labels, after));
+        }
+        let (key, after) = rest.split_once("=\"")?;
+        let mut value = String::new();
+        let mut chars = after.char_indices();
+        let end = loop {
+            match chars.next()? {
+                (at, '"') => break at,
+                (_, '\\') => value.push(match chars.next()?.1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, other) => value.push(other),
+            }
+        };
+        labels.insert(key.to_owned(), value);
+        rest = &after[end + 1..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_labels_escapes_and_exemplars() {
+        let text =
+            "# TYPE a counter\na_total{x=\"1\",y=\"q\\\"},\\n\"} 3 # {id=\"7\"} 1\nb 2.5\n# EOF\n";
+        let metrics = Metrics::parse(text).unwrap();
+        assert_eq!(
+            metrics.get("a_total", &[("y", "q\"},\n"), ("x", "1")]),
+            Some(3.0)
+        );
+        assert_eq!(metrics.get("a_total", &[("x", "1")]), None);
+        assert_eq!(metrics.sum("a_total", &[("x", "1")]), 3.0);
+        assert_eq!(metrics.get("b", &[]), Some(2.5));
+        assert!(Metrics::parse("nonsense").is_err());
+    }
+
+    #[test]
+    fn quantile_is_linear_in_its_bucket() {
+        let text = "h_bucket{p=\"1\",le=\"0.1\"} 0\nh_bucket{p=\"1\",le=\"0.2\"} 10\n\
+                    h_bucket{p=\"1\",le=\"+Inf\"} 10\n";
+        let metrics = Metrics::parse(text).unwrap();
+        let median = metrics.quantile("h", &[("p", "1")], 0.5).unwrap();
+        assert!((median - 0.15).abs() < 1e-9, "{median}");
+        assert_eq!(metrics.quantile("h", &[("p", "2")], 0.5), None);
+    }
+}
