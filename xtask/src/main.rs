@@ -1,2 +1,50 @@
-//! Placeholder entry point.
-fn main() {}
+//! Developer commands of the project: `cargo xtask VERB`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod artifacts;
+mod libtest;
+mod lint;
+mod packages;
+mod proc;
+mod setup;
+mod test;
+mod vm;
+mod workspace;
+
+/// Exit status when this machine, kernel or user cannot do it (`EX_UNAVAILABLE` of sysexits.h).
+const EXIT_UNAVAILABLE: u8 = 69;
+
+/// Developer commands of the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// All tests: lint, unit, namespaces on this kernel, other kernels in virtual machines.
+    Test(test::Args),
+    /// Format, clippy and licence checks.
+    Lint(lint::Args),
+}
+
+fn main() -> ExitCode {
+    let verb = Cli::parse().verb;
+    let result = proc::end_children_on_interrupt().and_then(|()| match verb {
+        Verb::Test(args) => test::run(args),
+        Verb::Lint(args) => lint::run(args),
+    });
+    result.unwrap_or_else(|error| {
+        if let Some(unavailable) = error.downcast_ref::<setup::Unavailable>() {
+            eprintln!("{unavailable}");
+            return ExitCode::from(EXIT_UNAVAILABLE);
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,66 @@
+//! Debian packages by purpose. Debian and Ubuntu use the same names.
+
+use crate::setup::Package;
+
+/// For the namespace tests on the running kernel.
+pub(crate) const NAMESPACE_TESTS: &[Package] = &[
+    Package {
+        name: "iproute2",
+        why: "makes the namespaces and links of the test bed",
+        probe: "ip",
+    },
+    Package {
+        name: "iptables",
+        why: "kube-proxy's iptables rules",
+        probe: "iptables-restore",
+    },
+    Package {
+        name: "nftables",
+        why: "kube-proxy's nftables rules",
+        probe: "nft",
+    },
+    Package {
+        name: "conntrack",
+        why: "reads NAT tuples to compare with",
+        probe: "conntrack",
+    },
+];
+
+/// For other kernels in virtual machines.
+pub(crate) const VIRTUAL_MACHINES: &[Package] = &[
+    Package {
+        name: "qemu-system-x86",
+        why: "boots other kernels",
+        probe: "qemu-system-x86_64",
+    },
+    Package {
+        name: "busybox-static",
+        why: "the guest's small tools",
+        probe: "busybox",
+    },
+    Package {
+        name: "dash",
+        why: "the guest's shell",
+        probe: "dash",
+    },
+    Package {
+        name: "kmod",
+        why: "finds the guest's kernel modules",
+        probe: "depmod",
+    },
+    Package {
+        name: "cpio",
+        why: "packs the guest's initramfs",
+        probe: "cpio",
+    },
+    Package {
+        name: "xz-utils",
+        why: "unpacks the guest's kernel modules",
+        probe: "xz",
+    },
+    Package {
+        name: "debian-archive-keyring",
+        why: "checks the kernels' signatures",
+        probe: "/usr/share/keyrings/debian-archive-keyring.gpg",
+    },
+];

@@ -1,0 +1,95 @@
+//! Parts of the pinned Rust toolchain, and bpf-linker.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{LIMIT, announce, missing};
+use crate::{proc, workspace};
+
+/// Version of bpf-linker that the kernel programs are linked with.
+const BPF_LINKER: &str = "0.10.3";
+/// Target of the static binaries.
+pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
+
+fn sysroot() -> Result<PathBuf> {
+    let sysroot = proc::output(workspace::command("rustc").args(["--print", "sysroot"]))?;
+    Ok(PathBuf::from(sysroot.trim()))
+}
+
+/// rust-src, which the BPF target's `core` is built from.
+pub(super) fn ensure_component() -> Result<Option<String>> {
+    let probe = sysroot()?.join("lib/rustlib/src/rust/library/core/Cargo.toml");
+    let why = "builds core for the kernel programs";
+    rustup("rust-src", why, &probe, &["component", "add", "rust-src"])
+}
+
+/// The standard library of the static target.
+pub(super) fn ensure_target() -> Result<Option<String>> {
+    let probe = sysroot()?.join("lib/rustlib").join(MUSL);
+    rustup(
+        MUSL,
+        "links the static binary",
+        &probe,
+        &["target", "add", MUSL],
+    )
+}
+
+fn rustup(what: &str, why: &str, probe: &Path, args: &[&str]) -> Result<Option<String>> {
+    if probe.exists() {
+        return Ok(None);
+    }
+    if workspace::find_command("rustup").is_some() {
+        announce(what, why);
+        let mut rustup = workspace::command("rustup");
+        rustup.args(args);
+        let done = proc::step(&format!("rustup {}", args.join(" ")), rustup, LIMIT)?;
+        if !done.success {
+            done.show_tail()?;
+        }
+    }
+    let mend = format!("run in this directory: rustup {}", args.join(" "));
+    Ok((!probe.exists()).then(|| missing(what, why, &mend)))
+}
+
+/// bpf-linker of the pinned version: ours under `target/tools`, else the one in `PATH`.
+pub(super) fn ensure_bpf_linker() -> Result<Option<String>> {
+    if bpf_linker_version().is_some_and(|version| version == BPF_LINKER) {
+        return Ok(None);
+    }
+    let what = format!("bpf-linker {BPF_LINKER}");
+    let why = "links the kernel programs";
+    announce(
+        &what,
+        &format!("{why}; about two minutes, once, kept in target/tools"),
+    );
+    let root = workspace::target_dir("tools")?.display().to_string();
+    let args = [
+        "install",
+        "bpf-linker",
+        "--version",
+        BPF_LINKER,
+        "--locked",
+        "--force",
+        "--root",
+        &root,
+    ];
+    let mut install = workspace::cargo(&args);
+    // Its own build directory: the project's would be rebuilt for its other settings.
+    install.env("CARGO_TARGET_DIR", workspace::target("tools/build"));
+    let done = proc::step("cargo install bpf-linker", install, LIMIT)?;
+    if !done.success {
+        done.show_tail()?;
+    }
+    let mend = format!("run in this directory: cargo {}", args.join(" "));
+    let there = bpf_linker_version().is_some_and(|version| version == BPF_LINKER);
+    Ok((!there).then(|| missing(&what, why, &mend)))
+}
+
+/// Version of the bpf-linker that comes first in the search path.
+fn bpf_linker_version() -> Option<String> {
+    let linker = workspace::find_command("bpf-linker")?;
+    let version = proc::output(Command::new(linker).arg("--version")).ok()?;
+    version.split_whitespace().nth(1).map(str::to_owned)
+}

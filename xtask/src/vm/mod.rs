@@ -1,0 +1,70 @@
+//! Runs programs on stock Debian kernels in QEMU: an initramfs only, no disk, no network.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+mod apt;
+mod initramfs;
+mod kernel;
+mod modules;
+mod qemu;
+
+pub(crate) use apt::require_mirror;
+pub(crate) use kernel::check_series;
+
+/// A program to run in the guest.
+#[derive(Clone, Debug)]
+pub(crate) struct Binary {
+    /// The static executable on this machine; in the guest it is `/tests/FILE_NAME`.
+    pub(crate) path: PathBuf,
+    /// Its arguments.
+    pub(crate) args: Vec<String>,
+    /// Its environment in addition to `PATH`, `HOME` and `TMPDIR`.
+    pub(crate) env: Vec<(String, String)>,
+    /// False for a file that the others use and that is only to be there.
+    pub(crate) run: bool,
+}
+
+impl Binary {
+    /// A file that is only to be in the guest.
+    pub(crate) fn file(path: PathBuf) -> Self {
+        Self {
+            path,
+            args: Vec::new(),
+            env: Vec::new(),
+            run: false,
+        }
+    }
+}
+
+/// What a guest did.
+#[derive(Debug)]
+pub(crate) struct GuestReport {
+    /// `uname -r` in the guest.
+    pub(crate) kernel_release: String,
+    /// 0 when every program ended with 0, else the last other status.
+    pub(crate) exit: i32,
+    /// What the programs printed.
+    pub(crate) output: String,
+    /// From the start of QEMU to the guest's shell.
+    pub(crate) boot: Duration,
+    /// From the guest's shell to its last program's end.
+    pub(crate) run: Duration,
+    /// The whole serial console.
+    pub(crate) log: PathBuf,
+}
+
+/// Boots the newest kernel of `series` (see [`check_series`]) and runs `binaries` in order, as root.
+///
+/// Needs [`crate::packages::VIRTUAL_MACHINES`].
+///
+/// # Errors
+/// No kernel can be had, the guest never reached its shell (tried twice), or it did not end
+/// within the limit. A program that fails is no error: see [`GuestReport::exit`].
+pub(crate) fn run(series: &str, binaries: &[Binary]) -> Result<GuestReport> {
+    let kernel = kernel::obtain(series)?;
+    let initramfs = initramfs::build(&kernel, binaries)?;
+    qemu::run(&kernel, &initramfs)
+}
