@@ -37,7 +37,16 @@ impl Capture {
         let mut command = ns.command("tcpdump")?;
         command
             .args([
-                "-i", interface, "-U", "-n", "-B", "8192", "-Z", "root", "-w",
+                "--immediate-mode",
+                "-i",
+                interface,
+                "-U",
+                "-n",
+                "-B",
+                "8192",
+                "-Z",
+                "root",
+                "-w",
             ])
             .arg(dir.path().join("capture.pcap"))
             .args(filter.split_whitespace());
@@ -50,9 +59,8 @@ impl Capture {
 
     /// Stops tcpdump after it has written what it has seen.
     pub fn stop(mut self) -> Result<Captured> {
-        // The kernel hands packets over in blocks; a stopping tcpdump leaves
-        // out those it has not read yet.
-        std::thread::sleep(Duration::from_millis(300));
+        // A stopping tcpdump leaves out the packets that it has not read yet.
+        std::thread::sleep(Duration::from_millis(200));
         self.process.stop(Signal::SIGINT, Duration::from_secs(10))?;
         Ok(Captured {
             path: self.dir.path().join("capture.pcap"),

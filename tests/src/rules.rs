@@ -51,27 +51,27 @@ pub fn drop_syns(node: &Netns, port: u16) -> Result<Rule> {
 /// Drops forwarded SYNs that came to node port `port`, after DNAT: a network
 /// policy (D1).
 pub fn drop_forwarded_syns(node: &Netns, port: u16) -> Result<Rule> {
-    let rule = format!("ct original proto-dst {port} {SYN} drop");
+    let rule = format!("{SYN} ct original proto-dst {port} drop");
     add(node, &[("forward", "filter")], &rule)
 }
 
 /// Answers SYNs to `port` with a RST made by netfilter (A1r), DNAT or not.
 pub fn reject_with_tcp_reset(node: &Netns, port: u16) -> Result<Rule> {
-    let rule = format!("ct original proto-dst {port} {SYN} reject with tcp reset");
+    let rule = format!("{SYN} ct original proto-dst {port} reject with tcp reset");
     add(node, &[("input", "filter"), ("forward", "filter")], &rule)
 }
 
 /// Answers SYNs to `port` with an ICMP or ICMPv6 destination unreachable of
 /// the nftables `code`, for example `admin-prohibited`.
 pub fn reject_with_icmp(node: &Netns, port: u16, code: &str) -> Result<Rule> {
-    let rule = format!("ct original proto-dst {port} {SYN} reject with icmpx type {code}");
+    let rule = format!("{SYN} ct original proto-dst {port} reject with icmpx type {code}");
     add(node, &[("input", "filter"), ("forward", "filter")], &rule)
 }
 
 /// Drops the SYN-ACKs that answer SYNs to node port `port` inside the node,
 /// before its edge interface (D4): the client sees silence.
 pub fn drop_syn_acks_in_node(node: &Netns, port: u16) -> Result<Rule> {
-    let rule = format!("ct original proto-dst {port} {SYN_ACK} drop");
+    let rule = format!("{SYN_ACK} ct original proto-dst {port} drop");
     add(node, &[("forward", "filter"), ("output", "filter")], &rule)
 }
 

@@ -160,7 +160,7 @@ impl Builder {
                 "addr add {v4}/24 dev eth0\naddr add {v6}/64 dev eth0 nodad"
             );
         }
-        batch + "route add default via 10.60.0.1\n-6 route add default via fd00:60::1\n"
+        batch + "route add default via 10.60.0.1\nroute add ::/0 via fd00:60::1\n"
     }
 
     fn node_batch(&self, t: &Topology) -> String {
@@ -169,7 +169,7 @@ impl Builder {
              addr add 10.60.0.1/24 dev eth0\n\
              addr add fd00:60::1/64 dev eth0 nodad\n\
              route add 172.16.0.0/12 via 10.60.0.10\n\
-             -6 route add fd00:60:1::/64 via fd00:60::10\n",
+             route add fd00:60:1::/64 via fd00:60::10\n",
         );
         if self.link == PodLink::Bridge {
             batch.push_str(BRIDGE_BATCH);
@@ -187,7 +187,7 @@ impl Builder {
                     "addr add 10.244.0.1/32 dev veth{i}\n\
                      addr add fd00:244::1/128 dev veth{i} nodad\n\
                      route add {v4}/32 dev veth{i}\n\
-                     -6 route add {v6}/128 dev veth{i}"
+                     route add {v6}/128 dev veth{i}"
                 ),
             };
         }
@@ -199,7 +199,7 @@ impl Builder {
                  addr add 10.61.0.1/24 dev eth1\n\
                  addr add fd00:61::1/64 dev eth1 nodad\n\
                  route add 10.244.1.0/24 via 10.61.0.2\n\
-                 -6 route add fd00:244:0:1::/64 via fd00:61::2\n",
+                 route add fd00:244:0:1::/64 via fd00:61::2\n",
                 beyond.node.name()
             );
         }
@@ -216,7 +216,7 @@ impl Builder {
              addr add {}/{bits4} dev eth0\n\
              addr add {}/{bits6} dev eth0 nodad\n\
              route add default via 10.244.0.1 dev eth0 onlink\n\
-             -6 route add default via fd00:244::1 dev eth0 onlink\n",
+             route add ::/0 via fd00:244::1 dev eth0 onlink\n",
             pod_v4(i),
             pod_v6(i)
         )
@@ -256,7 +256,7 @@ fn far_node_batch(pod: &Netns) -> String {
          link add veth0 type veth peer name eth0 netns {}\n\
          link set veth0 up master cbr0\n\
          route add default via 10.61.0.1\n\
-         -6 route add default via fd00:61::1\n",
+         route add ::/0 via fd00:61::1\n",
         pod.name()
     )
 }
@@ -266,7 +266,7 @@ const FAR_POD_BATCH: &str = "\
     addr add 10.244.1.2/24 dev eth0\n\
     addr add fd00:244:0:1::2/64 dev eth0 nodad\n\
     route add default via 10.244.1.1\n\
-    -6 route add default via fd00:244:0:1::1\n";
+    route add ::/0 via fd00:244:0:1::1\n";
 
 impl Topology {
     /// A builder with one pod.
