@@ -3,13 +3,16 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use testbed::{
     Capture, KubeProxy, Mode, Policy, RawClient, ServicePort, Topology,
     addr::{FAR_POD_V4, FAR_POD_V6, NODE_V4, NODE_V6, phantom_v4, phantom_v6, pod_v4, pod_v6},
+    cleanup::NETNS_DIR,
     peer::{Behaviour, Dial, Server},
     peers::{
         haproxy::{Check, Haproxy, Listener},
@@ -59,47 +62,34 @@ fn services(mode: Mode) -> KubeProxy {
         ))
 }
 
-fn check_services(mode: Mode, link: PodLink) {
+fn check_services(mode: Mode, link: PodLink) -> Result<()> {
     let bed = Topology::builder()
         .pods(2)
         .pod_link(link)
         .second_node()
-        .build()
-        .unwrap();
+        .build()?;
     let mut servers = Vec::new();
     for (i, pod) in bed.pods.iter().enumerate() {
-        servers.push(Server::start(pod, at(pod_v4(i), 9090), Behaviour::Echo).unwrap());
-        servers.push(Server::start(pod, at(pod_v6(i), 9090), Behaviour::Echo).unwrap());
+        servers.push(Server::start(pod, at(pod_v4(i), 9090), Behaviour::Echo)?);
+        servers.push(Server::start(pod, at(pod_v6(i), 9090), Behaviour::Echo)?);
     }
-    let far = &bed.beyond.as_ref().unwrap().pod;
-    let _far4 = Server::start(far, at(FAR_POD_V4, 9090), Behaviour::Echo).unwrap();
-    let _far6 = Server::start(far, at(FAR_POD_V6, 9090), Behaviour::Echo).unwrap();
-    services(mode).apply(&bed.node).unwrap();
+    let far = &bed.beyond.as_ref().context("second node")?.pod;
+    let _far4 = Server::start(far, at(FAR_POD_V4, 9090), Behaviour::Echo)?;
+    let _far6 = Server::start(far, at(FAR_POD_V6, 9090), Behaviour::Echo)?;
+    services(mode).apply(&bed.node)?;
     for node in [IpAddr::from(NODE_V4), IpAddr::from(NODE_V6)] {
         let dial = |port| Dial::new(&bed.client, at(node, port)).limit(QUICK);
         for _ in 0..12 {
-            assert_eq!(
-                dial(30080).send(&[b"over", b"there"]).unwrap(),
-                b"overthere"
-            );
+            assert_eq!(dial(30080).send(&[b"over", b"there"])?, b"overthere");
         }
-        assert_eq!(dial(30083).send(&[b"x"]).unwrap(), b"x");
-        assert_eq!(dial(30085).send(&[b"x"]).unwrap(), b"x");
+        assert_eq!(dial(30083).send(&[b"x"])?, b"x");
+        assert_eq!(dial(30085).send(&[b"x"])?, b"x");
         // The ICMP error comes back inside connect(2), where the kernel only
         // notes it; the answer to the retransmitted SYN ends the dial.
         let unreachable = dial(30081).limit(Duration::from_secs(5));
-        assert_eq!(
-            unreachable.connect().unwrap().err(),
-            Some(Errno::ECONNREFUSED)
-        );
-        assert_eq!(
-            dial(30084).connect().unwrap().err(),
-            Some(Errno::ECONNREFUSED)
-        );
-        assert_eq!(
-            dial(30082).connect().unwrap().err(),
-            Some(Errno::EINPROGRESS)
-        );
+        assert_eq!(unreachable.connect()?.err(), Some(Errno::ECONNREFUSED));
+        assert_eq!(dial(30084).connect()?.err(), Some(Errno::ECONNREFUSED));
+        assert_eq!(dial(30082).connect()?.err(), Some(Errno::EINPROGRESS));
     }
     // Spread over both pods, in both families; the last two serve one each.
     for server in &servers {
@@ -109,21 +99,22 @@ fn check_services(mode: Mode, link: PodLink) {
             server.address()
         );
     }
+    Ok(())
 }
 
 #[test]
-fn vm_iptables_nft_services() {
-    check_services(Mode::IptablesNft, PodLink::Bridge);
+fn vm_iptables_nft_services() -> Result<()> {
+    check_services(Mode::IptablesNft, PodLink::Bridge)
 }
 
 #[test]
-fn iptables_legacy_services() {
-    check_services(Mode::IptablesLegacy, PodLink::Veth);
+fn iptables_legacy_services() -> Result<()> {
+    check_services(Mode::IptablesLegacy, PodLink::Veth)
 }
 
 #[test]
-fn vm_nftables_services() {
-    check_services(Mode::Nftables, PodLink::Veth);
+fn vm_nftables_services() -> Result<()> {
+    check_services(Mode::Nftables, PodLink::Veth)
 }
 
 #[test]
@@ -271,4 +262,17 @@ fn haproxy_and_thrift_talk() {
     .unwrap();
     assert_eq!(stats["good"].sessions, 4);
     assert!(stats["bad"].failed_checks > 0);
+}
+
+#[test]
+fn vm_topology_is_built_and_gone() {
+    let bed = Topology::builder().pods(3).second_node().build().unwrap();
+    let names: Vec<_> = bed.pods.iter().map(|p| p.name().to_owned()).collect();
+    let mut sleeper = bed.client.start(&["sleep", "60"]).unwrap();
+    drop(bed);
+    assert!(!sleeper.wait(Duration::from_secs(5)).unwrap().success());
+    let left = names
+        .iter()
+        .filter(|n| Path::new(NETNS_DIR).join(n).exists());
+    assert_eq!(left.count(), 0);
 }
