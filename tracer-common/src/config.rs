@@ -1,0 +1,18 @@
+//! What the loader tells the programs before they run: sizes, names and
+//! read-only globals.
+
+/// Number of lock stripes of the flow table, a power of two.
+pub const LOCK_BITS: u32 = 12;
+
+/// Ports per element of the port table; an element is one 64-byte line.
+pub const PORTS_PER_LINE: usize = 32;
+/// Elements of the port table: every TCP port has its place.
+pub const PORT_LINES: u32 = 65_536 / PORTS_PER_LINE as u32;
+/// One line of the port table: counter position plus one; 0: not watched.
+pub type PortLine = [u16; PORTS_PER_LINE];
+
+/// Version of the layout shared by kernel object and daemon; both carry it.
+pub const ABI: u32 = 1;
+
+/// Keys that one run of the sweep program takes.
+pub const SWEEP_KEYS: u32 = 32;

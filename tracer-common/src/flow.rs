@@ -1,0 +1,172 @@
+//! What is kept per followed attempt: the key and the value of the flow table.
+
+use crate::first_bytes::FirstBytes;
+use crate::words::{Close, Traffic};
+
+/// An IP address as four 32-bit words in network byte order, as they stand in
+/// memory; IPv4 is mapped (`::ffff:a.b.c.d`, RFC 4291, section 2.5.5.2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Addr(pub [u32; 4]);
+
+impl Addr {
+    /// Maps an IPv4 address given as its four bytes in network byte order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn v4(bytes: [u8; 4]) -> Self {
+        Self([0, 0, 0xffff_u32.to_be(), u32::from_ne_bytes(bytes)])
+    }
+
+    /// Takes an IPv6 address given as its sixteen bytes in network byte order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn v6(b: [u8; 16]) -> Self {
+        Self([
+            u32::from_ne_bytes([b[0], b[1], b[2], b[3]]),
+            u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+            u32::from_ne_bytes([b[8], b[9], b[10], b[11]]),
+            u32::from_ne_bytes([b[12], b[13], b[14], b[15]]),
+        ])
+    }
+}
+
+/// Identity of a flow at the node's edge, before DNAT: what the load balancer sees.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Address of the peer that sent the SYN.
+    pub client: Addr,
+    /// The node's own address.
+    pub node: Addr,
+    /// Port of the client, host byte order.
+    pub client_port: u16,
+    /// The watched port, host byte order.
+    pub node_port: u16,
+}
+
+impl FlowKey {
+    /// Spreads keys over `1 << bits` lock stripes.
+    #[must_use]
+    #[inline(always)]
+    pub fn stripe(&self, bits: u32) -> u32 {
+        let [a, b, c, d] = self.client.0;
+        let ports = u32::from(self.client_port) << 16 | u32::from(self.node_port);
+        let mixed = (a ^ b.rotate_left(7) ^ c.rotate_left(13) ^ d).wrapping_mul(0x85eb_ca6b);
+        ((mixed ^ mixed >> 15 ^ ports).wrapping_mul(0x9e37_79b1)) >> (32 - bits)
+    }
+}
+
+/// The state of one attempt; all zero is [`Flow::EMPTY`]. No implicit padding.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// When the first SYN came, nanoseconds of the monotonic clock.
+    pub syn_at: u64,
+    /// Nanoseconds: last SYN (unanswered or decided), SYN-ACK (answered),
+    /// completed handshake (established).
+    pub since: u64,
+    /// Initial sequence number of the client.
+    pub isn: u32,
+    /// Initial sequence number of the server.
+    pub server_isn: u32,
+    /// One past the highest sequence number taken from the client.
+    pub client_next: u32,
+    /// One past the highest sequence number seen from the server.
+    pub server_next: u32,
+    /// Interface that first saw the SYN; only it feeds the client's side.
+    pub ifindex_in: u32,
+    /// Interface that first saw an answer; only it feeds the server's side.
+    pub ifindex_out: u32,
+    /// Last packet, in seconds of the coarse clock.
+    pub seen_s: u32,
+    /// Position of the port's counters.
+    pub slot: u16,
+    /// One of [`state`].
+    pub state: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// The present class: a [`Traffic`] by number.
+    pub traffic: u8,
+    /// A [`Close`] by number plus one: how the first side closed; 0: neither.
+    pub closer: u8,
+    /// First message found in a SYN's payload, by number plus one; 0: none.
+    pub syn_message: u8,
+    /// Explicit padding.
+    pub pad: u8,
+    /// The client's first bytes as far as they matter.
+    pub first: FirstBytes,
+}
+
+/// Values of [`Flow::state`].
+pub mod state {
+    /// Not in use.
+    pub const EMPTY: u8 = 0;
+    /// SYN seen, no answer yet.
+    pub const SYN_SEEN: u8 = 1;
+    /// SYN-ACK seen, no final ACK yet.
+    pub const ANSWERED: u8 = 2;
+    /// Handshake complete, not yet closed by both sides.
+    pub const ESTABLISHED: u8 = 3;
+    /// A failed attempt, kept so that a late retransmission of its SYN is known.
+    pub const DECIDED: u8 = 4;
+}
+
+/// Bits of [`Flow::flags`].
+pub mod flag {
+    /// The handshake's outcome is counted.
+    pub const COUNTED: u8 = 1;
+    /// The class is final and the connection is counted.
+    pub const FINAL: u8 = 1 << 1;
+    /// The source is in a configured probe range.
+    pub const PROBE_SOURCE: u8 = 1 << 2;
+    /// FIN seen from the client.
+    pub const FIN_CLIENT: u8 = 1 << 3;
+    /// FIN seen from the server.
+    pub const FIN_SERVER: u8 = 1 << 4;
+    /// The client speaks Thrift: count messages.
+    pub const THRIFT: u8 = 1 << 5;
+    /// Payload came after a hole: what it belongs to cannot be told.
+    pub const HOLE: u8 = 1 << 6;
+    /// The SYN carried payload (TCP Fast Open, RFC 7413) not yet acknowledged.
+    pub const SYN_DATA: u8 = 1 << 7;
+}
+
+impl Flow {
+    /// Whether a flag is set.
+    #[must_use]
+    #[inline(always)]
+    pub const fn has(&self, bit: u8) -> bool {
+        self.flags & bit != 0
+    }
+
+    /// The present class.
+    #[must_use]
+    #[inline(always)]
+    pub const fn class(&self) -> Traffic {
+        match self.traffic {
+            0 => Traffic::Thrift,
+            1 => Traffic::Other,
+            2 => Traffic::HealthCheck,
+            3 => Traffic::Idle,
+            _ => Traffic::Unknown,
+        }
+    }
+
+    /// How the side that closed first did it, else the given way.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn closer_or(&self, otherwise: Close) -> Close {
+        match self.closer {
+            1 => Close::ClientFin,
+            3 => Close::ServerFin,
+            _ => otherwise,
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 4);
+    assert!(Close::ClientFin as u8 + 1 == 1 && Close::ServerFin as u8 + 1 == 3);
+    assert!(size_of::<Flow>() == 52 + size_of::<FirstBytes>());
+    assert!(size_of::<Flow>() <= 96);
+};

@@ -1,0 +1,283 @@
+//! Reads Ethernet, VLAN, IP, TCP and ICMP headers from untrusted bytes: an skb
+//! in the kernel, a slice in userspace.
+
+use crate::flow::Addr;
+
+/// Random access to a packet's bytes.
+pub trait Packet {
+    /// `N` bytes from `offset`; `None` past the end.
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// Length in bytes from offset 0.
+    fn len(&self) -> u32;
+    /// No bytes at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why a packet is not looked at any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// Neither IPv4 nor IPv6, or another protocol inside.
+    NotOurs,
+    /// A fragment of a TCP packet.
+    Fragment,
+    /// Headers cut short or inconsistent.
+    Malformed,
+}
+
+/// EtherTypes (IEEE 802, RFC 9542), host byte order.
+pub mod ethertype {
+    /// IPv4.
+    pub const IPV4: u16 = 0x0800;
+    /// IPv6.
+    pub const IPV6: u16 = 0x86dd;
+    /// IEEE 802.1Q tag.
+    pub const VLAN: u16 = 0x8100;
+    /// IEEE 802.1ad service tag.
+    pub const QINQ: u16 = 0x88a8;
+}
+
+const TCP: u8 = 6;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+const ICMP_UNREACHABLE: u8 = 3;
+const ICMPV6_UNREACHABLE: u8 = 1;
+/// VLAN tags followed (802.1ad inside 802.1Q).
+const MAX_TAGS: usize = 2;
+/// IPv6 extension headers followed.
+const MAX_EXTENSIONS: usize = 4;
+
+/// Where the IP header starts, and which.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// EtherType of what follows.
+    pub ethertype: u16,
+    /// Offset of the IP header in bytes.
+    pub offset: u32,
+}
+
+/// Reads the Ethernet header and its VLAN tags.
+///
+/// # Errors
+/// [`Skip::NotOurs`] when cut short.
+#[inline(always)]
+pub fn ethernet<P: Packet>(packet: &P) -> Result<Link, Skip> {
+    let mut link = Link { ethertype: be16(packet.load(12).ok_or(Skip::NotOurs)?), offset: 14 };
+    for _ in 0..MAX_TAGS {
+        if link.ethertype != ethertype::VLAN && link.ethertype != ethertype::QINQ {
+            break;
+        }
+        let next = packet.load(link.offset + 2).ok_or(Skip::NotOurs)?;
+        link = Link { ethertype: be16(next), offset: link.offset + 4 };
+    }
+    Ok(link)
+}
+
+/// What the IP header says.
+#[derive(Clone, Copy, Debug)]
+pub struct Ip {
+    /// Source address.
+    pub src: Addr,
+    /// Destination address.
+    pub dst: Addr,
+    /// Protocol of the payload.
+    pub protocol: u8,
+    /// Offset of the payload in bytes.
+    pub payload: u32,
+    /// Offset one past the payload, without link-layer padding.
+    pub end: u32,
+}
+
+/// Reads an IPv4 header with options, or an IPv6 header with extension headers.
+///
+/// # Errors
+/// A [`Skip`] for anything but an unfragmented IP packet.
+#[inline(always)]
+pub fn ip<P: Packet>(packet: &P, link: Link) -> Result<Ip, Skip> {
+    match link.ethertype {
+        ethertype::IPV4 => ipv4(packet, link.offset),
+        ethertype::IPV6 => ipv6(packet, link.offset),
+        _ => Err(Skip::NotOurs),
+    }
+}
+
+/// RFC 791, section 3.1.
+#[inline(always)]
+fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
+    let h: [u8; 20] = packet.load(offset).ok_or(Skip::NotOurs)?;
+    let header = u32::from(h[0] & 0xf) * 4;
+    let total = u32::from(be16([h[2], h[3]]));
+    if h[9] == TCP && be16([h[6], h[7]]) & 0x3fff != 0 {
+        return Err(Skip::Fragment);
+    }
+    // The kernel writes 0 for packets above 64 KiB (BIG TCP).
+    let end = if total == 0 { packet.len() } else { offset + total };
+    if h[0] >> 4 != 4 || header < 20 || end < offset + header {
+        return Err(Skip::Malformed);
+    }
+    Ok(Ip {
+        src: Addr::v4([h[12], h[13], h[14], h[15]]),
+        dst: Addr::v4([h[16], h[17], h[18], h[19]]),
+        protocol: h[9],
+        payload: offset + header,
+        end,
+    })
+}
+
+/// RFC 8200, sections 3 and 4.
+#[inline(always)]
+fn ipv6<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
+    let h: [u8; 8] = packet.load(offset).ok_or(Skip::NotOurs)?;
+    if h[0] >> 4 != 6 {
+        return Err(Skip::Malformed);
+    }
+    let src = packet.load(offset + 8).ok_or(Skip::Malformed)?;
+    let dst = packet.load(offset + 24).ok_or(Skip::Malformed)?;
+    let length = u32::from(be16([h[4], h[5]]));
+    // 0 stands for a jumbogram (RFC 2675) or BIG TCP.
+    let end = if length == 0 { packet.len() } else { offset + 40 + length };
+    let (protocol, payload) = extensions(packet, h[6], offset + 40)?;
+    if end < payload {
+        return Err(Skip::Malformed);
+    }
+    Ok(Ip { src: Addr::v6(src), dst: Addr::v6(dst), protocol, payload, end })
+}
+
+/// Follows IPv6 extension headers from the one named `next` at `offset`.
+#[inline(always)]
+fn extensions<P: Packet>(packet: &P, next: u8, offset: u32) -> Result<(u8, u32), Skip> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const DESTINATION: u8 = 60;
+    let (mut next, mut offset) = (next, offset);
+    for _ in 0..MAX_EXTENSIONS {
+        if next != HOP_BY_HOP && next != ROUTING && next != DESTINATION && next != FRAGMENT {
+            return Ok((next, offset));
+        }
+        let h: [u8; 4] = packet.load(offset).ok_or(Skip::Malformed)?;
+        if next == FRAGMENT {
+            // An atomic fragment (RFC 6946) is a whole packet.
+            let atomic = be16([h[2], h[3]]) & 0xfff9 == 0;
+            if !atomic {
+                return Err(if h[0] == TCP { Skip::Fragment } else { Skip::NotOurs });
+            }
+            offset += 8;
+        } else {
+            offset += (u32::from(h[1]) + 1) * 8;
+        }
+        next = h[0];
+    }
+    Ok((next, offset))
+}
+
+/// What the TCP header says; ports and numbers in host byte order.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpHeader {
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgment number.
+    pub ack: u32,
+    /// Flags, byte 13 of the header.
+    pub flags: u8,
+    /// Offset of the payload in bytes.
+    pub payload: u32,
+    /// Length of the payload in bytes.
+    pub payload_len: u32,
+}
+
+/// Reads the TCP header (RFC 9293, section 3.1).
+///
+/// # Errors
+/// [`Skip::NotOurs`] when it is not TCP, [`Skip::Malformed`] when cut short.
+#[inline(always)]
+pub fn tcp<P: Packet>(packet: &P, ip: &Ip) -> Result<TcpHeader, Skip> {
+    if ip.protocol != TCP {
+        return Err(Skip::NotOurs);
+    }
+    let h: [u8; 16] = packet.load(ip.payload).ok_or(Skip::Malformed)?;
+    let header = u32::from(h[12] >> 4) * 4;
+    let payload = ip.payload + header;
+    if header < 20 || ip.end < payload {
+        return Err(Skip::Malformed);
+    }
+    Ok(TcpHeader {
+        src_port: be16([h[0], h[1]]),
+        dst_port: be16([h[2], h[3]]),
+        seq: be32([h[4], h[5], h[6], h[7]]),
+        ack: be32([h[8], h[9], h[10], h[11]]),
+        flags: h[13],
+        payload,
+        payload_len: ip.end - payload,
+    })
+}
+
+/// The TCP segment that an ICMP error quotes, in its original direction.
+#[derive(Clone, Copy, Debug)]
+pub struct Quote {
+    /// Source address of the quoted segment: the client.
+    pub src: Addr,
+    /// Destination address of the quoted segment: the node.
+    pub dst: Addr,
+    /// Source port, host byte order.
+    pub src_port: u16,
+    /// Destination port, host byte order.
+    pub dst_port: u16,
+    /// Sequence number, host byte order.
+    pub seq: u32,
+}
+
+/// Reads the quote of an ICMP (RFC 792, type 3) or ICMPv6 (RFC 4443, type 1)
+/// destination unreachable of any code.
+///
+/// # Errors
+/// A [`Skip`] when it is anything else or quotes anything but TCP.
+#[inline(always)]
+pub fn unreachable<P: Packet>(packet: &P, ip: &Ip) -> Result<Quote, Skip> {
+    let kind: [u8; 1] = packet.load(ip.payload).ok_or(Skip::NotOurs)?;
+    let inner = ip.payload + 8;
+    let (src, dst, protocol, tcp) = match (ip.protocol, kind[0]) {
+        (ICMP, ICMP_UNREACHABLE) => {
+            let h: [u8; 20] = packet.load(inner).ok_or(Skip::NotOurs)?;
+            let header = u32::from(h[0] & 0xf) * 4;
+            let src = Addr::v4([h[12], h[13], h[14], h[15]]);
+            let dst = Addr::v4([h[16], h[17], h[18], h[19]]);
+            (src, dst, h[9], inner + header)
+        }
+        (ICMPV6, ICMPV6_UNREACHABLE) => {
+            let h: [u8; 8] = packet.load(inner).ok_or(Skip::NotOurs)?;
+            let src = Addr::v6(packet.load(inner + 8).ok_or(Skip::NotOurs)?);
+            let dst = Addr::v6(packet.load(inner + 24).ok_or(Skip::NotOurs)?);
+            let (protocol, tcp) = extensions(packet, h[6], inner + 40)?;
+            (src, dst, protocol, tcp)
+        }
+        _ => return Err(Skip::NotOurs),
+    };
+    if protocol != TCP {
+        return Err(Skip::NotOurs);
+    }
+    // RFC 792 promises the first 8 bytes behind the quoted IP header.
+    let h: [u8; 8] = packet.load(tcp).ok_or(Skip::NotOurs)?;
+    Ok(Quote {
+        src,
+        dst,
+        src_port: be16([h[0], h[1]]),
+        dst_port: be16([h[2], h[3]]),
+        seq: be32([h[4], h[5], h[6], h[7]]),
+    })
+}
+
+#[inline(always)]
+const fn be16(bytes: [u8; 2]) -> u16 {
+    u16::from_be_bytes(bytes)
+}
+
+#[inline(always)]
+const fn be32(bytes: [u8; 4]) -> u32 {
+    u32::from_be_bytes(bytes)
+}

@@ -1,0 +1,17 @@
+//! Types that userspace copies to and from maps and globals byte by byte.
+#![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait")]
+
+use crate::counters::PortCounters;
+use crate::first_bytes::ProbeMethods;
+use crate::flow::{Addr, Flow, FlowKey};
+
+// SAFETY: `repr(C)` arrays of integers without padding; any bytes are a value.
+unsafe impl aya::Pod for Addr {}
+// SAFETY: as above.
+unsafe impl aya::Pod for FlowKey {}
+// SAFETY: as above; its padding is an explicit field.
+unsafe impl aya::Pod for Flow {}
+// SAFETY: as above.
+unsafe impl aya::Pod for PortCounters {}
+// SAFETY: as above.
+unsafe impl aya::Pod for ProbeMethods {}

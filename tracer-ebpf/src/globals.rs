@@ -1,0 +1,46 @@
+//! Read-only globals that the loader sets before the programs are verified, so
+//! that the verifier folds them in and prunes what they switch off.
+
+use aya_ebpf::Global;
+use tracer_common::{config::ABI, first_bytes::ProbeMethods, machine::Limits};
+
+/// Layout version; the loader refuses an object with another one.
+#[unsafe(no_mangle)]
+static TRACER_ABI: Global<u32> = Global::new(ABI);
+#[unsafe(no_mangle)]
+static HANDSHAKE_TIMEOUT_NS: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static IDLE_AFTER_NS: Global<u64> = Global::new(0);
+#[unsafe(no_mangle)]
+static EXPIRE_AFTER_S: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static HALF_CLOSED_AFTER_S: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static PROBE_METHODS: Global<ProbeMethods> = Global::new(ProbeMethods::new());
+/// 1 when any probe source is configured.
+#[unsafe(no_mangle)]
+static HAS_PROBE_SOURCES: Global<u8> = Global::new(0);
+
+/// The operator's limits.
+#[inline(always)]
+pub fn limits() -> Limits {
+    Limits {
+        handshake_timeout_ns: HANDSHAKE_TIMEOUT_NS.load(),
+        idle_after_ns: IDLE_AFTER_NS.load(),
+        expire_after_s: EXPIRE_AFTER_S.load(),
+        half_closed_after_s: HALF_CLOSED_AFTER_S.load(),
+        probes: PROBE_METHODS.load(),
+    }
+}
+
+/// Whether probe sources need a look at all.
+#[inline(always)]
+pub fn has_probe_sources() -> bool {
+    HAS_PROBE_SOURCES.load() != 0
+}
+
+/// Keeps the layout version in the object.
+#[inline(always)]
+pub fn abi() -> u32 {
+    TRACER_ABI.load()
+}

@@ -1,0 +1,76 @@
+//! Builds the kernel object into `OUT_DIR/tracer-ebpf` and names the commit.
+//!
+//! Without `bpf-linker`, a debug build gets an empty object (so that plain
+//! `cargo test` works anywhere) and a release build fails.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use aya_build::{Package, Toolchain};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    commit(&root);
+    for path in ["tracer-common/src", "tracer-ebpf/src", "tracer-ebpf/Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={}", root.join(path).display());
+    }
+    println!("cargo:rerun-if-env-changed=PATH");
+    match find_linker(&root) {
+        Some(folder) => build_object(&root, &folder),
+        None if env::var("PROFILE").as_deref() == Ok("release") => Err(
+            "bpf-linker is not on PATH: `cargo xtask demo` installs it, or: \
+             cargo install bpf-linker --version 0.10.3 --locked"
+                .into(),
+        ),
+        None => {
+            println!("cargo:warning=bpf-linker is not on PATH: this debug build carries no kernel programs");
+            fs::write(Path::new(&env::var("OUT_DIR")?).join("tracer-ebpf"), [])?;
+            Ok(())
+        }
+    }
+}
+
+/// The folder of bpf-linker: where `cargo xtask` puts it, or on PATH.
+fn find_linker(root: &Path) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let tools = root.join("target/tools/bin");
+    std::iter::once(tools)
+        .chain(env::split_paths(&path))
+        .find(|folder| folder.join("bpf-linker").is_file())
+}
+
+fn build_object(root: &Path, linker: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(std::iter::once(linker.to_path_buf()).chain(env::split_paths(&path)))?;
+    let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "1.95.0".into());
+    // SAFETY: a build script's main thread is its only thread here.
+    unsafe { env::set_var("PATH", path) };
+    // The BPF target has no prebuilt core; `-Z build-std` on the pinned stable
+    // toolchain needs this, and only the cargo that aya-build runs sees it.
+    // SAFETY: as above.
+    unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
+    let root_dir = root.join("tracer-ebpf");
+    let package = Package {
+        name: "tracer-ebpf",
+        root_dir: root_dir.to_str().ok_or("the path of the checkout is not UTF-8")?,
+        ..Package::default()
+    };
+    aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))?;
+    Ok(())
+}
+
+/// `TRACER_COMMIT` for `--version`: from the environment, else from git.
+fn commit(root: &Path) {
+    println!("cargo:rerun-if-env-changed=TRACER_COMMIT");
+    println!("cargo:rerun-if-changed={}", root.join(".git/HEAD").display());
+    println!("cargo:rerun-if-changed={}", root.join(".git/refs/heads").display());
+    let from_git = || {
+        let git = Command::new("git").arg("-C").arg(root).args(["rev-parse", "--short=12", "HEAD"]).output();
+        git.ok().filter(|out| out.status.success()).and_then(|out| String::from_utf8(out.stdout).ok())
+    };
+    let commit = env::var("TRACER_COMMIT").ok().or_else(from_git).unwrap_or_else(|| "unknown".into());
+    println!("cargo:rustc-env=TRACER_COMMIT={}", commit.trim());
+}

@@ -1,0 +1,107 @@
+//! The one background thread: follows interfaces and addresses, moves the
+//! coarse clock on and sweeps the flow table.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData},
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracer_common::{
+    flow::Addr,
+    machine::Now,
+};
+
+use super::{
+    flows::{Flows, monotonic},
+    interfaces::{Changes, Inventory, addr, inventory},
+    wire::Taps,
+};
+
+/// Milliseconds between two sweeps: what time alone decides is decided this
+/// much late at most.
+const SWEEP_EVERY_MS: u16 = 1000;
+
+/// Everything the thread owns; dropping it detaches all programs.
+pub struct Keeper {
+    pub ebpf: Ebpf,
+    pub taps: Taps,
+    pub flows: Flows,
+    pub changes: Changes,
+    pub clock: Array<MapData, u32>,
+    pub local: HashMap<MapData, Addr, u8>,
+    pub known: BTreeSet<IpAddr>,
+    pub flow_count: Arc<AtomicU64>,
+}
+
+impl Keeper {
+    /// Works until `stop` becomes readable or its other end closes.
+    pub fn run(mut self, stop: &OwnedFd) {
+        let mut last_error = String::new();
+        loop {
+            let mut fds = [
+                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.changes.as_fd(), PollFlags::POLLIN),
+            ];
+            let ready = poll(&mut fds, PollTimeout::from(SWEEP_EVERY_MS));
+            let stopped = fds[0].revents().is_some_and(|events| !events.is_empty());
+            if stopped && ready.is_ok() {
+                return;
+            }
+            // One line per change of state, not one per second.
+            let error = self.round().map_or_else(|e| format!("{e:#}"), |()| String::new());
+            if error != last_error {
+                if error.is_empty() {
+                    tracing::info!("sweeping again");
+                } else {
+                    tracing::error!(error, "sweep failed, trying again");
+                }
+                last_error = error;
+            }
+        }
+    }
+
+    /// One round: changes of the node, then the clock, then the sweep.
+    pub fn round(&mut self) -> anyhow::Result<()> {
+        if self.changes.drain() {
+            self.follow()?;
+        }
+        let now = self.tick_clock()?;
+        let flows = self.flows.sweep(&mut self.ebpf, now)?;
+        self.flow_count.store(flows, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads the node's interfaces and addresses and makes taps and map fit.
+    pub fn follow(&mut self) -> anyhow::Result<Inventory> {
+        let now = inventory()?;
+        for gone in self.known.difference(&now.addresses) {
+            // Absent already: nothing to undo.
+            let _ = self.local.remove(&addr(*gone));
+        }
+        for new in now.addresses.difference(&self.known) {
+            self.local.insert(addr(*new), 1, 0).with_context(|| format!("own address {new}"))?;
+        }
+        self.known.clone_from(&now.addresses);
+        self.taps.follow(&mut self.ebpf, &now);
+        Ok(now)
+    }
+
+    /// Moves the programs' coarse clock on.
+    pub fn tick_clock(&mut self) -> anyhow::Result<Now> {
+        let now = monotonic();
+        let s = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        self.clock.set(0, s, 0).context("move the coarse clock on")?;
+        Ok(Now { ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), s })
+    }
+}

@@ -1,0 +1,199 @@
+//! The kernel side of the daemon: loads and attaches the programs, keeps them
+//! up to date and reads their counters.
+
+mod counters;
+mod flows;
+mod interfaces;
+mod keeper;
+mod object;
+mod wire;
+
+use std::{
+    collections::BTreeSet,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use anyhow::{Context as _, bail};
+use aya::maps::{MapData, PerCpuArray};
+use nix::{fcntl::OFlag, unistd::pipe2};
+use tracer_common::words::Lost;
+
+use self::{
+    counters::Counters,
+    flows::Flows,
+    interfaces::{Changes, inventory},
+    keeper::Keeper,
+    wire::Taps,
+};
+use crate::{
+    config::Config,
+    exit::Exit,
+    hooks::Plan,
+    snapshot::{HookStatus, Snapshot, Source},
+};
+
+/// Name of the wire tap among the hooks.
+const WIRE: &str = "wire";
+
+/// The loaded and attached programs. Dropping it detaches everything.
+pub struct Tracer {
+    counters: Counters,
+    lost: PerCpuArray<MapData, u64>,
+    flow_count: Arc<AtomicU64>,
+    flows_capacity: u32,
+    hooks: Vec<HookStatus>,
+    interfaces: Vec<String>,
+    stop: Option<OwnedFd>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Tracer {
+    /// Loads and attaches everything in the current network namespace.
+    ///
+    /// # Errors
+    /// [`Exit`] with the cause and what to do; nothing stays attached then.
+    pub fn load(config: &Config) -> Result<Self, Exit> {
+        privileges()?;
+        let plan = Plan::new(config.connect_hook)
+            .map_err(|e| Exit::unavailable("read the kernel's type information", e))?;
+        check_interfaces(config)?;
+        Self::assemble(config, &plan).map_err(|e| {
+            Exit::unavailable("load the kernel programs", e).remedy("`tracer check` shows what this kernel allows")
+        })
+    }
+
+    fn assemble(config: &Config, plan: &Plan) -> anyhow::Result<Self> {
+        let mut ebpf = object::load(config, plan)?;
+        let counters = Counters::map(&mut ebpf, config.ports.as_slice())?;
+        let lost = object::take(&mut ebpf, "LOST")?;
+        let flow_count = Arc::new(AtomicU64::new(0));
+        let taps = Taps::load(&mut ebpf, config)?;
+        let wire = taps.mode().as_str();
+        let flows = Flows::new(&mut ebpf, object::limits(config)?)?;
+        // Before the taps: an address that a tapped SYN is for must be known.
+        let changes = Changes::listen()?;
+        let mut hooks = plan.attach(&mut ebpf)?;
+        let mut keeper = Keeper {
+            clock: object::take(&mut ebpf, "CLOCK")?,
+            local: object::take(&mut ebpf, "LOCAL")?,
+            known: BTreeSet::new(),
+            flow_count: Arc::clone(&flow_count),
+            ebpf,
+            taps,
+            flows,
+            changes,
+        };
+        keeper.tick_clock()?;
+        let inventory = keeper.follow()?;
+        let interfaces = keeper.taps.names(&inventory);
+        if interfaces.is_empty() && !config.interfaces.is_empty() {
+            bail!("no interface could be tapped");
+        }
+        let detail = interfaces.join(",");
+        hooks.insert(0, HookStatus { hook: WIRE, mode: wire, attached: true, detail });
+        let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
+        let keeper = std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn(move || keeper.run(&stopped))
+            .context("start the keeper thread")?;
+        Ok(Self {
+            counters,
+            lost,
+            flow_count,
+            flows_capacity: config.flows,
+            hooks,
+            interfaces,
+            stop: Some(stop),
+            keeper: Some(keeper),
+        })
+    }
+
+    /// Interfaces tapped at the start.
+    pub fn interfaces(&self) -> &[String] {
+        &self.interfaces
+    }
+}
+
+impl Source for Tracer {
+    fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let mut lost = [0; Lost::COUNT];
+        for (index, sum) in (0..).zip(lost.iter_mut()) {
+            let per_cpu = self.lost.get(&index, 0).context("read the lost packets")?;
+            *sum = per_cpu.iter().sum();
+        }
+        Ok(Snapshot {
+            ports: self.counters.read(),
+            lost,
+            flows: self.flow_count.load(Ordering::Relaxed),
+            flows_capacity: u64::from(self.flows_capacity),
+            hooks: self.hooks.clone(),
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match &self.keeper {
+            Some(keeper) if !keeper.is_finished() => Ok(()),
+            _ => Err("the keeper thread has ended".into()),
+        }
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Closing the pipe ends the thread, and with it everything attached.
+        drop(self.stop.take());
+        if let Some(keeper) = self.keeper.take()
+            && keeper.join().is_err()
+        {
+            tracing::error!("the keeper thread panicked");
+        }
+    }
+}
+
+/// Names the missing capability before anything is tried.
+fn privileges() -> Result<(), Exit> {
+    let status = procfs::process::Process::myself().and_then(|p| p.status());
+    let Ok(status) = status else { return Ok(()) };
+    const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
+    const SYS_ADMIN: u32 = 21;
+    let has = |bit: u32| status.capeff >> bit & 1 == 1;
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(bit, _)| !has(*bit) && !(*bit >= 38 && has(SYS_ADMIN)))
+        .map(|(_, name)| *name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Exit::unavailable("load the kernel programs", format!("{} missing", missing.join(", ")))
+        .remedy("run as root or grant these capabilities"))
+}
+
+fn check_interfaces(config: &Config) -> Result<(), Exit> {
+    let inventory = inventory().map_err(|e| Exit::runtime("look at the interfaces", e))?;
+    for wanted in &config.interfaces {
+        let names = || inventory.interfaces.values().map(|i| i.name.as_str());
+        if !names().any(|name| name == wanted) {
+            let there = names().collect::<Vec<_>>().join(", ");
+            return Err(Exit::config(format!("interface {wanted}"), "does not exist")
+                .remedy(format!("interfaces here: {there}")));
+        }
+    }
+    Ok(())
+}
+
+/// What `tracer check` says of the wire tap.
+pub fn check(config: &Config) -> HookStatus {
+    let tried = Plan::new(config.connect_hook)
+        .and_then(|plan| object::load(config, &plan))
+        .and_then(|mut ebpf| Taps::load(&mut ebpf, config));
+    match tried {
+        Ok(taps) => HookStatus { hook: WIRE, mode: taps.mode().as_str(), attached: true, detail: String::new() },
+        Err(e) => HookStatus { hook: WIRE, mode: "none", attached: false, detail: format!("{e:#}") },
+    }
+}

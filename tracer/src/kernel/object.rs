@@ -1,0 +1,119 @@
+//! The kernel object inside this binary, and what it is told before it runs.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::{Array, LpmTrie, Map, MapData, lpm_trie},
+};
+use tracer_common::{
+    config::{ABI, PORTS_PER_LINE, PortLine},
+    first_bytes::ProbeMethods,
+    flow::Addr,
+    machine::Limits,
+};
+
+use super::interfaces::addr;
+use crate::{config::Config, hooks::Plan};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// Seconds without a packet until a connection that one side has closed is
+/// given up: as long as conntrack keeps FIN_WAIT (nf_conntrack_tcp_timeout_fin_wait).
+const HALF_CLOSED_AFTER: Duration = Duration::from_secs(120);
+
+/// Loads the maps and programs with the operator's settings; attaches nothing.
+pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
+    if OBJECT.is_empty() {
+        bail!("this debug build carries no kernel programs; build with `cargo build --release -p tracer`");
+    }
+    raise_memlock();
+    let limits = limits(config)?;
+    let has_probe_sources = u8::from(!config.probe_sources.is_empty());
+    let log_level = config.kernel_log.level();
+    let mut loader = EbpfLoader::new();
+    plan.globals(&mut loader);
+    let mut ebpf = loader
+        .override_global("TRACER_ABI", &ABI, true)
+        .override_global("HANDSHAKE_TIMEOUT_NS", &limits.handshake_timeout_ns, true)
+        .override_global("IDLE_AFTER_NS", &limits.idle_after_ns, true)
+        .override_global("EXPIRE_AFTER_S", &limits.expire_after_s, true)
+        .override_global("HALF_CLOSED_AFTER_S", &limits.half_closed_after_s, true)
+        .override_global("PROBE_METHODS", &limits.probes, true)
+        .override_global("HAS_PROBE_SOURCES", &has_probe_sources, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("PORTS", u32::try_from(config.ports.len())?)
+        .map_max_entries("FLOWS", config.flows)
+        .load(OBJECT)
+        .context("load the kernel object")?;
+    fill_ports(&mut ebpf, config.ports.as_slice())?;
+    fill_probe_sources(&mut ebpf, config)?;
+    Ok(ebpf)
+}
+
+/// Takes a map out of the object by name.
+pub fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
+    let map = ebpf.take_map(name).with_context(|| format!("the kernel object has no map {name}"))?;
+    T::try_from(map).with_context(|| format!("map {name}"))
+}
+
+fn fill_ports(ebpf: &mut Ebpf, ports: &[u16]) -> anyhow::Result<()> {
+    let mut lines = std::collections::BTreeMap::<u32, PortLine>::new();
+    for (slot, port) in (1..).zip(ports) {
+        let line = lines.entry(u32::from(*port) / PORTS_PER_LINE as u32).or_default();
+        if let Some(place) = line.get_mut(usize::from(*port) % PORTS_PER_LINE) {
+            *place = slot;
+        }
+    }
+    let mut map: Array<_, PortLine> = take(ebpf, "PORT_SLOTS")?;
+    for (index, line) in lines {
+        map.set(index, line, 0).context("write the port table")?;
+    }
+    Ok(())
+}
+
+fn fill_probe_sources(ebpf: &mut Ebpf, config: &Config) -> anyhow::Result<()> {
+    let mut map: LpmTrie<MapData, Addr, u8> = take(ebpf, "PROBE_SOURCES")?;
+    for source in &config.probe_sources {
+        let mapped_bits = if source.addr().is_ipv4() { 96 } else { 0 };
+        let bits = mapped_bits + u32::from(source.prefix_len());
+        let key = lpm_trie::Key::new(bits, addr(source.network()));
+        map.insert(&key, 1, 0).with_context(|| format!("probe source {source}"))?;
+    }
+    Ok(())
+}
+
+/// The operator's limits as the machine wants them.
+pub fn limits(config: &Config) -> anyhow::Result<Limits> {
+    Ok(Limits {
+        handshake_timeout_ns: nanoseconds(config.handshake_timeout),
+        idle_after_ns: nanoseconds(config.idle_after),
+        expire_after_s: seconds(config.expire_after),
+        half_closed_after_s: seconds(HALF_CLOSED_AFTER.min(config.expire_after)),
+        probes: probe_methods(&config.probe_methods)?,
+    })
+}
+
+fn probe_methods(names: &[String]) -> anyhow::Result<ProbeMethods> {
+    let mut methods = ProbeMethods::new();
+    for name in names {
+        methods.push(name).with_context(|| format!("probe method {name:?}"))?;
+    }
+    Ok(methods)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Before 5.11 map memory counts against RLIMIT_MEMLOCK.
+fn raise_memlock() {
+    let unlimited = nix::sys::resource::RLIM_INFINITY;
+    // Needs CAP_SYS_RESOURCE; where it matters, creating maps fails and says so.
+    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, unlimited, unlimited);
+}
