@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod artifacts;
+mod demo;
 mod libtest;
 mod lint;
 mod packages;
@@ -27,6 +28,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// A small broken cluster in network namespaces, and what tracer says about it.
+    Demo(demo::Args),
     /// All tests: lint, unit, namespaces on this kernel, other kernels in virtual machines.
     Test(test::Args),
     /// Format, clippy and licence checks.
@@ -36,6 +39,7 @@ enum Verb {
 fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     let result = proc::end_children_on_interrupt().and_then(|()| match verb {
+        Verb::Demo(args) => demo::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Lint(args) => lint::run(args),
     });

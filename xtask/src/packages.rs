@@ -24,6 +24,21 @@ pub(crate) const NAMESPACE_TESTS: &[Package] = &[
         why: "reads NAT tuples to compare with",
         probe: "conntrack",
     },
+    Package {
+        name: "tshark",
+        why: "an independent reading of the test traffic",
+        probe: "tshark",
+    },
+    Package {
+        name: "haproxy",
+        why: "real health checks",
+        probe: "haproxy",
+    },
+    Package {
+        name: "prometheus",
+        why: "scrapes the metrics and checks the rules",
+        probe: "prometheus",
+    },
 ];
 
 /// For other kernels in virtual machines.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use crate::workspace;
@@ -42,6 +43,8 @@ pub(crate) fn end_children_on_interrupt() -> Result<()> {
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline && groups.iter().any(|group| exists(*group)) {
             sleep(Duration::from_millis(50));
+            // A child that nobody waits for still counts as a member of its group.
+            let _ = waitpid(None, Some(WaitPidFlag::WNOHANG));
         }
         signal_all(&groups, Signal::SIGKILL);
         std::process::exit(EXIT_INTERRUPTED);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
 
 use crate::artifacts::{self, TestBinary};
 use crate::libtest::{self, Counts};
@@ -25,8 +26,9 @@ const VM_PREFIX: &str = "vm_";
 /// Options of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Kernel series to boot: 5.10, 6.1, 6.12, 6.18, newest
+    /// Stock Debian kernels to boot
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = DEFAULT_SERIES)]
+    #[arg(value_parser = PossibleValuesParser::new(vm::series_names()))]
     vm: Vec<String>,
     /// Boot no other kernels
     #[arg(long, conflicts_with = "vm")]
@@ -68,9 +70,6 @@ fn prepare(series: &[String]) -> Result<Tools> {
         let line = "missing root (namespaces and kernel programs): run as root, or only \
                     `cargo test` and `cargo xtask lint`";
         return Err(Unavailable(vec![line.to_owned()]).into());
-    }
-    for name in series {
-        vm::check_series(name)?;
     }
     let all = &[packages::NAMESPACE_TESTS, packages::VIRTUAL_MACHINES];
     let packages = if series.is_empty() {
@@ -164,8 +163,8 @@ fn namespace_tests(
         .args(filter)
         .arg("--test-threads=1")
         .env("TRACER_BIN", tracer);
-    if let Some(python) = &tools.python {
-        command.env("TRACER_VENV", python);
+    if let Some(venv) = &tools.venv {
+        command.env("TRACER_VENV", venv);
     }
     outcome(&proc::step(step, command, LIMIT)?)
 }

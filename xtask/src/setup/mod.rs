@@ -45,8 +45,8 @@ pub(crate) struct Needs {
 /// What [`ensure`] made sure of.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    /// Interpreter of the Python environment, where it was asked for.
-    pub(crate) python: Option<PathBuf>,
+    /// Directory of the Python environment (`bin/python` in it), where it was asked for.
+    pub(crate) venv: Option<PathBuf>,
 }
 
 /// Things that this machine lacks and that could not be installed: exit status 69.
@@ -98,10 +98,10 @@ pub(crate) fn ensure(needs: &Needs) -> Result<Tools> {
     if needs.bpf && lacking.is_empty() {
         lacking.extend(rust::ensure_bpf_linker()?);
     }
-    let mut tools = Tools { python: None };
+    let mut tools = Tools { venv: None };
     if needs.python && lacking.is_empty() {
         match python::ensure_venv()? {
-            Ok(interpreter) => tools.python = Some(interpreter),
+            Ok(venv) => tools.venv = Some(venv),
             Err(line) => lacking.push(line),
         }
     }

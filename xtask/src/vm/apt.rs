@@ -151,7 +151,11 @@ impl Apt {
             config: dir.join("apt.conf"),
         };
         let step = format!("indexes of {}", suites.join(", "));
-        proc::must(&step, apt.command("apt-get", &["update"]), LIMIT)?;
+        let done = proc::step(&step, apt.command("apt-get", &["update"]), LIMIT)?;
+        if !done.success {
+            // One suite may have moved to the archive: what the others have is seen later.
+            done.show_tail()?;
+        }
         Ok(apt)
     }
 

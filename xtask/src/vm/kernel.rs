@@ -14,6 +14,14 @@ struct Series {
     /// Name on the command line.
     name: &'static str,
     suites: &'static [&'static str],
+    /// Tried first, so that a new kernel does not change the tests from one day to the next.
+    pin: Option<Pin>,
+}
+
+/// A release and the SHA-256 of its image package.
+struct Pin {
+    release: &'static str,
+    sha256: &'static str,
 }
 
 /// All series, oldest first.
@@ -21,22 +29,36 @@ const SERIES: &[Series] = &[
     Series {
         name: "5.10",
         suites: &["bullseye", "bullseye-security"],
+        pin: Some(Pin {
+            release: "5.10.0-46-cloud-amd64",
+            sha256: "18d94781d1b3052e21967ac2262239e5f14fbf511d6c3e110629d7aa35340760",
+        }),
     },
     Series {
         name: "6.1",
         suites: &["bookworm", "bookworm-security"],
+        pin: Some(Pin {
+            release: "6.1.0-56-cloud-amd64",
+            sha256: "e7d02b943971edcb8790e256c02cfab3bca6c3d37c1bf25392a57c71300615ee",
+        }),
     },
     Series {
         name: "6.12",
         suites: &["trixie", "trixie-security"],
+        pin: Some(Pin {
+            release: "6.12.117+deb13-cloud-amd64",
+            sha256: "e9893e5295d0549b8852611f12a4b8b5f6cc4b8128dcc2086b9847793b904ab7",
+        }),
     },
     Series {
         name: "6.18",
         suites: &["trixie-backports"],
+        pin: None,
     },
     Series {
         name: NEWEST,
         suites: &["trixie-backports", "sid"],
+        pin: None,
     },
 ];
 
@@ -83,35 +105,35 @@ impl Kernel {
     }
 }
 
-/// Fails, naming the known ones, unless `name` is a series.
-pub(crate) fn check_series(name: &str) -> Result<()> {
-    find(name).map(drop)
-}
-
-fn find(name: &str) -> Result<&'static Series> {
-    SERIES
-        .iter()
-        .find(|known| known.name == name)
-        .with_context(|| {
-            let names: Vec<&str> = SERIES.iter().map(|known| known.name).collect();
-            format!("no kernel series {name}: known are {}", names.join(", "))
-        })
+/// Names of the known series, oldest first.
+pub(crate) fn series_names() -> Vec<&'static str> {
+    SERIES.iter().map(|known| known.name).collect()
 }
 
 /// The kernel of `series`: from the cache, else the newest that really downloads.
 pub(crate) fn obtain(series: &str) -> Result<Kernel> {
-    let series = find(series)?;
+    let known = SERIES.iter().find(|known| known.name == series);
+    let series = known.with_context(|| {
+        format!(
+            "no kernel series {series}: known are {}",
+            series_names().join(", ")
+        )
+    })?;
     let dir = workspace::target_dir(&format!("vm/kernels/{}", series.name))?;
     if let Some(kernel) = Kernel::cached(&dir) {
         return Ok(kernel);
     }
     let apt = Apt::update(series.name, series.suites)?;
     let names = apt.names("linux-")?;
-    for release in releases(&names, series.name).into_iter().take(ATTEMPTS) {
+    let pinned = series.pin.as_ref().map(|pin| pin.release.to_owned());
+    let mut newest = releases(&names, series.name);
+    newest.retain(|release| Some(release) != pinned.as_ref());
+    newest.truncate(ATTEMPTS);
+    for release in pinned.into_iter().chain(newest) {
         for packages in package_sets(&names, &release) {
             fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
             let debs = workspace::target_dir(&format!("vm/kernels/{}/debs", series.name))?;
-            if apt.download(&packages, &debs)? {
+            if apt.download(&packages, &debs)? && as_pinned(series, &release, &debs)? {
                 unpack(&dir, &debs, &release)?;
                 let incomplete = || format!("{} has no kernel image", packages.join(", "));
                 return Kernel::cached(&dir).with_context(incomplete);
@@ -124,6 +146,22 @@ pub(crate) fn obtain(series: &str) -> Result<Kernel> {
         series.name,
         series.suites.join(", ")
     )
+}
+
+/// Whether the downloaded package is the pinned one, where `release` is pinned. apt has checked
+/// all of them against the signed index.
+fn as_pinned(series: &Series, release: &str, debs: &Path) -> Result<bool> {
+    let Some(pin) = series.pin.as_ref().filter(|pin| pin.release == release) else {
+        return Ok(true);
+    };
+    for deb in fs::read_dir(debs)? {
+        let sum = proc::output(Command::new("sha256sum").arg(deb?.path()))?;
+        if sum.split_whitespace().next() != Some(pin.sha256) {
+            eprintln!("  {release} is not the pinned build: {}", sum.trim());
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Releases of `series` among package names, newest first.

@@ -1,9 +1,12 @@
 //! Runs programs on stock Debian kernels in QEMU: an initramfs only, no disk, no network.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+
+use crate::workspace;
 
 mod apt;
 mod initramfs;
@@ -12,7 +15,7 @@ mod modules;
 mod qemu;
 
 pub(crate) use apt::require_mirror;
-pub(crate) use kernel::check_series;
+pub(crate) use kernel::series_names;
 
 /// A program to run in the guest.
 #[derive(Clone, Debug)]
@@ -56,7 +59,7 @@ pub(crate) struct GuestReport {
     pub(crate) log: PathBuf,
 }
 
-/// Boots the newest kernel of `series` (see [`check_series`]) and runs `binaries` in order, as root.
+/// Boots the newest kernel of `series` (see [`series_names`]) and runs `binaries` in order, as root.
 ///
 /// Needs [`crate::packages::VIRTUAL_MACHINES`].
 ///
@@ -64,6 +67,10 @@ pub(crate) struct GuestReport {
 /// No kernel can be had, the guest never reached its shell (tried twice), or it did not end
 /// within the limit. A program that fails is no error: see [`GuestReport::exit`].
 pub(crate) fn run(series: &str, binaries: &[Binary]) -> Result<GuestReport> {
+    let lock = workspace::target_dir("vm")?.join(format!("{series}.lock"));
+    let lock = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+    // Held until the guest has ended: two runs in one checkout would share its files.
+    lock.lock().context("cannot lock the guest's files")?;
     let kernel = kernel::obtain(series)?;
     let initramfs = initramfs::build(&kernel, binaries)?;
     qemu::run(&kernel, &initramfs)

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -162,7 +162,7 @@ fn boot(series: &str, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<G
     Ok(guest)
 }
 
-fn ending_in_words(guest: &Guest, ending: &str, errors: &PathBuf) -> Result<String> {
+fn ending_in_words(guest: &Guest, ending: &str, errors: &Path) -> Result<String> {
     let said = std::fs::read_to_string(errors)?;
     let status = guest
         .exit

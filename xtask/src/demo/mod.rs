@@ -1,0 +1,127 @@
+//! `cargo xtask demo`: a small cluster in network namespaces, broken on purpose, and what tracer
+//! says about it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use testbed::{Topology, tracer::LISTEN};
+
+use crate::setup::{self, Needs, Package, Unavailable};
+use crate::{artifacts, packages, proc};
+
+mod report;
+mod stage;
+mod table;
+
+use report::Report;
+use stage::Stage;
+
+/// What the demo needs beside the namespace tests' packages.
+const PACKAGES: &[Package] = &[Package {
+    name: "haproxy",
+    why: "the demo's load balancer",
+    probe: "haproxy",
+}];
+
+/// Options of `demo`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How long traffic flows before the table is printed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Leave everything running after the table, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// How the result is printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+    /// Run this tracer binary instead of building one
+    #[arg(long, value_name = "PATH")]
+    tracer: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// A table for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Builds and runs the demo. Progress goes to stderr, the result to stdout.
+///
+/// # Errors
+/// Something that the demo needs is missing (exit status 69), or a part of it does not start.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    if !setup::is_root() {
+        let line = "missing root (network namespaces and kernel programs): run as root, \
+                    for example: sudo -E env \"PATH=$PATH\" cargo xtask demo";
+        return Err(Unavailable(vec![line.to_owned()]).into());
+    }
+    let tools = setup::ensure(&Needs {
+        bpf: args.tracer.is_none(),
+        musl: args.tracer.is_none(),
+        python: true,
+        packages: &[packages::NAMESPACE_TESTS, PACKAGES],
+    })?;
+    let python = tools.python.context("no Python environment")?;
+    let binary = match args.tracer {
+        Some(path) => path,
+        None => artifacts::tracer()?,
+    };
+
+    let progress = proc::Progress::new("load balancer, node and pods in network namespaces");
+    let topology = stage::topology()?;
+    progress.finish(true, "");
+    let progress = proc::Progress::new("Thrift servers, tracer, HAProxy, Thrift clients");
+    let stage = Stage::start(&topology, &binary, &python)?;
+    progress.finish(true, "");
+    eprintln!("  metrics: {}", look(&topology, "curl -s"));
+    let_traffic_flow(args.seconds);
+
+    let report = Report::collect(&stage, args.seconds)?;
+    match args.output {
+        Format::Text => print!("{}", table::text(&report)),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    if args.keep {
+        keep(&topology);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn let_traffic_flow(seconds: u64) {
+    let mut progress = proc::Progress::new(&format!("traffic for {seconds} s"));
+    while progress.elapsed() < Duration::from_secs(seconds) {
+        progress.tick();
+        sleep(Duration::from_millis(100));
+    }
+    progress.finish(true, "");
+}
+
+/// A command line that asks for the metrics from outside the namespace.
+fn look(topology: &Topology, program: &str) -> String {
+    let node = topology.node.name();
+    format!("ip netns exec {node} {program} http://{LISTEN}/metrics")
+}
+
+/// Waits for Ctrl-C, at which the test bed removes everything and ends the process.
+fn keep(topology: &Topology) {
+    let (client, node) = (topology.client.name(), topology.node.name());
+    eprintln!("\neverything keeps running; Ctrl-C ends it and removes it. To look:");
+    eprintln!("  {}", look(topology, "curl -s"));
+    eprintln!("  ip netns exec {node} tcpdump -ni eth0 tcp");
+    eprintln!("  ip netns exec {node} conntrack -L -p tcp");
+    eprintln!("  ip netns exec {node} iptables-nft-save");
+    for (i, pod) in topology.pods.iter().enumerate() {
+        eprintln!("  ip netns exec {} ss -tlnp   # pod {i}", pod.name());
+    }
+    eprintln!("  ip netns exec {client} bash   # a shell at the load balancer");
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,199 @@
+//! The demo's result as text.
+
+use std::fmt::Write as _;
+
+use super::report::{OUTCOMES, Report, Row, TRAFFIC};
+
+/// Both tables and what to know about them.
+pub(super) fn text(report: &Report) -> String {
+    let mut text = format!(
+        "\ntracer at the node, {} s (columns are label values of its metrics):\n\n",
+        report.seconds
+    );
+    text.push_str(&ports(report));
+    text.push('\n');
+    let rows = || report.ports.iter().chain([&report.total]);
+    for row in &report.ports {
+        let _ = writeln!(text, "{}  {:<15} {}", row.node_port, row.service, row.story);
+    }
+    text.push('\n');
+    if rows().all(|row| row.unaccounted == 0) {
+        text.push_str(
+            "every attempt is accounted for: outcomes + pending + untracked = attempts\n",
+        );
+    }
+    for row in rows().filter(|row| row.unaccounted != 0) {
+        let (service, missing) = (row.service, row.unaccounted);
+        let _ = writeln!(
+            text,
+            "{service}: attempts less outcomes, pending, untracked = {missing}"
+        );
+    }
+    text.push_str("\nHAProxy, the load balancer, by its own count:\n\n");
+    text.push_str(&load_balancer(report));
+    let _ = writeln!(
+        text,
+        "\nmetrics were served at {} in the node's namespace",
+        report.metrics_url
+    );
+    text
+}
+
+fn ports(report: &Report) -> String {
+    let rows: Vec<&Row> = report.ports.iter().chain([&report.total]).collect();
+    // A column of nothing but zeros says nothing.
+    let used = |value: fn(&Row, &str) -> u64, name: &&str| rows.iter().any(|r| value(r, name) > 0);
+    let outcome: fn(&Row, &str) -> u64 = |row, name| row.outcomes.get(name).copied().unwrap_or(0);
+    let class: fn(&Row, &str) -> u64 = |row, name| row.traffic.get(name).copied().unwrap_or(0);
+    let outcomes: Vec<&str> = OUTCOMES.into_iter().filter(|n| used(outcome, n)).collect();
+    let classes: Vec<&str> = TRAFFIC.into_iter().filter(|n| used(class, n)).collect();
+    let rest: [(&str, fn(&Row) -> u64); 2] = [
+        ("pending", |row| row.pending),
+        ("untracked", |row| row.untracked),
+    ];
+    let rest: Vec<_> = rest
+        .into_iter()
+        .filter(|(_, value)| rows.iter().any(|row| value(row) > 0))
+        .collect();
+
+    let mut head = vec!["NodePort", "Service", "attempts", "|"];
+    head.extend(&outcomes);
+    head.extend(rest.iter().map(|(name, _)| *name));
+    head.push("|");
+    head.extend(&classes);
+    head.extend(["|", "answer", "p50", "p99"]);
+    let mut lines = vec![head.into_iter().map(str::to_owned).collect()];
+    for row in rows {
+        let number = |n: u64| {
+            if n == 0 {
+                ".".to_owned()
+            } else {
+                n.to_string()
+            }
+        };
+        let port = if row.node_port == 0 {
+            String::new()
+        } else {
+            row.node_port.to_string()
+        };
+        let mut line = vec![
+            port,
+            row.service.to_owned(),
+            number(row.attempts),
+            "|".to_owned(),
+        ];
+        line.extend(outcomes.iter().map(|name| number(outcome(row, name))));
+        line.extend(rest.iter().map(|(_, value)| number(value(row))));
+        line.push("|".to_owned());
+        line.extend(classes.iter().map(|name| number(class(row, name))));
+        line.push("|".to_owned());
+        line.extend(latency(row));
+        lines.push(line);
+    }
+    align(&lines, &["Service", "answer"])
+}
+
+/// The most frequent answer and its quantiles.
+fn latency(row: &Row) -> [String; 3] {
+    if row.node_port == 0 {
+        return Default::default();
+    }
+    let most = row.answers.iter().max_by_key(|(_, latency)| latency.count);
+    match most {
+        Some((answer, l)) => [(*answer).to_owned(), duration(l.p50), duration(l.p99)],
+        None => ["none", ".", "."].map(str::to_owned),
+    }
+}
+
+fn load_balancer(report: &Report) -> String {
+    let head = [
+        "Service",
+        "server",
+        "failed checks",
+        "last check",
+        "sessions",
+        "connection errors",
+        "Thrift calls ok",
+        "failed",
+    ];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    for (service, stat) in &report.haproxy {
+        let calls = report.clients.get(service);
+        let call = |count: Option<u64>| count.map_or(".".to_owned(), |n| n.to_string());
+        lines.push(vec![
+            (*service).to_owned(),
+            stat.status.clone(),
+            stat.failed_checks.to_string(),
+            format!("{} {}", stat.last_check, stat.last_check_text)
+                .trim()
+                .to_owned(),
+            stat.sessions.to_string(),
+            stat.connection_errors.to_string(),
+            call(calls.map(|c| c.ok)),
+            call(calls.map(|c| c.failed)),
+        ]);
+    }
+    align(&lines, &["Service", "server", "last check"])
+}
+
+/// Columns as wide as their widest cell, two spaces between; numbers to the right, the columns
+/// named in `left` to the left.
+fn align(lines: &[Vec<String>], left: &[&str]) -> String {
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let mut out = String::new();
+        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
+            let _ = if lines
+                .first()
+                .is_some_and(|head| left.contains(&head[column].as_str()))
+            {
+                write!(out, "{cell:<width$}  ")
+            } else {
+                write!(out, "{cell:>width$}  ")
+            };
+        }
+        text.push_str(out.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Seconds for people: three digits and a unit.
+fn duration(seconds: f64) -> String {
+    let (value, unit) = match seconds {
+        s if s >= 1.0 => (s, "s"),
+        s if s >= 1e-3 => (s * 1e3, "ms"),
+        s => (s * 1e6, "µs"),
+    };
+    let digits = match value {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits() {
+        let all = [0.000_021_4, 0.000_5, 0.001_5, 0.25, 3.0, 120.0].map(duration);
+        assert_eq!(
+            all,
+            ["21.4 µs", "500 µs", "1.50 ms", "250 ms", "3.00 s", "120 s"]
+        );
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let lines = [["name", "n"], ["µ", "10"]].map(|l| l.map(str::to_owned).to_vec());
+        assert_eq!(align(&lines, &["name"]), "name   n\nµ     10\n");
+    }
+}
