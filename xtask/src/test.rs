@@ -163,7 +163,7 @@ fn namespace_tests(
         .args(filter)
         .arg("--test-threads=1")
         .env("TRACER_BIN", tracer);
-    if let Some(venv) = &tools.venv {
+    if let Some(venv) = tools.venv() {
         command.env("TRACER_VENV", venv);
     }
     outcome(&proc::step(step, command, LIMIT)?)

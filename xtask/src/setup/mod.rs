@@ -5,7 +5,7 @@
 //! one line per missing thing, the command that mends it, and exit status 69.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -45,8 +45,15 @@ pub(crate) struct Needs {
 /// What [`ensure`] made sure of.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    /// Directory of the Python environment (`bin/python` in it), where it was asked for.
-    pub(crate) venv: Option<PathBuf>,
+    /// Interpreter of the Python environment, where it was asked for.
+    pub(crate) python: Option<PathBuf>,
+}
+
+impl Tools {
+    /// Directory of the Python environment, as `TRACER_VENV` of the test bed wants it.
+    pub(crate) fn venv(&self) -> Option<&Path> {
+        self.python.as_deref()?.parent()?.parent()
+    }
 }
 
 /// Things that this machine lacks and that could not be installed: exit status 69.
@@ -98,10 +105,10 @@ pub(crate) fn ensure(needs: &Needs) -> Result<Tools> {
     if needs.bpf && lacking.is_empty() {
         lacking.extend(rust::ensure_bpf_linker()?);
     }
-    let mut tools = Tools { venv: None };
+    let mut tools = Tools { python: None };
     if needs.python && lacking.is_empty() {
         match python::ensure_venv()? {
-            Ok(venv) => tools.venv = Some(venv),
+            Ok(interpreter) => tools.python = Some(interpreter),
             Err(line) => lacking.push(line),
         }
     }

@@ -35,7 +35,7 @@ fn capable() -> Option<PathBuf> {
     })
 }
 
-/// The directory of the environment, made if missing; else the line that says what is missing.
+/// The interpreter of the environment, made if missing; else the line that says what is missing.
 pub(super) fn ensure_venv() -> Result<Result<PathBuf, String>> {
     let venv = workspace::target("tools/venv");
     let interpreter = venv.join("bin/python");
@@ -44,7 +44,7 @@ pub(super) fn ensure_venv() -> Result<Result<PathBuf, String>> {
         proc::output(probe.args(["-c", "import thrift.transport.TSocket"])).is_ok()
     };
     if works() {
-        return Ok(Ok(venv));
+        return Ok(Ok(interpreter));
     }
     let Some(python) = capable() else {
         return Ok(Err(debian::lacking(&PACKAGE)));
@@ -71,7 +71,7 @@ pub(super) fn ensure_venv() -> Result<Result<PathBuf, String>> {
         }
     }
     if works() {
-        return Ok(Ok(venv));
+        return Ok(Ok(interpreter));
     }
     let mend = format!(
         "see target/logs, then: {} -m pip install '{REQUIREMENT}'",
