@@ -2,8 +2,9 @@
 
     thrift_client.py ADDRESS PORT WIRE [--connections N] [--calls N] [--pause SECONDS]
 
-Makes N connections (0: until SIGTERM) of so many calls each and prints counts as
-JSON at its end. A call is right when its answer is."""
+Makes N connections (0: until SIGTERM) of so many calls each. Prints its counts so
+far as a line of JSON, at most twice a second, and at its end. A call is right when
+its answer is."""
 
 import argparse
 import json
@@ -62,9 +63,13 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     counts = {"connections": 0, "ok": 0, "failed": 0}
     made = 0
+    said = time.monotonic()
     while not stopped and (args.connections == 0 or made < args.connections):
         connection(args, counts)
         made += 1
+        if time.monotonic() - said > 0.5:
+            said = time.monotonic()
+            print(json.dumps(counts), flush=True)
         time.sleep(args.pause)
     print(json.dumps(counts), flush=True)
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{netns::Netns, process::Proc};
@@ -33,11 +33,17 @@ impl fmt::Display for Wire {
     }
 }
 
-/// A Python that has the PyPI package `thrift`: `$TRACER_VENV/bin/python`.
+/// A Python that has the PyPI package `thrift`: `$TRACER_VENV`, a venv or the
+/// interpreter itself.
 pub fn python() -> Result<PathBuf> {
     let venv = std::env::var_os("TRACER_VENV")
         .context("set TRACER_VENV to a Python venv with the package thrift (cargo xtask does)")?;
-    Ok(Path::new(&venv).join("bin/python"))
+    let path = PathBuf::from(venv);
+    Ok(if path.is_dir() {
+        path.join("bin/python")
+    } else {
+        path
+    })
 }
 
 fn script(name: &str) -> PathBuf {
@@ -132,9 +138,15 @@ impl Client {
         self.counts()
     }
 
-    fn counts(&self) -> Result<Counts> {
+    /// What it has counted so far, at most half a second (and one connection)
+    /// old; zeros before its first report.
+    pub fn counts(&self) -> Result<Counts> {
         let text = self.process.stdout();
+        let Some(last) = text.lines().last() else {
+            ensure!(self.process.stderr().is_empty(), self.process.stderr());
+            return Ok(Counts::default());
+        };
         let error = || format!("the Thrift client printed: {text}{}", self.process.stderr());
-        serde_json::from_str(text.trim()).with_context(error)
+        serde_json::from_str(last).with_context(error)
     }
 }

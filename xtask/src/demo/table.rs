@@ -39,28 +39,43 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
+/// A column of counts.
+type Count = (&'static str, Box<dyn Fn(&Row) -> u64>);
+
+fn outcome_columns() -> Vec<Count> {
+    let of = |name| -> Count {
+        (
+            name,
+            Box::new(move |row| row.outcomes.get(name).copied().unwrap_or(0)),
+        )
+    };
+    let mut columns: Vec<Count> = OUTCOMES.into_iter().map(of).collect();
+    columns.push(("pending", Box::new(|row| row.pending)));
+    columns.push(("untracked", Box::new(|row| row.untracked)));
+    columns
+}
+
+fn traffic_columns() -> Vec<Count> {
+    let of = |name| -> Count {
+        (
+            name,
+            Box::new(move |row| row.traffic.get(name).copied().unwrap_or(0)),
+        )
+    };
+    TRAFFIC.into_iter().map(of).collect()
+}
+
 fn ports(report: &Report) -> String {
     let rows: Vec<&Row> = report.ports.iter().chain([&report.total]).collect();
     // A column of nothing but zeros says nothing.
-    let used = |value: fn(&Row, &str) -> u64, name: &&str| rows.iter().any(|r| value(r, name) > 0);
-    let outcome: fn(&Row, &str) -> u64 = |row, name| row.outcomes.get(name).copied().unwrap_or(0);
-    let class: fn(&Row, &str) -> u64 = |row, name| row.traffic.get(name).copied().unwrap_or(0);
-    let outcomes: Vec<&str> = OUTCOMES.into_iter().filter(|n| used(outcome, n)).collect();
-    let classes: Vec<&str> = TRAFFIC.into_iter().filter(|n| used(class, n)).collect();
-    let rest: [(&str, fn(&Row) -> u64); 2] = [
-        ("pending", |row| row.pending),
-        ("untracked", |row| row.untracked),
-    ];
-    let rest: Vec<_> = rest
-        .into_iter()
-        .filter(|(_, value)| rows.iter().any(|row| value(row) > 0))
-        .collect();
+    let used = |column: &Count| rows.iter().any(|row| (column.1)(row) > 0);
+    let outcomes: Vec<Count> = outcome_columns().into_iter().filter(used).collect();
+    let classes: Vec<Count> = traffic_columns().into_iter().filter(used).collect();
 
     let mut head = vec!["NodePort", "Service", "attempts", "|"];
-    head.extend(&outcomes);
-    head.extend(rest.iter().map(|(name, _)| *name));
+    head.extend(outcomes.iter().map(|column| column.0));
     head.push("|");
-    head.extend(&classes);
+    head.extend(classes.iter().map(|column| column.0));
     head.extend(["|", "answer", "p50", "p99"]);
     let mut lines = vec![head.into_iter().map(str::to_owned).collect()];
     for row in rows {
@@ -71,21 +86,16 @@ fn ports(report: &Report) -> String {
                 n.to_string()
             }
         };
-        let port = if row.node_port == 0 {
-            String::new()
-        } else {
-            row.node_port.to_string()
-        };
+        let port = Some(row.node_port).filter(|port| *port > 0);
         let mut line = vec![
-            port,
+            port.map_or_else(String::new, |port| port.to_string()),
             row.service.to_owned(),
             number(row.attempts),
             "|".to_owned(),
         ];
-        line.extend(outcomes.iter().map(|name| number(outcome(row, name))));
-        line.extend(rest.iter().map(|(_, value)| number(value(row))));
+        line.extend(outcomes.iter().map(|column| number((column.1)(row))));
         line.push("|".to_owned());
-        line.extend(classes.iter().map(|name| number(class(row, name))));
+        line.extend(classes.iter().map(|column| number((column.1)(row))));
         line.push("|".to_owned());
         line.extend(latency(row));
         lines.push(line);
