@@ -1,0 +1,156 @@
+//! Output of `tracer check`.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::json;
+
+use crate::{build_info, cli::Output, exit::Exit, snapshot::HookStatus};
+
+const HEADINGS: [&str; 5] = ["HOOK", "NEED", "STATE", "MODE", "DETAIL"];
+/// The column that is coloured.
+const STATE: usize = 2;
+
+/// What each hook can do here: a table, or a JSON object. Colours are always
+/// in the table; the output stream takes them out where they do not belong.
+#[must_use]
+pub fn render(hooks: &[HookStatus], output: Output) -> String {
+    match output {
+        Output::Text => table(hooks),
+        Output::Json => format!("{:#}\n", json(hooks)),
+    }
+}
+
+/// Whether `tracer run` can start with these hooks.
+///
+/// # Errors
+/// [`crate::exit::Code::Unavailable`] with the first required hook that is
+/// impossible, and why.
+pub fn verdict(hooks: &[HookStatus]) -> Result<(), Exit> {
+    match hooks.iter().find(|hook| hook.required() && !hook.attached) {
+        None => Ok(()),
+        Some(hook) => Err(Exit::unavailable(
+            format!("required hook {}", hook.hook),
+            &hook.detail,
+        )),
+    }
+}
+
+fn need(hook: &HookStatus) -> &'static str {
+    if hook.required() {
+        "required"
+    } else {
+        "optional"
+    }
+}
+
+fn state(hook: &HookStatus) -> (&'static str, Style) {
+    let (word, colour) = match (hook.attached, hook.required()) {
+        (true, _) => ("ok", AnsiColor::Green),
+        (false, true) => ("impossible", AnsiColor::Red),
+        (false, false) => ("degraded", AnsiColor::Yellow),
+    };
+    (word, colour.on_default())
+}
+
+fn table(hooks: &[HookStatus]) -> String {
+    let rows = hooks
+        .iter()
+        .map(|h| [h.hook, need(h), state(h).0, h.mode, &h.detail]);
+    let rows: Vec<[&str; 5]> = std::iter::once(HEADINGS).chain(rows).collect();
+    let widths: [usize; 5] = std::array::from_fn(|i| {
+        rows.iter()
+            .map(|row| row[i].chars().count())
+            .max()
+            .unwrap_or(0)
+    });
+    let styles = std::iter::once(Style::new()).chain(hooks.iter().map(|hook| state(hook).1));
+    let mut out = String::new();
+    for (row, style) in rows.iter().zip(styles) {
+        let mut line = String::new();
+        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let pad = width - cell.chars().count() + 2;
+            let style = if i == STATE { style } else { Style::new() };
+            let _ = write!(line, "{style}{cell}{style:#}{:pad$}", "");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn json(hooks: &[HookStatus]) -> serde_json::Value {
+    let rows = hooks.iter().map(|hook| {
+        json!({
+            "hook": hook.hook,
+            "required": hook.required(),
+            "possible": hook.attached,
+            "mode": hook.mode,
+            "detail": hook.detail,
+        })
+    });
+    json!({
+        "version": build_info::VERSION,
+        "ok": verdict(hooks).is_ok(),
+        "hooks": rows.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        exit::Code,
+        snapshot::{SOCKET_STATE, WIRE},
+    };
+
+    fn hook(hook: &'static str, mode: &'static str, detail: &str) -> HookStatus {
+        HookStatus {
+            hook,
+            mode,
+            attached: mode != "none",
+            detail: detail.to_owned(),
+        }
+    }
+
+    fn some() -> Vec<HookStatus> {
+        vec![
+            hook(WIRE, "tcx", "eth0"),
+            hook(SOCKET_STATE, "tp_btf", ""),
+            hook("kfree_skb", "none", "no drop reasons before Linux 5.17"),
+        ]
+    }
+
+    #[test]
+    fn table_is_aligned() {
+        let text = anstream::adapter::strip_str(&render(&some(), Output::Text)).to_string();
+        assert_eq!(
+            text,
+            "HOOK                 NEED      STATE     MODE    DETAIL\n\
+             wire                 required  ok        tcx     eth0\n\
+             inet_sock_set_state  required  ok        tp_btf\n\
+             kfree_skb            optional  degraded  none    no drop reasons before Linux 5.17\n"
+        );
+    }
+
+    #[test]
+    fn json_has_every_hook() {
+        let value: serde_json::Value =
+            serde_json::from_str(&render(&some(), Output::Json)).unwrap();
+        assert_eq!(value["ok"], true);
+        assert_eq!(value["hooks"][2]["hook"], "kfree_skb");
+        assert_eq!(value["hooks"][2]["possible"], false);
+        assert_eq!(value["hooks"][2]["required"], false);
+    }
+
+    #[test]
+    fn only_required_hooks_stop_the_start() {
+        assert_eq!(verdict(&some()), Ok(()));
+        let without = [hook(WIRE, "none", "CAP_BPF missing")];
+        let exit = verdict(&without).unwrap_err();
+        assert_eq!(exit.code(), Code::Unavailable);
+        assert_eq!(exit.to_string(), "required hook wire: CAP_BPF missing");
+        let text = render(&without, Output::Text);
+        assert!(text.contains("impossible"), "{text}");
+    }
+}

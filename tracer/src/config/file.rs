@@ -1,0 +1,31 @@
+//! The configuration file.
+
+use std::path::Path;
+
+use super::Settings;
+use crate::exit::Exit;
+
+/// Reads a YAML file: every key is a long flag with `_` for `-`; the flags
+/// `--web.…` and `--log.…` are the keys of the sections `web` and `log`.
+///
+/// # Errors
+/// [`crate::exit::Code::Config`] when it cannot be read, has an unknown key or
+/// a bad value; the message has the line and column.
+pub fn read(path: &Path) -> Result<Settings, Exit> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Exit::config(format!("read {shown}"), e).remedy("check --config"))?;
+    parse(&text).map_err(|cause| {
+        Exit::config(shown, cause)
+            .remedy("the keys are the long flags of `tracer run --help`, with _ for -")
+    })
+}
+
+pub(super) fn parse(text: &str) -> Result<Settings, String> {
+    let blank = |line: &str| matches!(line.trim().as_bytes(), [] | [b'#', ..] | b"---");
+    if text.lines().all(blank) {
+        return Ok(Settings::default());
+    }
+    let options = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())
+}

@@ -1,0 +1,261 @@
+//! What can be set, by flag, environment or file: one struct describes all
+//! three, so that none of them can know a name the others do not.
+
+use std::fmt;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::{
+    PortSet,
+    values::{Between, Flows, Interface, Listen, ProbeMethod, TelemetryPath},
+};
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+
+/// Settings of one layer; what is absent is taken from the layer below.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// Network interface whose packets are watched (repeatable) [default:
+    /// every interface that holds an address of this node]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TRACER_INTERFACE",
+        value_delimiter = ','
+    )]
+    pub(super) interface: Vec<Interface>,
+
+    /// Ports to watch: a range, or a list of ports and ranges [default:
+    /// 30000-32767]
+    #[arg(long, value_name = "PORTS", env = "TRACER_NODE_PORTS")]
+    pub(super) node_ports: Option<PortSet>,
+
+    /// An attempt without an answer for this long has failed; 100ms to 10m
+    /// [default: 5s]
+    #[arg(long, value_name = "DURATION", env = "TRACER_HANDSHAKE_TIMEOUT")]
+    pub(super) handshake_timeout: Option<Between<100, { 600 * SECOND }>>,
+
+    /// A connection without payload for this long is idle and no health check;
+    /// 100ms to 1h [default: 5s]
+    #[arg(long, value_name = "DURATION", env = "TRACER_IDLE_AFTER")]
+    pub(super) idle_after: Option<Between<100, HOUR>>,
+
+    /// A connection without any packet for this long is given up; 10s to 7days
+    /// [default: 1h]
+    #[arg(long, value_name = "DURATION", env = "TRACER_EXPIRE_AFTER")]
+    pub(super) expire_after: Option<Between<{ 10 * SECOND }, { 168 * HOUR }>>,
+
+    /// Addresses that health checks come from, IPv4 or IPv6 (repeatable, up to
+    /// 1024)
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "TRACER_PROBE_SOURCE",
+        value_delimiter = ','
+    )]
+    pub(super) probe_source: Vec<IpNet>,
+
+    /// Thrift method whose calls are health checks (repeatable, up to 4)
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TRACER_PROBE_METHOD",
+        value_delimiter = ','
+    )]
+    pub(super) probe_method: Vec<ProbeMethod>,
+
+    /// Size of the flow table: attempts and connections followed at once; 64
+    /// to 4194304 [default: 65536]
+    #[arg(long, value_name = "N", env = "TRACER_FLOWS")]
+    pub(super) flows: Option<Flows>,
+
+    /// How packets are seen [default: auto]
+    #[arg(long, value_name = "HOOK", env = "TRACER_WIRE_TAP")]
+    pub(super) wire_tap: Option<WireTap>,
+
+    /// How dials made on this node are seen [default: auto]
+    #[arg(long, value_name = "HOOK", env = "TRACER_CONNECT_HOOK")]
+    pub(super) connect_hook: Option<ConnectHook>,
+
+    /// Log level of the kernel programs [default: off]
+    #[arg(long, value_name = "LEVEL", env = "TRACER_KERNEL_LOG")]
+    pub(super) kernel_log: Option<KernelLog>,
+
+    #[command(flatten)]
+    pub(super) web: Web,
+
+    #[command(flatten)]
+    pub(super) log: Log,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Web {
+    /// Address and port of the HTTP server; `:9400` is every IPv4 address
+    /// [default: 0.0.0.0:9400]
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        env = "TRACER_WEB_LISTEN_ADDRESS"
+    )]
+    pub(super) listen_address: Option<Listen>,
+
+    /// URL path of the metrics [default: /metrics]
+    #[arg(
+        long = "web.telemetry-path",
+        value_name = "PATH",
+        env = "TRACER_WEB_TELEMETRY_PATH"
+    )]
+    pub(super) telemetry_path: Option<TelemetryPath>,
+}
+
+/// The log on standard error.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Log {
+    /// Least severe level that is logged [default: info]
+    #[arg(long = "log.level", value_name = "LEVEL", env = "TRACER_LOG_LEVEL")]
+    pub(super) level: Option<LogLevel>,
+
+    /// Form of log lines [default: logfmt]
+    #[arg(long = "log.format", value_name = "FORMAT", env = "TRACER_LOG_FORMAT")]
+    pub(super) format: Option<LogFormat>,
+}
+
+/// Declares a closed choice with the same names for flags, files and output.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let value = self.to_possible_value();
+                f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+            }
+        }
+    };
+}
+
+choice! {
+    /// The hook that sees packets.
+    WireTap {
+        /// The best that this kernel has
+        #[default]
+        Auto,
+        /// A tcx link (Linux 6.6 or newer)
+        Tcx,
+        /// A packet socket's filter
+        Packet,
+    }
+}
+
+choice! {
+    /// The hook that sees dials made on this node.
+    ConnectHook {
+        /// The best that this kernel has
+        #[default]
+        Auto,
+        /// Function entry and exit (needs kernel BTF)
+        Fentry,
+        /// Kprobe and kretprobe
+        Kprobe,
+        /// Socket state changes alone: immediate failures are not seen
+        SetState,
+    }
+}
+
+choice! {
+    /// Log level of the kernel programs.
+    KernelLog {
+        /// Nothing
+        #[default]
+        Off,
+        /// What must not happen
+        Error,
+        /// What is lost
+        Warn,
+        /// Rare events
+        Info,
+        /// Every decision
+        Debug,
+        /// Every packet
+        Trace,
+    }
+}
+
+choice! {
+    /// Log level of the daemon.
+    LogLevel {
+        /// Failures that end the run
+        Error,
+        /// Failures that do not
+        Warn,
+        /// Start, hooks, stop
+        #[default]
+        Info,
+        /// Details
+        Debug,
+        /// More details
+        Trace,
+    }
+}
+
+choice! {
+    /// Form of log lines.
+    LogFormat {
+        /// key=value pairs
+        #[default]
+        Logfmt,
+        /// One JSON object per line
+        Json,
+    }
+}
+
+impl KernelLog {
+    /// The level as aya-log numbers them: 0 nothing, 1 error, 5 trace.
+    #[must_use]
+    pub const fn level(self) -> u8 {
+        self as u8
+    }
+}
+
+impl Settings {
+    /// Takes from `lower` what is absent here; lists are not joined.
+    #[must_use]
+    pub(super) fn or(self, lower: Self) -> Self {
+        Self {
+            interface: first(self.interface, lower.interface),
+            node_ports: self.node_ports.or(lower.node_ports),
+            handshake_timeout: self.handshake_timeout.or(lower.handshake_timeout),
+            idle_after: self.idle_after.or(lower.idle_after),
+            expire_after: self.expire_after.or(lower.expire_after),
+            probe_source: first(self.probe_source, lower.probe_source),
+            probe_method: first(self.probe_method, lower.probe_method),
+            flows: self.flows.or(lower.flows),
+            wire_tap: self.wire_tap.or(lower.wire_tap),
+            connect_hook: self.connect_hook.or(lower.connect_hook),
+            kernel_log: self.kernel_log.or(lower.kernel_log),
+            web: Web {
+                listen_address: self.web.listen_address.or(lower.web.listen_address),
+                telemetry_path: self.web.telemetry_path.or(lower.web.telemetry_path),
+            },
+            log: Log {
+                level: self.log.level.or(lower.log.level),
+                format: self.log.format.or(lower.log.format),
+            },
+        }
+    }
+}
+
+fn first<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
+    if upper.is_empty() { lower } else { upper }
+}

@@ -1,0 +1,129 @@
+use super::{file::parse, *};
+
+fn config(text: &str) -> Result<Config, Invalid> {
+    Config::new(Settings::default(), parse(text).unwrap())
+}
+
+#[test]
+fn defaults_are_those_of_the_design() {
+    for text in ["", "# nothing\n---\n"] {
+        let config = config(text).unwrap();
+        assert!(config.interfaces.is_empty());
+        assert_eq!(config.ports.to_string(), "30000-32767");
+        assert_eq!(config.handshake_timeout, Duration::from_secs(5));
+        assert_eq!(config.idle_after, Duration::from_secs(5));
+        assert_eq!(config.expire_after, Duration::from_secs(3_600));
+        assert_eq!(config.listen.to_string(), "0.0.0.0:9400");
+        assert_eq!(config.telemetry_path, "/metrics");
+        assert_eq!(config.flows, 65_536);
+        assert_eq!(config.kernel_log, KernelLog::Off);
+        assert_eq!(config.log_level, LogLevel::Info);
+    }
+}
+
+#[test]
+fn a_file_sets_everything() {
+    let text = "
+interface: [eth0, ens5]
+node_ports: [30080, 30100-30102]
+handshake_timeout: 2s
+idle_after: 500ms
+expire_after: 10m
+probe_source: [10.0.0.0/8, 'fd00::/8']
+probe_method: [ping, Health:check]
+flows: 1024
+wire_tap: packet
+connect_hook: set-state
+kernel_log: debug
+web:
+  listen_address: '[::1]:9000'
+  telemetry_path: /m
+log:
+  level: warn
+  format: json
+";
+    let config = config(text).unwrap();
+    assert_eq!(config.interfaces, ["eth0", "ens5"]);
+    assert_eq!(config.ports.as_slice(), [30080, 30100, 30101, 30102]);
+    assert_eq!(config.handshake_timeout, Duration::from_secs(2));
+    assert_eq!(config.idle_after, Duration::from_millis(500));
+    assert_eq!(config.expire_after, Duration::from_secs(600));
+    assert_eq!(config.probe_sources.len(), 2);
+    assert_eq!(config.probe_methods, ["ping", "Health:check"]);
+    assert_eq!(config.flows, 1024);
+    assert_eq!(config.wire_tap, WireTap::Packet);
+    assert_eq!(config.connect_hook, ConnectHook::SetState);
+    assert_eq!(config.kernel_log, KernelLog::Debug);
+    assert_eq!(config.listen.to_string(), "[::1]:9000");
+    assert_eq!(config.telemetry_path, "/m");
+    assert_eq!(config.log_level, LogLevel::Warn);
+    assert_eq!(config.log_format, LogFormat::Json);
+}
+
+#[test]
+fn the_upper_layer_wins_and_lists_are_not_joined() {
+    let upper = parse("interface: [eth1]\nflows: 100\nlog: {level: error}").unwrap();
+    let lower =
+        parse("interface: [eth0]\nflows: 200\nidle_after: 9s\nlog: {format: json}").unwrap();
+    let config = Config::new(upper, lower).unwrap();
+    assert_eq!(config.interfaces, ["eth1"]);
+    assert_eq!(config.flows, 100);
+    assert_eq!(config.idle_after, Duration::from_secs(9));
+    assert_eq!(config.log_level, LogLevel::Error);
+    assert_eq!(config.log_format, LogFormat::Json);
+}
+
+#[test]
+fn one_port_needs_no_quotes() {
+    assert_eq!(
+        config("node_ports: 30080").unwrap().ports.as_slice(),
+        [30080]
+    );
+}
+
+#[test]
+fn unknown_keys_are_refused_with_their_place() {
+    let error = parse("flows: 64\nidle_aftr: 5s\n").unwrap_err();
+    assert!(
+        error.contains("idle_aftr") && error.contains("line 2"),
+        "{error}"
+    );
+    assert!(
+        error.contains("idle_after"),
+        "names the valid keys: {error}"
+    );
+    let error = parse("web:\n  listen: ':1'\n").unwrap_err();
+    assert!(
+        error.contains("`listen`") && error.contains("line 2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn bad_values_are_refused_with_their_place() {
+    for (text, line) in [
+        ("flows: 64\nhandshake_timeout: 1ms", "line 2"),
+        ("node_ports: 0", "line 1"),
+        ("node_ports: [30080, 70000]", "line 1"),
+        ("\n\nprobe_source: [10.0.0.0/33]", "line 3"),
+        ("flows: 64\nflows: 65", "line 2"),
+        ("log:\n  level: loud", "line 2"),
+        ("- a", "line 1"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(line), "{text}: {error}");
+    }
+}
+
+#[test]
+fn values_must_agree() {
+    let error = config("expire_after: 10s\nidle_after: 11s").unwrap_err();
+    assert!(error.settings.contains(&"expire_after"));
+    let error = config("probe_method: [a, b, c, d, e]").unwrap_err();
+    assert_eq!(error.settings, ["probe_method"]);
+    let many: Vec<String> = (0..=PROBE_SOURCES_MAX)
+        .map(|i| format!("10.0.{}.{}/32", i / 256, i % 256))
+        .collect();
+    let error = config(&format!("probe_source: [{}]", many.join(","))).unwrap_err();
+    assert_eq!(error.settings, ["probe_source"]);
+}

@@ -1,0 +1,227 @@
+//! Types of configuration values: each checks its own text, wherever the text
+//! comes from.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use tracer_common::first_bytes::ProbeMethods;
+
+/// A duration from `MIN_MS` to `MAX_MS` milliseconds, written `5s`, `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Between<const MIN_MS: u64, const MAX_MS: u64>(pub(super) Duration);
+
+impl<const MIN_MS: u64, const MAX_MS: u64> FromStr for Between<MIN_MS, MAX_MS> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let value = humantime::parse_duration(text)
+            .map_err(|e| format!("`{text}` is no duration such as 5s or 500ms: {e}"))?;
+        let (min, max) = (Duration::from_millis(MIN_MS), Duration::from_millis(MAX_MS));
+        if value < min || value > max {
+            let (min, max) = (format_duration(min), format_duration(max));
+            return Err(format!("`{text}` is not between {min} and {max}"));
+        }
+        Ok(Self(value))
+    }
+}
+
+fn format_duration(value: Duration) -> impl fmt::Display {
+    humantime::format_duration(value)
+}
+
+/// Name of a network interface (`IFNAMSIZ` of if.h, `dev_valid_name` of the kernel).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Interface(pub(super) String);
+
+impl FromStr for Interface {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        if text.is_empty() || text.len() > 15 || text.contains(bad) || [".", ".."].contains(&text) {
+            return Err(format!("`{text}` is no interface name (1 to 15 bytes)"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Name of a Thrift method that health checkers call.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ProbeMethod(pub(super) String);
+
+impl FromStr for ProbeMethod {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let checked = ProbeMethods::new().push(text);
+        checked.map_err(|e| format!("`{text}`: {e}"))?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Size of the flow table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Flows(pub(super) u32);
+
+impl FromStr for Flows {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(flows @ 64..=4_194_304) => Ok(Self(flows)),
+            _ => Err(format!("`{text}` is no number from 64 to 4194304")),
+        }
+    }
+}
+
+/// Address and port to serve on; `:9400` is every IPv4 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Listen(pub(super) SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = match text.strip_prefix(':').map(str::parse) {
+            Some(Ok(port)) => Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            Some(Err(_)) => None,
+            None => text.parse().ok(),
+        };
+        let address = address.ok_or_else(|| {
+            format!("`{text}` is no address such as 127.0.0.1:9400, [::]:9400 or :9400")
+        })?;
+        Ok(Self(address))
+    }
+}
+
+/// URL path of the metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct TelemetryPath(pub(super) String);
+
+impl FromStr for TelemetryPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+        if !text.starts_with('/') || text.starts_with("//") || !text.chars().all(plain) {
+            return Err(format!("`{text}` is no URL path such as /metrics"));
+        }
+        if ["/", "/livez", "/readyz"].contains(&text) {
+            return Err(format!("`{text}` is taken by another page"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// `serde(try_from = "String")` for types that parse themselves.
+macro_rules! from_string {
+    ($($name:ty),+) => {$(
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+    )+};
+}
+from_string!(Interface, ProbeMethod, Flows, Listen, TelemetryPath);
+
+impl<const MIN_MS: u64, const MAX_MS: u64> TryFrom<String> for Between<MIN_MS, MAX_MS> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Short = Between<100, 600_000>;
+
+    #[test]
+    fn durations_are_bounded() {
+        assert_eq!(
+            "100ms".parse(),
+            Ok(Short::try_from("100ms".to_owned()).unwrap())
+        );
+        assert_eq!(
+            "1m 30s".parse::<Short>().unwrap().0,
+            Duration::from_secs(90)
+        );
+        for bad in [
+            "",
+            "5",
+            "-1s",
+            "99ms",
+            "10m 1s",
+            "5 parsecs",
+            "99999999999999999999s",
+        ] {
+            assert!(bad.parse::<Short>().is_err(), "{bad}");
+        }
+        let error = "1ms".parse::<Short>().unwrap_err();
+        assert_eq!(error, "`1ms` is not between 100ms and 10m");
+    }
+
+    #[test]
+    fn interfaces_are_names_the_kernel_takes() {
+        assert!("eth0.100".parse::<Interface>().is_ok());
+        for bad in ["", ".", "..", "a/b", "a b", "eth0:1", "0123456789abcdef"] {
+            assert!(bad.parse::<Interface>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn probe_methods_follow_the_classifier() {
+        assert!("Health:ping".parse::<ProbeMethod>().is_ok());
+        assert!("a_name_of_21_letters_".parse::<ProbeMethod>().is_err());
+        assert!("pi ng".parse::<ProbeMethod>().is_err());
+    }
+
+    #[test]
+    fn flows_are_bounded() {
+        assert_eq!("64".parse(), Ok(Flows(64)));
+        for bad in ["63", "4194305", "-1", "1e3", ""] {
+            assert!(bad.parse::<Flows>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listen_addresses() {
+        assert_eq!(
+            ":9400".parse::<Listen>().unwrap().0.to_string(),
+            "0.0.0.0:9400"
+        );
+        assert_eq!(
+            "[::1]:1".parse::<Listen>().unwrap().0.to_string(),
+            "[::1]:1"
+        );
+        for bad in ["", ":", ":65536", "9400", "localhost:9400", "1.2.3.4"] {
+            assert!(bad.parse::<Listen>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn telemetry_paths_are_free_paths() {
+        assert!("/a/b-c".parse::<TelemetryPath>().is_ok());
+        for bad in [
+            "", "/", "metrics", "/livez", "/readyz", "/{x}", "/a?b", "//a", "/a b",
+        ] {
+            assert!(bad.parse::<TelemetryPath>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The HTTP pages: metrics, liveness, readiness.
+
+mod accept;
+mod server;
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{
+    build_info,
+    metrics::{Format, Process, render},
+    snapshot::Source,
+};
+
+pub use server::{Limits, bind, serve};
+
+/// Pages that may be in memory at once: a client that reads slowly holds one.
+const PAGES: usize = 4;
+/// How long a scrape waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+struct App {
+    source: Arc<dyn Source>,
+    pages: Arc<Semaphore>,
+    telemetry_path: Arc<str>,
+}
+
+/// The pages over a source.
+pub fn router(source: Arc<dyn Source>, telemetry_path: &str) -> Router {
+    let app = App {
+        source,
+        pages: Arc::new(Semaphore::new(PAGES)),
+        telemetry_path: telemetry_path.into(),
+    };
+    Router::new()
+        .route("/", get(index))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(readyz))
+        .route(telemetry_path, get(metrics))
+        .fallback(async || (StatusCode::NOT_FOUND, "no such page; see /\n"))
+        .with_state(app)
+}
+
+async fn index(State(app): State<App>) -> Html<String> {
+    let mut links = String::new();
+    for path in [&*app.telemetry_path, "/livez", "/readyz"] {
+        let _ = writeln!(links, "<li><a href=\"{path}\">{path}</a></li>");
+    }
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>tracer</title></head>\n\
+         <body><h1>tracer {}</h1><ul>\n{links}</ul></body></html>\n",
+        build_info::VERSION
+    ))
+}
+
+async fn readyz(State(app): State<App>) -> Response {
+    match app.source.ready() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        )
+            .into_response(),
+    }
+}
+
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let turn = timeout(PATIENCE, Arc::clone(&app.pages).acquire_owned()).await;
+    let Ok(Ok(permit)) = turn else {
+        let later = [(header::RETRY_AFTER, "1")];
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            later,
+            "too many scrapes at once\n",
+        )
+            .into_response();
+    };
+    let accept: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .flat_map(|value| value.to_str())
+        .collect();
+    let format = accept::negotiate(&accept.join(","));
+    match page(&*app.source, format) {
+        Ok(text) => {
+            let body = Bytes::from_owner(Page {
+                text,
+                _permit: permit,
+            });
+            let about = [
+                (header::CONTENT_TYPE, format.content_type()),
+                (header::VARY, "Accept"),
+            ];
+            (about, Body::from(body)).into_response()
+        }
+        Err(e) => {
+            tracing::warn!(cause = format!("{e:#}"), "scrape failed");
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{e:#}\n")).into_response()
+        }
+    }
+}
+
+fn page(source: &dyn Source, format: Format) -> anyhow::Result<String> {
+    let snapshot = source
+        .snapshot()
+        .map_err(|e| e.context("read the counters"))?;
+    render(snapshot, Process::read(), format)
+        .map_err(|e| anyhow::Error::new(e).context("write the page"))
+}
+
+/// A page and its turn, which ends when the last byte is written.
+struct Page {
+    text: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The listener and its connections, all bounded in number, size and time.
+
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::exit::Exit;
+
+/// What one client, and all clients together, may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's accept queue.
+    pub connections: usize,
+    /// Time from the start of a connection, or the last answer, until the next
+    /// request's head is complete.
+    pub head: Duration,
+    /// Age at which a connection is asked to end.
+    pub age: Duration,
+    /// Time for the running answer from then on.
+    pub grace: Duration,
+    /// The same for all connections when the server stops.
+    pub stop: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            head: Duration::from_secs(10),
+            age: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            stop: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Bytes of a request's head, and of what is buffered for a connection.
+const BUFFER: usize = 16 * 1024;
+
+/// Takes the address, so that a port in use is reported before anything is
+/// loaded.
+///
+/// # Errors
+/// [`crate::exit::Code::Runtime`] when it is taken or not ours.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
+    TcpListener::bind(address).await.map_err(|e| {
+        let (cause, remedy) = match e.kind() {
+            io::ErrorKind::AddrInUse => (
+                "address in use",
+                "stop the other process or choose --web.listen-address",
+            ),
+            io::ErrorKind::AddrNotAvailable => (
+                "no such address on this node",
+                "choose --web.listen-address",
+            ),
+            io::ErrorKind::PermissionDenied => (
+                "not permitted",
+                "choose --web.listen-address with a port from 1024 on",
+            ),
+            _ => return Exit::runtime(format!("listen on {address}"), e),
+        };
+        Exit::runtime(format!("listen on {address}"), cause).remedy(remedy)
+    })
+}
+
+/// Serves until `stop`; running answers then have [`Limits::stop`] to end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let (stopping, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    loop {
+        let (slot, stream) = tokio::select! {
+            next = next(&listener, &slots) => match next {
+                Some(next) => next,
+                None => continue,
+            },
+            // Nothing but forgetting those that have ended.
+            Some(_) = connections.join_next() => continue,
+            () = &mut stop => break,
+        };
+        let (router, stopped) = (router.clone(), stopped.clone());
+        connections.spawn(async move {
+            connection(stream, router, limits, stopped).await;
+            drop(slot);
+        });
+    }
+    drop((listener, router, stopping));
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(limits.stop, all).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn next(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(OwnedSemaphorePermit, TcpStream)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((slot, stream)),
+        Err(e) => {
+            tracing::debug!(cause = %e, "accept failed");
+            // Out of file descriptors does not pass by asking again at once.
+            sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<()>,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = sleep(limits.age) => None,
+        // The sender is dropped when the server stops.
+        _ = stopped.changed() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.grace, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(e) = ended {
+        tracing::debug!(cause = %e, "connection ended");
+    }
+}

@@ -1,0 +1,110 @@
+//! The daemon, from start to stop.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    build_info,
+    config::Config,
+    exit::Exit,
+    http, logging,
+    snapshot::{HookStatus, Source},
+};
+
+/// Runs until SIGTERM or SIGINT; `load` loads and attaches the kernel side,
+/// which is dropped before this returns.
+///
+/// # Errors
+/// When the address is taken, loading fails or a signal cannot be handled.
+pub fn run<L>(config: &Config, load: L) -> Result<(), Exit>
+where
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+{
+    logging::start(config.log_level, config.log_format)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
+    runtime.block_on(daemon(config, load))
+}
+
+async fn daemon<L>(config: &Config, load: L) -> Result<(), Exit>
+where
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+{
+    let mut stop = Stop::listen().map_err(|e| Exit::runtime("handle signals", e))?;
+    tracing::info!(
+        version = build_info::VERSION,
+        commit = build_info::COMMIT,
+        ports = %config.ports,
+        interfaces = interfaces(config),
+        "starting"
+    );
+    let listener = http::bind(config.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_or(config.listen, |address| address);
+    let source = load(config)?;
+    log_hooks(&*source);
+    let router = http::router(source, &config.telemetry_path);
+    tracing::info!(%address, path = config.telemetry_path, "ready");
+    let stopped = async {
+        let signal = stop.wait().await;
+        tracing::info!(signal, "stopping");
+    };
+    http::serve(listener, router, http::Limits::default(), stopped).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn interfaces(config: &Config) -> String {
+    if config.interfaces.is_empty() {
+        "auto".to_owned()
+    } else {
+        config.interfaces.join(",")
+    }
+}
+
+fn log_hooks(source: &dyn Source) {
+    let hooks = match source.snapshot() {
+        Ok(snapshot) => snapshot.hooks,
+        Err(e) => return tracing::warn!(cause = format!("{e:#}"), "cannot read the counters"),
+    };
+    for HookStatus {
+        hook,
+        mode,
+        attached,
+        detail,
+    } in hooks
+    {
+        if attached {
+            tracing::info!(hook, mode, detail, "hook attached");
+        } else {
+            tracing::warn!(hook, mode, detail, "hook absent");
+        }
+    }
+}
+
+/// The signals that end the daemon.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one and returns its name.
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The boundary between the kernel side and what shows its numbers.
+
+use tracer_common::{counters::PortCounters, words::Lost};
+
+/// State of one hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookStatus {
+    /// The hook's name in metrics and messages, e.g. [`WIRE`].
+    pub hook: &'static str,
+    /// How it is attached: `tcx`, `packet`, `fentry`, `kprobe`, `tp_btf`,
+    /// `raw_tp`, or `none`.
+    pub mode: &'static str,
+    /// Whether it is attached (`tracer check`: whether it can be).
+    pub attached: bool,
+    /// Where it is attached, or why it is not.
+    pub detail: String,
+}
+
+/// Name of the hook that sees the packets of the node's edge interfaces.
+pub const WIRE: &str = "wire";
+/// Name of the hook that sees the state changes of this kernel's sockets.
+pub const SOCKET_STATE: &str = "inet_sock_set_state";
+
+impl HookStatus {
+    /// Without a required hook `tracer run` does not start.
+    #[must_use]
+    pub fn required(&self) -> bool {
+        [WIRE, SOCKET_STATE].contains(&self.hook)
+    }
+}
+
+/// All numbers at one moment. For every port the accounting identity holds.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Counters of the ports that have any non-zero cell, ascending by port.
+    pub ports: Vec<(u16, PortCounters)>,
+    /// What was not taken into account, by [`Lost`].
+    pub lost: [u64; Lost::COUNT],
+    /// Flows in the flow table.
+    pub flows: u64,
+    /// Places in the flow table.
+    pub flows_capacity: u64,
+    /// State of every hook.
+    pub hooks: Vec<HookStatus>,
+}
+
+/// Where snapshots come from.
+pub trait Source: Send + Sync + 'static {
+    /// Reads all numbers.
+    ///
+    /// # Errors
+    /// When a map cannot be read; a snapshot is whole or not at all.
+    fn snapshot(&self) -> anyhow::Result<Snapshot>;
+
+    /// Whether everything required is attached and works.
+    ///
+    /// # Errors
+    /// The reason why not, one line.
+    fn ready(&self) -> Result<(), String>;
+}
