@@ -98,6 +98,7 @@ extern "C" fn on_signal(signal: libc::c_int) {
 fn watch(mut reader: PipeReader) {
     let mut signal = [0u8];
     if reader.read_exact(&mut signal).is_ok() {
+        eprintln!("\ninterrupted: removing namespaces and processes");
         remove_everything();
         // SAFETY: ends the process at once; no destructor may run beside the
         // threads that are still using what was just removed.

@@ -14,11 +14,14 @@ use anyhow::{Context as _, Result};
 
 use crate::{cleanup::ScratchDir, netns::Netns, process::Proc};
 
-/// How HAProxy checks a target.
+/// How HAProxy checks a target. A dial of a check lasts as long as its interval,
+/// at most 2 s; the first failure takes the target down, later ones six.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// No checks.
     Off,
+    /// No checks; up and down with the target of this listener.
+    Track(&'static str),
     /// SYN, SYN-ACK, RST: the plain `check`.
     HalfOpen(Duration),
     /// A full handshake closed with FIN: `tcp-check connect linger`.
@@ -106,22 +109,19 @@ fn config(socket: &str, listeners: &[Listener]) -> String {
          timeout client 120s\n  timeout server 120s\n"
     );
     for l in listeners {
+        let every = |inter: Duration| format!(" check inter {}ms rise 2 fall 6", inter.as_millis());
         let (options, check) = match l.check {
             Check::Off => ("", String::new()),
-            Check::HalfOpen(inter) => ("", format!(" check inter {}ms", inter.as_millis())),
+            Check::Track(other) => ("", format!(" track {other}/node")),
+            Check::HalfOpen(inter) => ("", every(inter)),
             Check::Full(inter) => (
                 "  option tcp-check\n  tcp-check connect linger\n",
-                format!(" check inter {}ms", inter.as_millis()),
+                every(inter),
             ),
-        };
-        let rise_fall = if check.is_empty() {
-            ""
-        } else {
-            " rise 2 fall 6"
         };
         let _ = write!(
             text,
-            "listen {}\n  bind {}\n{options}  server node {}{check}{rise_fall}\n",
+            "listen {}\n  bind {}\n{options}  server node {}{check}\n",
             l.name, l.bind, l.target
         );
     }

@@ -119,7 +119,7 @@ fn load_balancer(report: &Report) -> String {
     let head = [
         "Service",
         "server",
-        "failed checks",
+        "failed checks while up",
         "last check",
         "sessions",
         "connection errors",
