@@ -10,14 +10,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use testbed::{
-    Capture, KubeProxy, Mode, Policy, RawClient, ServicePort, Topology,
+    KubeProxy, Mode, Policy, RawClient, ServicePort, Topology,
     addr::{FAR_POD_V4, FAR_POD_V6, NODE_V4, NODE_V6, phantom_v4, phantom_v6, pod_v4, pod_v6},
     cleanup::NETNS_DIR,
     peer::{Behaviour, Dial, Server},
-    peers::{
-        haproxy::{Check, Haproxy, Listener},
-        thrift,
-    },
     raw::Answer,
     rules,
     segment::flags,
@@ -196,72 +192,6 @@ fn vm_full_accept_queue_drops_syns() {
     assert_eq!(dial.connect().unwrap().err(), Some(Errno::EINPROGRESS));
     assert!(pod.counter("TcpExt", "ListenOverflows").unwrap() > 0);
     drop(held);
-}
-
-#[test]
-fn tshark_sees_each_way_of_dialling() {
-    let bed = Topology::builder().build().unwrap();
-    let _server = Server::start(&bed.pods[0], at(pod_v4(0), 9090), Behaviour::Echo).unwrap();
-    services(Mode::IptablesNft).apply(&bed.node).unwrap();
-    let capture = Capture::start(&bed.node, "eth0", "tcp or icmp").unwrap();
-    let dial = Dial::new(&bed.client, at(NODE_V4, 30083)).limit(QUICK);
-    dial.connect_fin().unwrap();
-    assert_eq!(dial.send(&[b"a", b"b"]).unwrap(), b"ab");
-    Dial::new(&bed.client, at(NODE_V4, 30084))
-        .connect()
-        .unwrap()
-        .unwrap_err();
-    Dial::new(&bed.client, at(NODE_V4, 30081))
-        .connect()
-        .unwrap()
-        .unwrap_err();
-    let raw = RawClient::open(&bed.client).unwrap();
-    raw.half_open(at(phantom_v4(1), 4001), at(NODE_V4, 30083), 77)
-        .unwrap();
-    let captured = capture.stop().unwrap();
-    assert_eq!(captured.completeness().unwrap(), [23, 31, 37, 1, 39]);
-}
-
-#[test]
-fn haproxy_and_thrift_talk() {
-    let python = thrift::python().unwrap();
-    let bed = Topology::builder().build().unwrap();
-    let wire = thrift::Wire::Framed;
-    let pod = &bed.pods[0];
-    let _server = thrift::Server::start(pod, &python, at(pod_v4(0), 9090), wire).unwrap();
-    services(Mode::IptablesNft).apply(&bed.node).unwrap();
-    let listener = |name: &str, port, check| Listener {
-        name: name.to_owned(),
-        bind: at([10, 60, 0, 10], port),
-        target: at(NODE_V4, port),
-        check,
-    };
-    let check = Duration::from_millis(200);
-    let haproxy = Haproxy::start(
-        &bed.client,
-        &[
-            listener("good", 30083, Check::Full(check)),
-            listener("bad", 30084, Check::HalfOpen(check)),
-        ],
-    )
-    .unwrap();
-    let load = thrift::Load {
-        wire,
-        connections: Some(4),
-        calls: 3,
-        pause: Duration::ZERO,
-    };
-    let to = at([10, 60, 0, 10], 30083);
-    let client = thrift::Client::start(&bed.client, &python, to, load).unwrap();
-    let counts = client.finish(Duration::from_secs(30)).unwrap();
-    assert_eq!((counts.connections, counts.ok, counts.failed), (4, 12, 0));
-    let stats = testbed::process::poll_until(Duration::from_secs(20), "no failed check", || {
-        let stats = haproxy.stats()?;
-        Ok((stats["bad"].status == "DOWN").then_some(stats))
-    })
-    .unwrap();
-    assert_eq!(stats["good"].sessions, 4);
-    assert!(stats["bad"].failed_checks > 0);
 }
 
 #[test]

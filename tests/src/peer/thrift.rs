@@ -88,3 +88,27 @@ pub fn framed(message: &[u8]) -> Vec<u8> {
     bytes.extend(message);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The heads of messages recorded from Apache's Python library.
+    #[test]
+    fn messages_begin_as_apache_writes_them() {
+        let ping = Message::call("ping");
+        assert_eq!(ping.strict(), b"\x80\x01\0\x01\0\0\0\x04ping\0\0\0\0\0");
+        assert_eq!(ping.old(), b"\0\0\0\x04ping\x01\0\0\0\0\0");
+        assert_eq!(ping.compact(), b"\x82\x21\0\x04ping\0");
+        assert_eq!(framed(&ping.compact())[..5], *b"\0\0\0\x09\x82");
+    }
+
+    #[test]
+    fn compact_sequence_ids_are_varints() {
+        let message = Message {
+            seq: 300,
+            ..Message::call("m")
+        };
+        assert_eq!(message.compact(), b"\x82\x21\xac\x02\x01m\0");
+    }
+}

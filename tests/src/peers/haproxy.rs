@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     io::{Read as _, Write as _},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
     path::PathBuf,
     time::Duration,
@@ -37,6 +37,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// The node's address and NodePort.
     pub target: SocketAddr,
+    /// The address that HAProxy dials from; `None` leaves it to the kernel.
+    pub source: Option<IpAddr>,
     /// The health check.
     pub check: Check,
 }
@@ -119,9 +121,12 @@ fn config(socket: &str, listeners: &[Listener]) -> String {
                 every(inter),
             ),
         };
+        let source = l
+            .source
+            .map_or_else(String::new, |ip| format!(" source {ip}"));
         let _ = write!(
             text,
-            "listen {}\n  bind {}\n{options}  server node {}{check}\n",
+            "listen {}\n  bind {}\n{options}  server node {}{source}{check}\n",
             l.name, l.bind, l.target
         );
     }

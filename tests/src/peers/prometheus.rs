@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{cleanup::ScratchDir, http, netns::Netns, process::Proc};
 
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// Where it serves, inside its namespace.
+pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
 /// A running Prometheus; killed on drop.
 #[derive(Debug)]

@@ -223,6 +223,7 @@ fn listener(service: &Service) -> Listener {
         name: service.name.replace('/', "-"),
         bind: service.front(),
         target: at(NODE_V4, service.node_port),
+        source: None,
         check: service.check,
     }
 }
