@@ -1,0 +1,273 @@
+//! Dials made on this node to a watched port: each is counted once, by how it
+//! ended. Every TCP socket of every network namespace counts.
+//!
+//! `inet_sock_set_state` alone decides about dials that got as far as SYN_SENT:
+//! it notes a dial at CLOSE → SYN_SENT and counts it at the next transition.
+//! What it cannot see is a dial that fails inside connect(2): no route (there is
+//! no transition), or no free port (there is no errno yet). For these, hooks at
+//! `tcp_v4_connect` and `tcp_v6_connect` mark the thread while it is inside, and
+//! the return value decides. Without those hooks dials that fail before SYN_SENT
+//! are not counted, and those that fail behind it without a SYN sent are taken
+//! for `no_source`.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, map, raw_tracepoint},
+    maps::HashMap,
+    programs::{
+        BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RawTracePointContext,
+        RetProbeContext,
+    },
+};
+use aya_log_ebpf::{debug, warn};
+use tracer_common::{
+    counters::{Cell, Tally},
+    words::{LocalOutcome, Lost},
+};
+
+use crate::{
+    kernel::{self, Sock, tcp},
+    maps::{self, Port},
+};
+
+/// Dials in SYN_SENT (or SYN_RECV: simultaneous open) by socket.
+#[map]
+static DIALS: HashMap<u64, Dial> = HashMap::with_max_entries(16_384, 0);
+/// Threads inside `tcp_v4_connect` or `tcp_v6_connect`, by thread id.
+#[map]
+static CONNECTING: HashMap<u32, Connecting> = HashMap::with_max_entries(4096, 0);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Dial {
+    /// Position of the port's counters.
+    slot: u16,
+    /// 1 when the hook at the connect function saw it begin.
+    hooked: u16,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Connecting {
+    sock: u64,
+    /// Destination port, host byte order.
+    port: u32,
+    /// Position of the port's counters.
+    slot: u32,
+}
+
+/// C: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
+#[btf_tracepoint]
+pub fn set_state(ctx: BtfTracePointContext) -> i32 {
+    on_state(&ctx, Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// [`set_state`] without BTF.
+#[raw_tracepoint]
+pub fn set_state_raw(ctx: RawTracePointContext) -> i32 {
+    on_state(&ctx, Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// C: int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+///
+/// From 7.0 on `uaddr` is a `struct sockaddr_unsized *`.
+#[fentry]
+pub fn connect4_enter(ctx: FEntryContext) -> i32 {
+    on_enter(Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// Return of [`connect4_enter`]'s function.
+#[fexit]
+pub fn connect4_exit(ctx: FExitContext) -> i32 {
+    on_exit(&ctx, ctx.arg(RETURN_VALUE));
+    0
+}
+
+/// C: int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+///
+/// From 7.0 on `uaddr` is a `struct sockaddr_unsized *`.
+#[fentry]
+pub fn connect6_enter(ctx: FEntryContext) -> i32 {
+    on_enter(Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+/// Return of [`connect6_enter`]'s function.
+#[fexit]
+pub fn connect6_exit(ctx: FExitContext) -> i32 {
+    on_exit(&ctx, ctx.arg(RETURN_VALUE));
+    0
+}
+
+/// [`connect4_enter`] and [`connect6_enter`] as one kprobe.
+#[kprobe]
+pub fn connect_enter(ctx: ProbeContext) -> u32 {
+    if let (Some(sock), Some(addr), Some(len)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        on_enter(Sock(sock), addr, len);
+    }
+    0
+}
+
+/// [`connect4_exit`] and [`connect6_exit`] as one kretprobe.
+#[kretprobe]
+pub fn connect_exit(ctx: RetProbeContext) -> u32 {
+    on_exit(&ctx, ctx.ret());
+    0
+}
+
+/// An fexit program finds the return value behind the three arguments
+/// (`bpf_get_func_ret` exists from 5.17 on).
+const RETURN_VALUE: usize = 3;
+
+#[inline(always)]
+fn thread() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// Marks the thread. A dial to an IPv4-mapped address passes `tcp_v6_connect`,
+/// then `tcp_v4_connect` inside it: the second mark replaces the first by its
+/// equal, and the first return takes it away.
+#[inline(always)]
+fn on_enter(sock: Sock, addr: *const u8, addr_len: i32) {
+    let Some(port) = kernel::sockaddr_port(addr, addr_len) else {
+        return;
+    };
+    let Some(slot) = maps::slot_of(port) else {
+        return;
+    };
+    let mark = Connecting {
+        sock: sock.id(),
+        port: port.into(),
+        slot: slot.into(),
+    };
+    if CONNECTING.insert(thread(), mark, 0).is_err() {
+        maps::lost(Lost::Dials);
+    }
+}
+
+/// Counts a dial that failed inside the connect function.
+#[inline(always)]
+fn on_exit(ctx: &impl EbpfContext, ret: i32) {
+    let thread = thread();
+    // SAFETY: only this thread writes the element, and it is here.
+    let Some(&mark) = (unsafe { CONNECTING.get(thread) }) else {
+        return;
+    };
+    // It was there; no other program removes it.
+    let _ = CONNECTING.remove(thread);
+    if ret < 0 {
+        debug!(ctx, "dial to port {} failed at once: {}", mark.port, ret);
+        count(mark.slot as u16, by_errno(ret.wrapping_neg()));
+    }
+}
+
+/// True while this thread is inside the connect function with this socket.
+#[inline(always)]
+fn inside_connect(sock: Sock) -> bool {
+    // SAFETY: only this thread writes the element, and it is here.
+    unsafe { CONNECTING.get(thread()) }.is_some_and(|mark| mark.sock == sock.id())
+}
+
+#[inline(always)]
+fn on_state(ctx: &impl EbpfContext, sock: Sock, old: i32, new: i32) {
+    match (old, new) {
+        (tcp::CLOSE, tcp::SYN_SENT) => began(ctx, sock),
+        (tcp::SYN_SENT, tcp::SYN_RECV) => {}
+        (tcp::SYN_SENT | tcp::SYN_RECV, _) => ended(ctx, sock, new),
+        _ => {}
+    }
+}
+
+/// The destination port is set already, the source port is not.
+#[inline(always)]
+fn began(ctx: &impl EbpfContext, sock: Sock) {
+    let Some(port) = sock.remote_port() else {
+        return;
+    };
+    let Some(slot) = maps::slot_of(port) else {
+        return;
+    };
+    if !sock.is_tcp() {
+        return;
+    }
+    let dial = Dial {
+        slot,
+        hooked: u16::from(inside_connect(sock)),
+    };
+    // Whatever is noted under this address belongs to a socket that is gone.
+    if DIALS.insert(sock.id(), dial, 0).is_err() {
+        maps::lost(Lost::Dials);
+        warn!(ctx, "dial to port {} not followed: table full", port);
+    }
+}
+
+#[inline(always)]
+fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
+    // SAFETY: transitions of one socket are serialized by its lock.
+    let Some(&dial) = (unsafe { DIALS.get(sock.id()) }) else {
+        return;
+    };
+    // It was there; no other program removes it.
+    let _ = DIALS.remove(sock.id());
+    if dial.hooked != 0 && inside_connect(sock) {
+        return;
+    }
+    let outcome = match new {
+        tcp::ESTABLISHED => LocalOutcome::Established,
+        tcp::CLOSE => closed(sock, dial),
+        // From SYN_RECV by close(2): the process gave up.
+        _ => LocalOutcome::Cancelled,
+    };
+    debug!(
+        ctx,
+        "dial to port {} ended: {}",
+        sock.remote_port().unwrap_or(0),
+        outcome.as_str()
+    );
+    count(dial.slot, outcome);
+}
+
+/// The error is set before the transition in every path that sets one:
+/// `tcp_reset`, `tcp_v4_err`, `tcp_v6_err`, `tcp_write_err`, `tcp_abort`.
+/// Without one the process closed the socket, maybe because it was told of an
+/// ICMP error: one that comes while the socket is in use does not close it.
+/// On a path through this kernel alone that is the rule, since then the answer
+/// arrives before connect(2) returns.
+#[inline(always)]
+fn closed(sock: Sock, dial: Dial) -> LocalOutcome {
+    match sock.error() {
+        0 if dial.hooked == 0 && sock.packets_out() == Some(0) => LocalOutcome::NoSource,
+        0 => sock.icmp_error().map_or(LocalOutcome::Cancelled, by_errno),
+        errno => by_errno(errno),
+    }
+}
+
+/// The class of a positive errno (`include/uapi/asm-generic/errno.h`, the same
+/// on x86_64 and arm64).
+#[inline(always)]
+fn by_errno(errno: i32) -> LocalOutcome {
+    match errno {
+        // EPERM, EACCES
+        1 | 13 => LocalOutcome::Denied,
+        // EADDRINUSE, EADDRNOTAVAIL
+        98 | 99 => LocalOutcome::NoSource,
+        // ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH
+        100 | 101 | 112 | 113 => LocalOutcome::Unreachable,
+        // ETIMEDOUT
+        110 => LocalOutcome::TimedOut,
+        // ECONNREFUSED
+        111 => LocalOutcome::Refused,
+        _ => LocalOutcome::Error,
+    }
+}
+
+#[inline(always)]
+fn count(slot: u16, outcome: LocalOutcome) {
+    if let Some(mut port) = Port::at(slot) {
+        port.count(Cell::local_connect(outcome));
+    }
+}

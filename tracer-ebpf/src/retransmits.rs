@@ -1,0 +1,106 @@
+//! What TCP sends again, where the wire tap does not follow the connection:
+//! SYNs and payload of dials made on this node, SYN-ACKs of sockets that listen
+//! on a watched port of a node address themselves (host network, or the socket
+//! by which kube-proxy reserves the port).
+
+use aya_ebpf::{
+    Global,
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use tracer_common::{
+    counters::{Cell, Tally},
+    words::Retransmit,
+};
+
+use crate::{
+    kernel::{self, Sock, tcp},
+    maps::{self, Port},
+};
+
+/// 1 where `tcp_retransmit_skb` has its third argument.
+#[unsafe(no_mangle)]
+static RETRANSMIT_HAS_ERR: Global<u8> = Global::new(0);
+
+/// C: void tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb)
+///
+/// From 6.18 on a third argument, `int err`, and failed attempts show too.
+#[btf_tracepoint]
+pub fn retransmit_skb(ctx: BtfTracePointContext) -> i32 {
+    if RETRANSMIT_HAS_ERR.load() == 0 || ctx.arg::<i32>(2) == 0 {
+        on_retransmit(Sock(ctx.arg(0)), ctx.arg(1));
+    }
+    0
+}
+
+/// [`retransmit_skb`] without BTF.
+#[raw_tracepoint]
+pub fn retransmit_raw(ctx: RawTracePointContext) -> i32 {
+    if RETRANSMIT_HAS_ERR.load() == 0 || ctx.arg::<i32>(2) == 0 {
+        on_retransmit(Sock(ctx.arg(0)), ctx.arg(1));
+    }
+    0
+}
+
+/// C: void tcp_retransmit_synack(const struct sock *sk, const struct request_sock *req)
+#[btf_tracepoint]
+pub fn retrans_synack(ctx: BtfTracePointContext) -> i32 {
+    on_synack(Sock(ctx.arg(1)));
+    0
+}
+
+/// [`retrans_synack`] without BTF.
+#[raw_tracepoint]
+pub fn synack_raw(ctx: RawTracePointContext) -> i32 {
+    on_synack(Sock(ctx.arg(1)));
+    0
+}
+
+#[inline(always)]
+fn on_retransmit(sock: Sock, skb: *const u8) {
+    let Some(node_port) = sock.remote_port() else {
+        return;
+    };
+    let Some(slot) = maps::slot_of(node_port) else {
+        return;
+    };
+    let kind = if sock.state() == Some(tcp::SYN_SENT) {
+        Retransmit::Syn
+    } else {
+        Retransmit::Data
+    };
+    // A FIN alone is neither, as on the wire.
+    if kind == Retransmit::Data && kernel::segment_len(skb) == Some(0) {
+        return;
+    }
+    let Some(key) = sock.dial_key(node_port) else {
+        return;
+    };
+    if maps::peek(&key).is_none() {
+        count(slot, kind);
+    }
+}
+
+#[inline(always)]
+fn on_synack(request: Sock) {
+    let Some(node_port) = request.request_port() else {
+        return;
+    };
+    let Some(slot) = maps::slot_of(node_port) else {
+        return;
+    };
+    let Some(key) = request.request_key(node_port) else {
+        return;
+    };
+    // A pod may listen on a port of the same number.
+    if maps::is_local(&key.node) && maps::peek(&key).is_none() {
+        count(slot, Retransmit::SynAck);
+    }
+}
+
+#[inline(always)]
+fn count(slot: u16, kind: Retransmit) {
+    if let Some(mut port) = Port::at(slot) {
+        port.count(Cell::retransmit(kind));
+    }
+}

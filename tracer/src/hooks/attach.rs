@@ -1,0 +1,248 @@
+//! Attaches each hook in the best mode that the kernel has.
+
+use anyhow::{Context as _, Error, Result, anyhow};
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
+};
+
+use super::{ConnectHook, SET_STATE, offsets::Offsets};
+use crate::snapshot::HookStatus;
+
+/// The function that IPv4 dials pass.
+pub const CONNECT_V4: &str = "tcp_v4_connect";
+const CONNECT_V6: &str = "tcp_v6_connect";
+
+/// A tracepoint and its programs with and without BTF.
+struct TracePoint {
+    hook: &'static str,
+    tp_btf: &'static str,
+    raw_tp: &'static str,
+}
+
+const TRACE_POINTS: [TracePoint; 5] = [
+    TracePoint {
+        hook: SET_STATE,
+        tp_btf: "set_state",
+        raw_tp: "set_state_raw",
+    },
+    TracePoint {
+        hook: "tcp_send_reset",
+        tp_btf: "send_reset",
+        raw_tp: "send_reset_raw",
+    },
+    TracePoint {
+        hook: "tcp_receive_reset",
+        tp_btf: "receive_reset",
+        raw_tp: "receive_reset_raw",
+    },
+    TracePoint {
+        hook: "tcp_retransmit_skb",
+        tp_btf: "retransmit_skb",
+        raw_tp: "retransmit_raw",
+    },
+    TracePoint {
+        hook: "tcp_retransmit_synack",
+        tp_btf: "retrans_synack",
+        raw_tp: "synack_raw",
+    },
+];
+
+/// A connect function and its programs.
+struct Function {
+    hook: &'static str,
+    fentry: &'static str,
+    fexit: &'static str,
+}
+
+const FUNCTIONS: [Function; 2] = [
+    Function {
+        hook: CONNECT_V4,
+        fentry: "connect4_enter",
+        fexit: "connect4_exit",
+    },
+    Function {
+        hook: CONNECT_V6,
+        fentry: "connect6_enter",
+        fexit: "connect6_exit",
+    },
+];
+/// The programs at both functions where there is no fentry.
+const KPROBE: &str = "connect_enter";
+const KRETPROBE: &str = "connect_exit";
+
+const WITHOUT_CONNECT: &str = "dials that fail before a SYN is sent are not counted";
+
+/// All hooks absent for one reason.
+pub fn none(why: &str) -> Vec<HookStatus> {
+    let hooks = TRACE_POINTS.iter().map(|point| point.hook);
+    hooks
+        .chain(FUNCTIONS.iter().map(|function| function.hook))
+        .map(|hook| absent(hook, why))
+        .collect()
+}
+
+fn absent(hook: &'static str, why: &str) -> HookStatus {
+    HookStatus {
+        hook,
+        mode: "none",
+        attached: false,
+        detail: why.into(),
+    }
+}
+
+fn attached(hook: &'static str, mode: &'static str, detail: &str) -> HookStatus {
+    HookStatus {
+        hook,
+        mode,
+        attached: true,
+        detail: detail.into(),
+    }
+}
+
+/// The loaded object, and what is known about the kernel.
+pub struct Attacher<'a> {
+    ebpf: &'a mut Ebpf,
+    offsets: &'a Offsets,
+    btf: Result<Btf, String>,
+}
+
+impl<'a> Attacher<'a> {
+    /// Reads the kernel's BTF, which tp_btf and fentry need by id.
+    pub fn new(ebpf: &'a mut Ebpf, offsets: &'a Offsets) -> Self {
+        let btf = Btf::from_sys_fs().map_err(|error| one_line(&error.into()));
+        Self { ebpf, offsets, btf }
+    }
+
+    /// Attaches all hooks, the connect functions last: what they mark, the
+    /// state hook must see.
+    pub fn all(&mut self, want: ConnectHook) -> Vec<HookStatus> {
+        let mut hooks: Vec<_> = TRACE_POINTS
+            .iter()
+            .map(|point| self.trace_point(point))
+            .collect();
+        hooks.extend(
+            FUNCTIONS
+                .iter()
+                .map(|function| self.function(function, want)),
+        );
+        hooks
+    }
+
+    fn trace_point(&mut self, point: &TracePoint) -> HookStatus {
+        if let Some(why) = self.offsets.disabled(point.hook) {
+            return absent(point.hook, why);
+        }
+        let Err(tp_btf) = self.tp_btf(point) else {
+            return attached(point.hook, "tp_btf", "");
+        };
+        let tp_btf = format!("tp_btf: {}", one_line(&tp_btf));
+        match self.raw_tp(point) {
+            Ok(()) => attached(point.hook, "raw_tp", &tp_btf),
+            Err(raw) => absent(point.hook, &format!("{tp_btf}; raw_tp: {}", one_line(&raw))),
+        }
+    }
+
+    fn function(&mut self, function: &Function, want: ConnectHook) -> HookStatus {
+        let hook = function.hook;
+        if let Some(why) = self.offsets.disabled(hook) {
+            return absent(hook, why);
+        }
+        let mut reasons = Vec::new();
+        if matches!(want, ConnectHook::Auto | ConnectHook::Fentry) {
+            match self.fentry(function) {
+                Ok(()) => return attached(hook, "fentry", ""),
+                Err(error) => reasons.push(format!("fentry: {}", one_line(&error))),
+            }
+        }
+        if matches!(want, ConnectHook::Auto | ConnectHook::Kprobe) {
+            match self.kprobe(hook) {
+                Ok(()) => return attached(hook, "kprobe", &reasons.join("; ")),
+                Err(error) => reasons.push(format!("kprobe: {}", one_line(&error))),
+            }
+        }
+        reasons.push(WITHOUT_CONNECT.into());
+        absent(hook, &reasons.join("; "))
+    }
+
+    fn tp_btf(&mut self, point: &TracePoint) -> Result<()> {
+        let btf = self.btf.as_ref().map_err(|why| anyhow!("{why}"))?;
+        let program: &mut BtfTracePoint = program(self.ebpf, point.tp_btf)?;
+        program.load(point.hook, btf)?;
+        program.attach().map(drop).or_else(|error| {
+            program.unload()?;
+            Err(error.into())
+        })
+    }
+
+    fn raw_tp(&mut self, point: &TracePoint) -> Result<()> {
+        let program: &mut RawTracePoint = program(self.ebpf, point.raw_tp)?;
+        program.load()?;
+        program.attach(point.hook)?;
+        Ok(())
+    }
+
+    /// The exit comes first: without it, a mark made at the entry would stay.
+    fn fentry(&mut self, function: &Function) -> Result<()> {
+        let btf = self.btf.as_ref().map_err(|why| anyhow!("{why}"))?;
+        let exit: &mut FExit = program(self.ebpf, function.fexit)?;
+        exit.load(function.hook, btf)?;
+        exit.attach()?;
+        let entry: &mut FEntry = program(self.ebpf, function.fentry)?;
+        entry
+            .load(function.hook, btf)
+            .and_then(|()| entry.attach())
+            .map(drop)
+            .or_else(|error| {
+                let exit: &mut FExit = program(self.ebpf, function.fexit)?;
+                exit.unload()?;
+                Err(error.into())
+            })
+    }
+
+    /// The exit comes first, as above; left alone, it finds no mark and does nothing.
+    fn kprobe(&mut self, function: &str) -> Result<()> {
+        for name in [KRETPROBE, KPROBE] {
+            let program: &mut KProbe = program(self.ebpf, name)?;
+            match program.load() {
+                // One program serves both functions.
+                Ok(()) | Err(ProgramError::AlreadyLoaded) => program.attach(function, 0)?,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// The program of this name and kind.
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf
+        .program_mut(name)
+        .with_context(|| format!("no program {name} in the object"))?;
+    program
+        .try_into()
+        .with_context(|| format!("program {name}"))
+}
+
+/// An error with its chain; of a verifier's log the last line that says why.
+fn one_line(error: &Error) -> String {
+    if let Some(ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    }) = error.downcast_ref()
+    {
+        let log = verifier_log.to_string();
+        let said = log.lines().map(str::trim).filter(|line| !line.is_empty());
+        return match said
+            .filter(|line| !line.starts_with("processed "))
+            .next_back()
+        {
+            Some(line) => format!("load: {io_error} ({line})"),
+            None => format!("load: {io_error}"),
+        };
+    }
+    format!("{error:#}")
+}

@@ -1,0 +1,399 @@
+//! A reader of BPF type information (Documentation/bpf/btf.rst), as far as
+//! struct members and tracepoint prototypes need it. It keeps the kernel's blob
+//! and one offset per type, 6 MB in all; the general parsers build a tree of
+//! 60 MB, more than the daemon may take, and find types by name without kind.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Kinds of types that matter here.
+pub mod kind {
+    pub const INT: u32 = 1;
+    pub const PTR: u32 = 2;
+    pub const ARRAY: u32 = 3;
+    pub const STRUCT: u32 = 4;
+    pub const UNION: u32 = 5;
+    pub const TYPEDEF: u32 = 8;
+    pub const VOLATILE: u32 = 9;
+    pub const CONST: u32 = 10;
+    pub const RESTRICT: u32 = 11;
+    pub const FUNC_PROTO: u32 = 13;
+    pub const TYPE_TAG: u32 = 18;
+}
+
+const MAGIC: u16 = 0xeb9f;
+/// Anonymous structs and unions are nested this deep at most.
+const MAX_DEPTH: u32 = 8;
+
+/// The types of one kernel.
+#[derive(Debug)]
+pub struct Btf {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+    /// Where in `types` each type begins; id 0 is `void` and has no place.
+    starts: Vec<usize>,
+}
+
+/// One type: its common header.
+#[derive(Clone, Copy, Debug)]
+struct Type {
+    name: u32,
+    info: u32,
+    /// Size in bytes or the id of another type, by kind.
+    size_or_type: u32,
+    /// Where the data behind the header begins.
+    data: usize,
+}
+
+impl Type {
+    // Bits 16 to 23 and 29, 30 were unused and zero before the fields grew.
+    fn kind(self) -> u32 {
+        self.info >> 24 & 0x7f
+    }
+
+    fn len(self) -> usize {
+        (self.info & 0x00ff_ffff) as usize
+    }
+
+    /// Members carry a width in bits.
+    fn has_widths(self) -> bool {
+        self.info >> 31 != 0
+    }
+
+    /// Bytes behind the header.
+    fn data_len(self) -> Option<usize> {
+        let (each, once) = match self.kind() {
+            1 | 14 | 17 => (0, 4),
+            2 | 7..=12 | 16 | 18 => (0, 0),
+            3 => (0, 12),
+            4 | 5 | 15 | 19 => (12, 0),
+            6 | 13 => (8, 0),
+            _ => return None,
+        };
+        Some(self.len() * each + once)
+    }
+}
+
+/// A struct's member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Offset in bits.
+    pub bit_offset: u32,
+    /// True when it is not made of whole bytes.
+    pub bitfield: bool,
+    /// Kind of its type, without typedefs and qualifiers.
+    pub kind: u32,
+    /// Size of its type in bytes; 0 when it has none.
+    pub size: u32,
+    type_id: u32,
+}
+
+impl Btf {
+    /// Takes a kernel's BTF.
+    ///
+    /// # Errors
+    /// When it is cut short, of another byte order, or has an unknown kind.
+    pub fn parse(blob: &[u8]) -> Result<Self> {
+        let magic: [u8; 2] = bytes(blob, 0)?;
+        ensure!(
+            u16::from_ne_bytes(magic) == MAGIC,
+            "not BTF of this byte order"
+        );
+        let header = word(blob, 4)? as usize;
+        let section = |at: usize| -> Result<Vec<u8>> {
+            let start = header + word(blob, at)? as usize;
+            let end = start + word(blob, at + 4)? as usize;
+            Ok(blob
+                .get(start..end)
+                .context("a section is cut short")?
+                .to_vec())
+        };
+        let mut btf = Self {
+            types: section(8)?,
+            strings: section(16)?,
+            starts: vec![0],
+        };
+        let mut at = 0;
+        while at < btf.types.len() {
+            btf.starts.push(at);
+            let found = btf.type_at(at)?;
+            let Some(len) = found.data_len() else {
+                bail!("unknown kind {}", found.kind())
+            };
+            at = found.data + len;
+        }
+        Ok(btf)
+    }
+
+    /// The member at a path such as `__sk_common.skc_dport` of `struct NAME`,
+    /// through anonymous structs and unions; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the BTF is damaged.
+    pub fn member(&self, name: &str, path: &str) -> Result<Option<Member>> {
+        let Some(mut outer) = self.find(kind::STRUCT, name)? else {
+            return Ok(None);
+        };
+        let mut found: Option<Member> = None;
+        for step in path.split('.') {
+            let Some(next) = self.step(outer, step, 0)? else {
+                return Ok(None);
+            };
+            let base = found.map_or(0, |member| member.bit_offset);
+            outer = next.type_id;
+            found = Some(Member {
+                bit_offset: base + next.bit_offset,
+                ..next
+            });
+        }
+        Ok(found)
+    }
+
+    /// Number of arguments of a tracepoint; `None` when the kernel lacks it.
+    ///
+    /// # Errors
+    /// When the BTF is damaged.
+    pub fn tracepoint_args(&self, name: &str) -> Result<Option<usize>> {
+        let Some(id) = self.find(kind::TYPEDEF, &format!("btf_trace_{name}"))? else {
+            return Ok(None);
+        };
+        let pointer = self.stripped(id)?;
+        ensure!(
+            pointer.kind() == kind::PTR,
+            "btf_trace_{name} is no pointer"
+        );
+        let prototype = self.stripped(pointer.size_or_type)?;
+        ensure!(
+            prototype.kind() == kind::FUNC_PROTO,
+            "btf_trace_{name} points to no function"
+        );
+        // The first parameter is the probe's own data.
+        Ok(prototype.len().checked_sub(1))
+    }
+
+    fn step(&self, outer: u32, name: &str, depth: u32) -> Result<Option<Member>> {
+        let holder = self.stripped(outer)?;
+        if depth > MAX_DEPTH || !matches!(holder.kind(), kind::STRUCT | kind::UNION) {
+            return Ok(None);
+        }
+        for index in 0..holder.len() {
+            let at = holder.data + index * 12;
+            let (type_id, place) = (word(&self.types, at + 4)?, word(&self.types, at + 8)?);
+            let (offset, bits) = if holder.has_widths() {
+                (place & 0x00ff_ffff, place >> 24)
+            } else {
+                (place, 0)
+            };
+            let member_name = self.name(word(&self.types, at)?);
+            if member_name == name.as_bytes() {
+                return self.describe(type_id, offset, bits).map(Some);
+            }
+            if member_name.is_empty()
+                && let Some(inner) = self.step(type_id, name, depth + 1)?
+            {
+                return Ok(Some(Member {
+                    bit_offset: offset + inner.bit_offset,
+                    ..inner
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn describe(&self, type_id: u32, bit_offset: u32, bits: u32) -> Result<Member> {
+        let found = self.stripped(type_id)?;
+        let size = match found.kind() {
+            kind::INT | kind::STRUCT | kind::UNION => found.size_or_type,
+            kind::PTR => size_of::<u64>() as u32,
+            _ => 0,
+        };
+        let bitfield = bits != 0 || bit_offset % 8 != 0;
+        Ok(Member {
+            bit_offset,
+            bitfield,
+            kind: found.kind(),
+            size,
+            type_id,
+        })
+    }
+
+    /// A type without typedefs, qualifiers and tags.
+    fn stripped(&self, id: u32) -> Result<Type> {
+        let mut id = id;
+        for _ in 0..32 {
+            let start = *self
+                .starts
+                .get(id as usize)
+                .context("a type id is out of range")?;
+            let found = self.type_at(start)?;
+            match found.kind() {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = found.size_or_type
+                }
+                _ => return Ok(found),
+            }
+        }
+        bail!("a chain of typedefs does not end")
+    }
+
+    fn find(&self, kind: u32, name: &str) -> Result<Option<u32>> {
+        for (id, start) in self.starts.iter().enumerate().skip(1) {
+            let found = self.type_at(*start)?;
+            if found.kind() == kind && self.name(found.name) == name.as_bytes() {
+                return Ok(Some(u32::try_from(id)?));
+            }
+        }
+        Ok(None)
+    }
+
+    fn type_at(&self, at: usize) -> Result<Type> {
+        let [name, info, size_or_type] = [
+            word(&self.types, at)?,
+            word(&self.types, at + 4)?,
+            word(&self.types, at + 8)?,
+        ];
+        Ok(Type {
+            name,
+            info,
+            size_or_type,
+            data: at + 12,
+        })
+    }
+
+    fn name(&self, offset: u32) -> &[u8] {
+        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        rest.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+fn bytes<const N: usize>(from: &[u8], at: usize) -> Result<[u8; N]> {
+    let found = from.get(at..).and_then(|rest| rest.first_chunk());
+    found.copied().context("cut short")
+}
+
+fn word(from: &[u8], at: usize) -> Result<u32> {
+    bytes(from, at).map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A BTF blob from raw types: (name, info, size or type, data words).
+    pub fn blob(types: &[(&str, u32, u32, Vec<u32>)], names: &[&str]) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut place = |name: &str| -> u32 {
+            if name.is_empty() {
+                return 0;
+            }
+            let at = strings.len() as u32;
+            strings.extend_from_slice(name.as_bytes());
+            strings.push(0);
+            at
+        };
+        // `names` come first, so that data words can refer to them by number.
+        let places: Vec<u32> = names.iter().map(|name| place(name)).collect();
+        let mut words = Vec::new();
+        for (name, info, size, data) in types {
+            words.extend([place(name), *info, *size]);
+            words.extend(data.iter().map(|word| match word.checked_sub(NAME) {
+                Some(index) => places[index as usize],
+                None => *word,
+            }));
+        }
+        let types_len = words.len() as u32 * 4;
+        let header = [24, 0, types_len, types_len, strings.len() as u32];
+        let mut out = MAGIC.to_ne_bytes().to_vec();
+        out.extend([1, 0]);
+        out.extend(
+            header
+                .iter()
+                .chain(&words)
+                .flat_map(|word| word.to_ne_bytes()),
+        );
+        out.extend(strings);
+        out
+    }
+
+    /// In data words of [`blob`]: the name of this number.
+    pub const NAME: u32 = 0xf000_0000;
+
+    fn nested() -> Btf {
+        let types = [
+            ("int", kind::INT << 24, 4, vec![0x0100_0020]),
+            ("be16", kind::TYPEDEF << 24, 3, vec![]),
+            ("short", kind::INT << 24, 2, vec![0x10]),
+            // struct { int; be16 port; }
+            (
+                "",
+                kind::STRUCT << 24 | 2,
+                8,
+                vec![NAME, 1, 0, NAME + 1, 2, 32],
+            ),
+            // union { long-free struct above; int whole; }
+            ("", kind::UNION << 24 | 2, 8, vec![0, 4, 0, NAME + 2, 1, 0]),
+            (
+                "outer",
+                kind::STRUCT << 24 | 2,
+                16,
+                vec![NAME + 2, 1, 0, 0, 5, 64],
+            ),
+            ("top", kind::STRUCT << 24 | 1, 24, vec![NAME + 3, 6, 64]),
+            // struct bits { int flag:3; }
+            (
+                "bits",
+                1 << 31 | kind::STRUCT << 24 | 1,
+                4,
+                vec![NAME, 1, 3 << 24 | 8],
+            ),
+            ("e64", 19 << 24 | 1, 8, vec![NAME, 1, 2]),
+            ("tag", 17 << 24, 6, vec![0xffff_ffff]),
+        ];
+        Btf::parse(&blob(&types, &["a", "port", "whole", "inner"])).unwrap()
+    }
+
+    #[test]
+    fn member_through_anonymous_struct_in_union() {
+        let found = nested().member("top", "inner.port").unwrap().unwrap();
+        assert_eq!((found.bit_offset, found.size), (64 + 64 + 32, 2));
+        assert_eq!((found.kind, found.bitfield), (kind::INT, false));
+    }
+
+    #[test]
+    fn own_member_wins_over_anonymous_ones() {
+        let found = nested().member("outer", "whole").unwrap().unwrap();
+        assert_eq!(found.bit_offset, 0);
+    }
+
+    #[test]
+    fn bitfields_are_told() {
+        assert!(nested().member("bits", "a").unwrap().unwrap().bitfield);
+    }
+
+    #[test]
+    fn absent_is_none_and_kinds_are_kept_apart() {
+        let btf = nested();
+        assert_eq!(btf.member("top", "inner.nothing").unwrap(), None);
+        assert_eq!(btf.member("int", "a").unwrap(), None);
+        assert_eq!(btf.member("none", "a").unwrap(), None);
+        assert_eq!(btf.member("top", "inner.port.deeper").unwrap(), None);
+    }
+
+    #[test]
+    fn damaged_blobs_are_errors() {
+        let good = blob(&[("int", kind::INT << 24, 4, vec![0])], &[]);
+        assert!(Btf::parse(&good).is_ok());
+        for len in 0..good.len() {
+            assert!(Btf::parse(&good[..len]).is_err(), "cut to {len} bytes");
+        }
+        let unknown = blob(&[("x", 60 << 24, 4, vec![])], &[]);
+        assert!(format!("{:#}", Btf::parse(&unknown).unwrap_err()).contains("unknown kind 60"));
+        let endless = blob(
+            &[
+                ("x", kind::TYPEDEF << 24, 1, vec![]),
+                ("s", kind::STRUCT << 24 | 1, 4, vec![NAME, 1, 0]),
+            ],
+            &["m"],
+        );
+        assert!(Btf::parse(&endless).unwrap().member("s", "m").is_err());
+    }
+}
