@@ -10,6 +10,9 @@ use crate::{proc, setup, workspace};
 /// Limit of one check.
 const LIMIT: Duration = Duration::from_secs(1200);
 
+const BPF_CLIPPY: &str = "clippy (kernel programs)";
+const LICENCES: &str = "licences and bans";
+
 /// Options of `lint`: none so far.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
@@ -25,7 +28,7 @@ pub(crate) enum Check {
 /// Runs all checks, the failed ones with the end of their log.
 ///
 /// # Errors
-/// A check cannot be started, or what they need is missing.
+/// A check cannot be started.
 pub(crate) fn run(_: Args) -> Result<ExitCode> {
     let mut failed = Vec::new();
     for (name, check) in checks()? {
@@ -46,23 +49,29 @@ pub(crate) fn run(_: Args) -> Result<ExitCode> {
 }
 
 /// All checks by name, each run whatever became of the others.
+///
+/// # Errors
+/// A check cannot be started.
 pub(crate) fn checks() -> Result<Vec<(&'static str, Check)>> {
-    setup::ensure(&setup::Needs {
-        bpf: true,
-        ..Default::default()
-    })?;
-    let done = |name: &'static str, command| {
-        proc::step(name, command, LIMIT).map(|finished| (name, Check::Done(finished)))
-    };
+    let fmt = workspace::cargo(&["fmt", "--all", "--check", "--", "--color", "never"]);
     Ok(vec![
-        done(
-            "fmt",
-            workspace::cargo(&["fmt", "--all", "--check", "--", "--color", "never"]),
-        )?,
-        done("clippy", clippy())?,
-        done("clippy (kernel programs)", bpf_clippy())?,
-        licences()?,
+        ("fmt", run_check("fmt", fmt)?),
+        ("clippy", run_check("clippy", clippy())?),
+        (BPF_CLIPPY, bpf_check()?),
+        (LICENCES, licences()?),
     ])
+}
+
+fn run_check(name: &str, command: Command) -> Result<Check> {
+    proc::step(name, command, LIMIT).map(Check::Done)
+}
+
+fn bpf_check() -> Result<Check> {
+    if setup::has_rust_src()? {
+        return run_check(BPF_CLIPPY, bpf_clippy());
+    }
+    let reason = "rust-src is not installed (rustup component add rust-src)";
+    Ok(Check::Skipped(reason.to_owned()))
 }
 
 fn clippy() -> Command {
@@ -96,12 +105,11 @@ fn bpf_clippy() -> Command {
     clippy
 }
 
-fn licences() -> Result<(&'static str, Check)> {
-    let name = "licences and bans";
+fn licences() -> Result<Check> {
     if workspace::find_command("cargo-deny").is_none() {
         let reason = "cargo-deny is not installed (cargo install cargo-deny --locked)";
-        return Ok((name, Check::Skipped(reason.to_owned())));
+        return Ok(Check::Skipped(reason.to_owned()));
     }
-    let deny = workspace::cargo(&["deny", "--offline", "check", "licenses", "bans"]);
-    Ok((name, Check::Done(proc::step(name, deny, LIMIT)?)))
+    let deny = workspace::cargo(&["deny", "check", "licenses", "bans"]);
+    run_check(LICENCES, deny)
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{IsTerminal, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
@@ -127,22 +127,30 @@ pub(crate) struct Finished {
 impl Finished {
     /// All that the step printed.
     pub(crate) fn output(&self) -> Result<String> {
-        let bytes =
-            fs::read(&self.log).with_context(|| format!("cannot read {}", self.log.display()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        read(&self.log)
     }
 
     /// Shows the end of the log on stderr.
     pub(crate) fn show_tail(&self) -> Result<()> {
-        let output = self.output()?;
-        let lines: Vec<&str> = output.lines().collect();
-        eprintln!("---- {} (end of it)", self.log.display());
-        for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
-            eprintln!("     {line}");
-        }
-        eprintln!("----");
-        Ok(())
+        show_tail(&self.log)
     }
+}
+
+fn read(log: &Path) -> Result<String> {
+    let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Shows the end of `log` on stderr.
+pub(crate) fn show_tail(log: &Path) -> Result<()> {
+    let output = read(log)?;
+    let lines: Vec<&str> = output.lines().collect();
+    eprintln!("---- {} (end of it)", log.display());
+    for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
+        eprintln!("     {line}");
+    }
+    eprintln!("----");
+    Ok(())
 }
 
 /// Runs `command` with its output in `target/logs/NAME.log`; says so on stderr, with the

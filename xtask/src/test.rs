@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::artifacts::{self, TestBinary};
 use crate::libtest::{self, Counts};
-use crate::setup::{self, Needs, Tools, Unavailable};
+use crate::setup::{self, Needs, Tools};
 use crate::{lint, packages, proc, vm, workspace};
 
 mod report;
@@ -66,17 +66,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
 /// Says early what is missing, before anything long starts.
 fn prepare(series: &[String]) -> Result<Tools> {
-    if !setup::is_root() {
-        let line = "missing root (namespaces and kernel programs): run as root, or only \
-                    `cargo test` and `cargo xtask lint`";
-        return Err(Unavailable(vec![line.to_owned()]).into());
-    }
     let all = &[packages::NAMESPACE_TESTS, packages::VIRTUAL_MACHINES];
     let packages = if series.is_empty() {
         &all[..1]
     } else {
         &all[..]
     };
+    let otherwise = "run as root; without it there are `cargo test` and `cargo xtask lint`";
+    setup::require_root("namespaces and kernel programs", otherwise, packages)?;
     let tools = setup::ensure(&Needs {
         bpf: true,
         musl: true,

@@ -7,13 +7,23 @@ use crate::{proc, workspace};
 
 /// Installs those of `packages` whose probe fails; returns a line for each that is still missing.
 pub(super) fn ensure(packages: &[Package]) -> Result<Vec<String>> {
-    let absent = |package: &&Package| !present(package.probe);
-    let wanted: Vec<&Package> = packages.iter().filter(absent).collect();
-    if wanted.is_empty() {
-        return Ok(Vec::new());
+    let wanted = absent(packages);
+    if !wanted.is_empty() {
+        install(&wanted)?;
     }
-    install(&wanted)?;
-    Ok(wanted.into_iter().filter(absent).map(lacking).collect())
+    Ok(wanted
+        .into_iter()
+        .filter(|package| !present(package.probe))
+        .map(lacking)
+        .collect())
+}
+
+/// Those of `packages` whose probe fails.
+pub(super) fn absent(packages: &[Package]) -> Vec<&Package> {
+    packages
+        .iter()
+        .filter(|package| !present(package.probe))
+        .collect()
 }
 
 /// The line that says how to mend the lack of `package`.

@@ -16,7 +16,7 @@ mod debian;
 mod python;
 mod rust;
 
-pub(crate) use rust::MUSL;
+pub(crate) use rust::{MUSL, has_rust_src};
 
 /// A Debian package and how to see that it is there.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +84,18 @@ fn announce(what: &str, why: &str) {
 /// Whether this process may install packages and load kernel programs.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// Fails unless this is root, with that line and one per missing package. `why` says what root is
+/// needed for, `otherwise` what can be done without.
+pub(crate) fn require_root(why: &str, otherwise: &str, packages: &[&[Package]]) -> Result<()> {
+    if is_root() {
+        return Ok(());
+    }
+    let packages = packages.concat();
+    let mut lines = vec![missing("root", why, otherwise)];
+    lines.extend(debian::absent(&packages).into_iter().map(debian::lacking));
+    Err(Unavailable(lines).into())
 }
 
 /// Installs what `needs` names and this machine lacks.

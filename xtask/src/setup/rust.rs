@@ -18,11 +18,25 @@ fn sysroot() -> Result<PathBuf> {
     Ok(PathBuf::from(sysroot.trim()))
 }
 
+/// A file that rust-src brings.
+fn rust_src() -> Result<PathBuf> {
+    Ok(sysroot()?.join("lib/rustlib/src/rust/library/core/Cargo.toml"))
+}
+
+/// Whether `core` can be built for the BPF target.
+pub(crate) fn has_rust_src() -> Result<bool> {
+    Ok(rust_src()?.exists())
+}
+
 /// rust-src, which the BPF target's `core` is built from.
 pub(super) fn ensure_component() -> Result<Option<String>> {
-    let probe = sysroot()?.join("lib/rustlib/src/rust/library/core/Cargo.toml");
     let why = "builds core for the kernel programs";
-    rustup("rust-src", why, &probe, &["component", "add", "rust-src"])
+    rustup(
+        "rust-src",
+        why,
+        &rust_src()?,
+        &["component", "add", "rust-src"],
+    )
 }
 
 /// The standard library of the static target.

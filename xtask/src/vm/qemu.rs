@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::GuestReport;
 use super::kernel::Kernel;
-use crate::proc::{Group, Progress};
+use crate::proc::{self, Group, Progress};
 use crate::workspace;
 
 /// From the start of QEMU to the guest's shell.
@@ -43,9 +43,10 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path) -> Result<GuestReport> {
             continue;
         };
         let Some(exit) = guest.exit else {
+            proc::show_tail(&log)?;
+            let limit = RUN_LIMIT.as_secs();
             bail!(
-                "vm {series}: no end within {} s; see {}",
-                RUN_LIMIT.as_secs(),
+                "the guest's programs did not end within {limit} s: see {}",
                 log.display()
             );
         };
@@ -60,9 +61,10 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path) -> Result<GuestReport> {
         });
     }
     bail!(
-        "vm {series}: {} never reached its shell; see {}",
+        "{} never reached its shell: see {}; to fetch it anew, remove {}",
         kernel.release,
-        log.display()
+        log.display(),
+        kernel.dir.display()
     )
 }
 
