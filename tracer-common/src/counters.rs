@@ -190,6 +190,12 @@ pub trait Tally {
     /// Adds `delta` (−1 for gauges only) to a cell.
     fn add(&mut self, cell: Cell, delta: i64);
 
+    /// Called where ways through the machine meet: the kernel makes the
+    /// compiler read memory afresh there, for its verifier follows what
+    /// registers hold, and would walk each way on from there apart.
+    #[inline(always)]
+    fn ways_meet(&mut self) {}
+
     /// Adds one to a cell.
     #[inline(always)]
     fn count(&mut self, cell: Cell) {

@@ -2,16 +2,21 @@
 //! tracepoint, run the machine of `tracer-common` and apply its effects to maps.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(
     internal_features,
     reason = "the BPF target has atomic addition but, lacking compare-and-swap, no core::sync::atomic methods"
 )]
 
+mod dials;
 mod globals;
+mod kernel;
 mod maps;
+mod resets;
+mod retransmits;
 mod skb;
 mod sweep;
+mod verifier;
 mod wire;
 
 /// A reachable panic must fail at load: the verifier refuses an endless loop.

@@ -1,7 +1,7 @@
 //! The maps of the wire tap, and the three shapes of access to them: the port
 //! table, a port's counters, the flow table under its lock.
 
-use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
+use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd, is_val_statically_known};
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, BPF_NOEXIST},
@@ -12,8 +12,11 @@ use tracer_common::{
     config::{LOCK_BITS, PORT_LINES, PORTS_PER_LINE, PortLine},
     counters::{CELLS, Cell, PortCounters, Tally},
     flow::{Addr, Flow, FlowKey},
+    machine::Segment,
     words::Lost,
 };
+
+use crate::verifier::{forget, opaque};
 
 /// Port to position of its counters, plus one.
 #[map]
@@ -41,6 +44,35 @@ static CLOCK: Array<u32> = Array::with_max_entries(1, BPF_F_RDONLY_PROG);
 /// Packets not taken into account, by [`Lost`].
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Lost::COUNT as u32, 0);
+
+/// What a packet came down to.
+#[repr(C)]
+pub struct Work {
+    /// The flow.
+    pub key: FlowKey,
+    /// The segment.
+    pub segment: Segment,
+    /// Offset of the payload in the packet, bytes.
+    pub payload: u32,
+    /// Position of the port's counters.
+    pub slot: u16,
+}
+
+/// Scratch space of one packet. It is a map and not the stack because the
+/// verifier does not follow map contents: after parsing, the ways that IPv4,
+/// IPv6, options and tags have taken are one way again. On the stack they stay
+/// apart ("BPF program is too large. Processed 1000001 insn"). Packet programs
+/// do not nest on a CPU, so one per CPU is enough.
+#[map]
+static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's scratch space.
+#[inline(always)]
+pub fn work() -> Option<&'static mut Work> {
+    // SAFETY: the element is this CPU's own; every field is written before it
+    // is read.
+    WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
+}
 
 /// Position of a port's counters; `None` when the port is not watched.
 #[inline(always)]
@@ -89,8 +121,18 @@ impl Port {
 
 impl Tally for Port {
     #[inline(always)]
+    fn ways_meet(&mut self) {
+        forget();
+    }
+
+    #[inline(always)]
     fn add(&mut self, cell: Cell, delta: i64) {
-        let index = cell.index();
+        let known = cell.index();
+        let index = if is_val_statically_known(known) {
+            known
+        } else {
+            opaque(known as u64) as usize
+        };
         if index < CELLS {
             let base = self.0.0.as_ptr().cast_mut();
             // The result must stay unused: fetching forms exist from 5.12 on,
@@ -98,7 +140,10 @@ impl Tally for Port {
             // SAFETY: `index` is within the array, whose memory is a map's
             // element: shared, aligned to 8 bytes and never freed.
             let _ = unsafe {
-                atomic_xadd::<u64, u64, { Relaxed }>(base.wrapping_add(index), delta.cast_unsigned())
+                atomic_xadd::<u64, u64, { Relaxed }>(
+                    base.wrapping_add(index),
+                    delta.cast_unsigned(),
+                )
             };
         }
     }
@@ -158,13 +203,18 @@ impl<'a> Entry<'a> {
     pub fn flow(&self) -> Option<&'static mut Flow> {
         // SAFETY: the stripe's lock is held, so that nobody else changes or
         // removes this element while it is in use.
-        FLOWS.get_ptr_mut(self.key).map(|flow| unsafe { &mut *flow })
+        FLOWS
+            .get_ptr_mut(self.key)
+            .map(|flow| unsafe { &mut *flow })
     }
 
     /// Puts an unused flow for the port at `slot` into the table; `None` when full.
     #[inline(always)]
     pub fn insert(&self, slot: u16) -> Option<&'static mut Flow> {
-        let flow = Flow { slot, ..Flow::default() };
+        let flow = Flow {
+            slot,
+            ..Flow::default()
+        };
         FLOWS.insert(self.key, &flow, u64::from(BPF_NOEXIST)).ok()?;
         self.flow()
     }

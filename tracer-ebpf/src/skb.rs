@@ -13,6 +13,8 @@ use tracer_common::{
     words::ResetOrigin,
 };
 
+use crate::verifier::opaque;
+
 /// An skb. `DIRECT` programs may look at its linear part without a helper
 /// call; packet-socket filters may not.
 pub struct Skb<const DIRECT: bool>(*mut __sk_buff);
@@ -79,7 +81,9 @@ impl<const DIRECT: bool> Packet for Skb<DIRECT> {
             let offset = (offset & 0x3fff) as usize;
             // SAFETY: a field of the program's own context.
             let (data, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
-            let at = data + offset;
+            // Opaque, or LLVM adds `offset + N` first and the verifier cannot
+            // relate the two sums ("invalid access to packet").
+            let at = opaque((data + offset) as u64) as usize;
             if at + N <= end {
                 // SAFETY: the N bytes end within the packet's linear part.
                 return Some(unsafe { (at as *const [u8; N]).read_unaligned() });
@@ -114,10 +118,15 @@ impl<const DIRECT: bool> Payload for SkbPayload<'_, DIRECT> {
     #[inline(always)]
     fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
         let left = self.len.saturating_sub(offset);
-        let want = if left < CHUNK as u32 { left } else { CHUNK as u32 };
-        if want == 0 || want > CHUNK as u32 {
+        if left == 0 {
             return 0;
         }
+        let last = if left < CHUNK as u32 {
+            left - 1
+        } else {
+            CHUNK as u32 - 1
+        };
+        let want = (opaque(u64::from(last)) as u32 & (CHUNK as u32 - 1)) + 1;
         let at = self.offset.wrapping_add(offset);
         // SAFETY: `want` is 1 to CHUNK, the length of `out`.
         let failed =

@@ -3,11 +3,7 @@
 //! in the kernel, under the flow's lock, and never races a packet.
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
-use tracer_common::{
-    config::SWEEP_KEYS,
-    flow::FlowKey,
-    machine::Fate,
-};
+use tracer_common::{config::SWEEP_KEYS, flow::FlowKey, machine::Fate};
 
 use crate::{
     globals,
@@ -22,7 +18,9 @@ pub fn sweep(ctx: TcContext) -> i32 {
     let skb = Skb::<true>::from(&ctx);
     for i in 0..SWEEP_KEYS {
         let offset = i * size_of::<FlowKey>() as u32;
-        let Some(bytes) = skb.load_by_helper(offset) else { break };
+        let Some(bytes) = skb.load_by_helper(offset) else {
+            break;
+        };
         // SAFETY: any 36 bytes are a valid key.
         let key = unsafe { core::mem::transmute::<[u8; size_of::<FlowKey>()], FlowKey>(bytes) };
         tick(&key);
@@ -32,9 +30,13 @@ pub fn sweep(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn tick(key: &FlowKey) {
-    let Some(entry) = Entry::lock(key) else { return };
+    let Some(entry) = Entry::lock(key) else {
+        return;
+    };
     let Some(flow) = entry.flow() else { return };
-    let Some(mut port) = Port::at(flow.slot) else { return };
+    let Some(mut port) = Port::at(flow.slot) else {
+        return;
+    };
     if flow.tick(wire::now(), &globals::limits(), &mut port) == Fate::Remove {
         entry.remove();
     }

@@ -72,6 +72,7 @@ impl Flow {
                 self.on_data(segment, payload, tally);
             }
         }
+        tally.ways_meet();
         if segment.has(tcp::RST) {
             return self.on_reset(segment, now, limits, tally);
         }
@@ -92,12 +93,16 @@ impl Flow {
         tally: &mut T,
     ) -> bool {
         let settled = self.state == state::ESTABLISHED && self.has(flag::FINAL);
-        let plain_ack = self.state == state::ESTABLISHED
-            && (segment.payload_len == 0 || !segment.to_node);
+        let plain_ack =
+            self.state == state::ESTABLISHED && (segment.payload_len == 0 || !segment.to_node);
         if !(settled || plain_ack) || !segment.is_plain() {
             return false;
         }
-        let owner = if segment.to_node { self.ifindex_in } else { self.ifindex_out };
+        let owner = if segment.to_node {
+            self.ifindex_in
+        } else {
+            self.ifindex_out
+        };
         if owner != segment.ifindex {
             return owner != 0;
         }
@@ -114,7 +119,11 @@ impl Flow {
     #[inline(always)]
     fn on_data<P: Payload, T: Tally>(&mut self, segment: &Segment, payload: &P, tally: &mut T) {
         let end = segment.seq.wrapping_add(segment.payload_len);
-        let next = if segment.to_node { self.client_next } else { self.server_next };
+        let next = if segment.to_node {
+            self.client_next
+        } else {
+            self.server_next
+        };
         let ahead = end.wrapping_sub(next).cast_signed();
         if ahead <= 0 {
             // One byte just below what is next is a keep-alive (RFC 9293, 3.8.4).
@@ -166,7 +175,10 @@ impl Flow {
         if syn {
             self.flags |= flag::SYN_DATA;
         }
-        match self.first.segment(&Beyond { payload, known }, &limits.probes) {
+        match self
+            .first
+            .segment(&Beyond { payload, known }, &limits.probes)
+        {
             Decision::Undecided => {}
             Decision::Thrift(message) => self.on_class(Traffic::Thrift, Some(message), tally),
             Decision::Probe(message) => self.on_class(Traffic::HealthCheck, Some(message), tally),
@@ -227,12 +239,20 @@ impl Flow {
         limits: &Limits,
         tally: &mut T,
     ) -> Fate {
-        let next = if segment.to_node { self.client_next } else { self.server_next };
+        let next = if segment.to_node {
+            self.client_next
+        } else {
+            self.server_next
+        };
         if !near(segment.seq, next) {
             return Fate::Keep;
         }
         self.count_reset(segment, tally);
-        let reset = if segment.to_node { Close::ClientRst } else { Close::ServerRst };
+        let reset = if segment.to_node {
+            Close::ClientRst
+        } else {
+            Close::ServerRst
+        };
         self.finish(self.closer_or(reset), now, limits, tally);
         Fate::Remove
     }
@@ -245,7 +265,11 @@ impl Flow {
         limits: &Limits,
         tally: &mut T,
     ) -> Fate {
-        let next = if segment.to_node { self.client_next } else { self.server_next };
+        let next = if segment.to_node {
+            self.client_next
+        } else {
+            self.server_next
+        };
         if !near(segment.seq, next) {
             return Fate::Keep;
         }
@@ -343,7 +367,11 @@ impl Flow {
             }
         }
         let half_closed = self.has(flag::FIN_CLIENT | flag::FIN_SERVER);
-        let limit = if half_closed { limits.half_closed_after_s } else { limits.expire_after_s };
+        let limit = if half_closed {
+            limits.half_closed_after_s
+        } else {
+            limits.expire_after_s
+        };
         if now.s.saturating_sub(self.seen_s) >= limit {
             self.finish(Close::TimeoutIdle, now, limits, tally);
             return Fate::Remove;

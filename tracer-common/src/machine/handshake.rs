@@ -35,7 +35,11 @@ impl Flow {
             seen_s: now.s,
             slot: self.slot,
             state: state::SYN_SEEN,
-            flags: if segment.probe_source { flag::PROBE_SOURCE } else { 0 },
+            flags: if segment.probe_source {
+                flag::PROBE_SOURCE
+            } else {
+                0
+            },
             traffic: Traffic::Unknown as u8,
             ..Self::default()
         };
@@ -61,8 +65,8 @@ impl Flow {
         let first = self.isn.wrapping_add(1);
         // In SYN-SENT a client's own segments carry the number after its SYN.
         let follows_syn = segment.seq == first || segment.seq == self.client_next;
-        let acks_server = segment.has(tcp::ACK)
-            && at_or_after(segment.ack, self.server_isn.wrapping_add(1));
+        let acks_server =
+            segment.has(tcp::ACK) && at_or_after(segment.ack, self.server_isn.wrapping_add(1));
         match self.state {
             state::SYN_SEEN if segment.has(tcp::RST | tcp::FIN) => {
                 if follows_syn {
@@ -182,7 +186,11 @@ impl Flow {
     #[inline(always)]
     pub(super) fn decide<T: Tally>(&mut self, outcome: Outcome, tally: &mut T) {
         let probe = self.has(flag::PROBE_SOURCE) || outcome as u8 == Outcome::HalfOpen as u8;
-        let traffic = if probe { Traffic::HealthCheck } else { Traffic::Unknown };
+        let traffic = if probe {
+            Traffic::HealthCheck
+        } else {
+            Traffic::Unknown
+        };
         tally.count(Cell::handshake(outcome, traffic));
         tally.add(Cell::PENDING, -1);
         self.flags |= flag::COUNTED;

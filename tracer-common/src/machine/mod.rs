@@ -128,16 +128,22 @@ impl Flow {
         if self.tick(now, limits, tally) == Fate::Remove {
             self.state = state::EMPTY;
         }
+        tally.ways_meet();
         let opens = segment.to_node && segment.is_syn();
         let streams = if opens {
             self.on_syn(segment, now, limits, tally)
         } else {
             self.owned_by(segment) && self.on_answer(segment, now, tally)
         };
+        tally.ways_meet();
         if streams {
             return self.on_stream(segment, payload, now, limits, tally);
         }
-        if self.state == state::EMPTY { Fate::Remove } else { Fate::Keep }
+        if self.state == state::EMPTY {
+            Fate::Remove
+        } else {
+            Fate::Keep
+        }
     }
 
     /// Anything but an opening SYN; true when the connection is established.
