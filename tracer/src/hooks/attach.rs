@@ -6,7 +6,7 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
 };
 
-use super::{ConnectHook, SET_STATE, offsets::Offsets};
+use super::{ConnectHook, SOCKET_STATE, offsets::Offsets};
 use crate::snapshot::HookStatus;
 
 /// The function that IPv4 dials pass.
@@ -22,7 +22,7 @@ struct TracePoint {
 
 const TRACE_POINTS: [TracePoint; 5] = [
     TracePoint {
-        hook: SET_STATE,
+        hook: SOCKET_STATE,
         tp_btf: "set_state",
         raw_tp: "set_state_raw",
     },
@@ -161,7 +161,9 @@ impl<'a> Attacher<'a> {
                 Err(error) => reasons.push(format!("kprobe: {}", one_line(&error))),
             }
         }
-        reasons.push(WITHOUT_CONNECT.into());
+        if matches!(want, ConnectHook::Auto | ConnectHook::SetState) {
+            reasons.push(WITHOUT_CONNECT.into());
+        }
         absent(hook, &reasons.join("; "))
     }
 

@@ -5,18 +5,14 @@ mod attach;
 mod btf;
 mod offsets;
 
-use std::path::Path;
-
+use anyhow::{Context as _, bail};
 use aya::{Ebpf, EbpfLoader};
 
 pub use crate::config::ConnectHook;
-use crate::{exit::Exit, snapshot::HookStatus};
+use crate::snapshot::{HookStatus, SOCKET_STATE};
 
-/// The kernel's own type information.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
-
-/// The required hook.
-const SET_STATE: &str = crate::snapshot::SOCKET_STATE;
+/// The kernel's own type information (CONFIG_DEBUG_INFO_BTF).
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// What the programs must know before they are verified, and what to attach.
 #[derive(Debug)]
@@ -26,22 +22,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Resolves struct offsets from the BTF at `btf` ([`KERNEL_BTF`]).
+    /// Resolves struct offsets from the running kernel's BTF.
     ///
     /// # Errors
-    /// Exit 69 when it cannot be read or a required hook misses a member, which
-    /// is named as `struct.member`.
-    pub fn new(btf: &Path, want: ConnectHook) -> Result<Self, Exit> {
-        let what = format!("read struct offsets from {}", btf.display());
-        let blob = std::fs::read(btf).map_err(|error| {
-            Exit::unavailable(&what, error).remedy("needs a kernel with CONFIG_DEBUG_INFO_BTF=y")
+    /// When there is none, or a required hook misses a member, which is named
+    /// as `struct.member`: this kernel cannot do it.
+    pub fn new(want: ConnectHook) -> anyhow::Result<Self> {
+        let blob = std::fs::read(KERNEL_BTF).with_context(|| {
+            format!("read {KERNEL_BTF} (needs a kernel with CONFIG_DEBUG_INFO_BTF=y)")
         })?;
-        let offsets = btf::Btf::parse(&blob).and_then(|btf| offsets::Offsets::resolve(&btf));
-        match offsets {
-            Ok(offsets) => Ok(Self { offsets, want }),
-            Err(error) => Err(Exit::unavailable(what, format!("{error:#}"))
-                .remedy("this kernel is not supported; please report its version")),
-        }
+        let btf = btf::Btf::parse(&blob).with_context(|| format!("understand {KERNEL_BTF}"))?;
+        let offsets = offsets::Offsets::resolve(&btf)?;
+        Ok(Self { offsets, want })
     }
 
     /// Sets the programs' globals.
@@ -55,19 +47,15 @@ impl Plan {
     /// Loads and attaches the programs; they stay attached as long as `ebpf` lives.
     ///
     /// # Errors
-    /// An [`Exit`] 69 when a required hook, or the connect hook that was asked
-    /// for by name, cannot be attached. The others degrade; their status says why.
+    /// When a required hook, or the connect hook that was asked for by name,
+    /// cannot be attached. The others degrade; their status says why.
     pub fn attach(&self, ebpf: &mut Ebpf) -> anyhow::Result<Vec<HookStatus>> {
         let hooks = self.try_attach(ebpf);
         let missing = hooks.iter().find(|hook| !hook.attached && self.requires(hook));
-        match missing {
-            None => Ok(hooks),
-            Some(HookStatus { hook, detail, .. }) => {
-                let exit = Exit::unavailable(format!("attach to {hook}"), detail)
-                    .remedy("tracer check shows what this kernel allows");
-                Err(exit.into())
-            }
+        if let Some(HookStatus { hook, detail, .. }) = missing {
+            bail!("attach to {hook}: {detail}");
         }
+        Ok(hooks)
     }
 
     /// Attaches what can be attached.
@@ -83,17 +71,14 @@ impl Plan {
 }
 
 /// Finds out which hooks this kernel and these privileges allow: attaches them
-/// for a moment. `object` is the ELF object of the kernel programs.
-pub fn check(want: ConnectHook, object: &[u8]) -> Vec<HookStatus> {
-    let plan = match Plan::new(Path::new(KERNEL_BTF), want) {
-        Ok(plan) => plan,
-        Err(exit) => return attach::none(&exit.to_string()),
-    };
-    let mut loader = EbpfLoader::new();
-    plan.globals(&mut loader);
-    let mut ebpf = match loader.load(object) {
-        Ok(ebpf) => ebpf,
-        Err(error) => return attach::none(&format!("load kernel object: {error}")),
-    };
-    plan.try_attach(&mut ebpf)
+/// to what `load` has loaded, and detaches them at once.
+pub fn check(
+    want: ConnectHook,
+    load: impl FnOnce(&Plan) -> anyhow::Result<Ebpf>,
+) -> Vec<HookStatus> {
+    let tried = Plan::new(want).and_then(|plan| {
+        let mut ebpf = load(&plan)?;
+        Ok(plan.try_attach(&mut ebpf))
+    });
+    tried.unwrap_or_else(|error| attach::none(&format!("{error:#}")))
 }

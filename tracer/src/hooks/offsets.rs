@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use super::btf::{Btf, Member, kind};
+use crate::snapshot::SOCKET_STATE;
 
 /// What a program takes an absent member's offset for; also its initial value.
 const ABSENT: u16 = 0xffff;
@@ -33,7 +34,7 @@ struct Field {
     hooks: &'static [&'static str],
 }
 
-const STATE: &str = super::SET_STATE;
+const STATE: &[&str] = &[SOCKET_STATE];
 const RESETS: [&str; 2] = ["tcp_send_reset", "tcp_receive_reset"];
 /// Hooks that look up the wire tap's flow.
 const FLOWS: &[&str] = &[
@@ -66,7 +67,7 @@ const FIELDS: &[Field] = &[
         name: "sock",
         path: "__sk_common",
         shape: Shape::Head,
-        hooks: &[STATE],
+        hooks: STATE,
     },
     Field {
         global: None,
@@ -80,7 +81,7 @@ const FIELDS: &[Field] = &[
         "sock_common",
         "skc_dport",
         Shape::Int(2),
-        &[STATE],
+        STATE,
     ),
     field(
         "SKC_FAMILY",
@@ -126,42 +127,36 @@ const FIELDS: &[Field] = &[
         Shape::Struct(16),
         &["tcp_v6_connect"],
     ),
-    field(
-        "SK_PROTOCOL",
-        "sock",
-        "sk_protocol",
-        Shape::Int(2),
-        &[STATE],
-    ),
-    field("SK_ERR", "sock", "sk_err", Shape::Int(4), &[STATE]),
+    field("SK_PROTOCOL", "sock", "sk_protocol", Shape::Int(2), STATE),
+    field("SK_ERR", "sock", "sk_err", Shape::Int(4), STATE),
     field(
         "SK_ERRORS",
         "sock",
         "sk_error_queue.qlen",
         Shape::Int(4),
-        &[STATE],
+        STATE,
     ),
     field(
         "SK_LAST_ERROR",
         "sock",
         "sk_error_queue.prev",
         Shape::Pointer,
-        &[STATE],
+        STATE,
     ),
-    field("SKB_CB", "sk_buff", "cb", Shape::Array, &[STATE]),
+    field("SKB_CB", "sk_buff", "cb", Shape::Array, STATE),
     field(
         "EXTERR_ERRNO",
         "sock_exterr_skb",
         "ee.ee_errno",
         Shape::Int(4),
-        &[STATE],
+        STATE,
     ),
     field(
         "EXTERR_ORIGIN",
         "sock_exterr_skb",
         "ee.ee_origin",
         Shape::Int(1),
-        &[STATE],
+        STATE,
     ),
     field(
         "INET_SPORT",
@@ -175,7 +170,7 @@ const FIELDS: &[Field] = &[
         "tcp_sock",
         "packets_out",
         Shape::Int(4),
-        &[STATE],
+        STATE,
     ),
     field(
         "SKB_LEN",
@@ -211,7 +206,7 @@ impl Offsets {
         for field in FIELDS {
             let offset = match field.resolve(btf) {
                 Ok(offset) => offset,
-                Err(error) if field.hooks.contains(&STATE) => return Err(error),
+                Err(error) if field.hooks == STATE => return Err(error),
                 Err(error) => {
                     let why = format!("{error:#}");
                     found
@@ -305,111 +300,4 @@ impl std::fmt::Display for Shape {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{
-        super::btf::tests::{NAME, blob},
-        *,
-    };
-
-    /// `struct sock` and its like with a `sock_common` of the given members.
-    fn kernel(common: &[(u32, u32, u32)], sk_err: bool) -> Btf {
-        let names = [
-            "skc_dport",
-            "sk_protocol",
-            "sk_err",
-            "packets_out",
-            "__sk_common",
-            "__data",
-        ];
-        let mut members = vec![NAME + 4, 4, 0, NAME + 1, 2, 128];
-        if sk_err {
-            members.extend([NAME + 2, 1, 160]);
-        }
-        let count = |words: &[u32]| words.len() as u32 / 3;
-        let common: Vec<u32> = common
-            .iter()
-            .flat_map(|(n, t, at)| [NAME + n, *t, *at])
-            .collect();
-        let types = [
-            ("int", kind::INT << 24, 4, vec![0]),
-            ("short", kind::INT << 24, 2, vec![0]),
-            (
-                "void_fn",
-                kind::FUNC_PROTO << 24 | 4,
-                0,
-                vec![NAME + 5, 0, 0, 1, 0, 1, 0, 1],
-            ),
-            (
-                "sock_common",
-                kind::STRUCT << 24 | count(&common),
-                16,
-                common,
-            ),
-            ("sock", kind::STRUCT << 24 | count(&members), 32, members),
-            (
-                "tcp_sock",
-                kind::STRUCT << 24 | 1,
-                32,
-                vec![NAME + 3, 1, 96],
-            ),
-            ("", kind::PTR << 24, 3, vec![]),
-            (
-                "btf_trace_tcp_retransmit_skb",
-                kind::TYPEDEF << 24,
-                7,
-                vec![],
-            ),
-        ];
-        Btf::parse(&blob(&types, &names)).unwrap()
-    }
-
-    #[test]
-    fn required_member_missing_is_named() {
-        let error = Offsets::resolve(&kernel(&[(0, 2, 96)], false)).unwrap_err();
-        assert_eq!(
-            format!("{error:#}"),
-            "sock.sk_err: this kernel has no such member"
-        );
-    }
-
-    #[test]
-    fn required_member_of_another_width_is_named() {
-        let error = Offsets::resolve(&kernel(&[(0, 1, 96)], true)).unwrap_err();
-        let text = format!("{error:#}");
-        assert!(
-            text.starts_with("sock_common.skc_dport: expected an integer of 2 bytes"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn optional_members_missing_disable_their_hooks_only() {
-        let found = Offsets::resolve(&kernel(&[(0, 2, 96)], true)).unwrap();
-        assert!(found.values.contains(&("SKC_DPORT", 12)));
-        assert!(found.values.contains(&("SKC_FAMILY", ABSENT)));
-        let why = found.disabled("tcp_send_reset").unwrap();
-        assert_eq!(
-            why,
-            "sock_common.skc_family: this kernel has no such member"
-        );
-        assert_eq!(found.disabled(STATE), None);
-        assert_eq!(found.retransmit_has_err, 1);
-    }
-
-    #[test]
-    fn running_kernel_has_every_member() {
-        let blob = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
-        let found = Offsets::resolve(&Btf::parse(&blob).unwrap()).unwrap();
-        assert_eq!(found.disabled, []);
-        assert!(found.values.iter().all(|(_, offset)| *offset != ABSENT));
-        // The same in every kernel so far (see `struct sock_common`).
-        for fixed in [
-            ("SKC_DADDR", 0),
-            ("SKC_RCV_SADDR", 4),
-            ("SKC_DPORT", 12),
-            ("SKC_STATE", 18),
-        ] {
-            assert!(found.values.contains(&fixed), "{fixed:?}");
-        }
-    }
-}
+mod tests;

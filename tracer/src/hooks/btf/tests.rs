@@ -1,0 +1,201 @@
+use super::*;
+
+const U8: u32 = 1;
+/// What [`btf`] knows from the start, ids from 1 on.
+const BASE: [(&str, u32, u32, &[u32]); 6] = [
+    ("u8", kind::INT << 24, 1, &[8]),
+    ("u16", kind::INT << 24, 2, &[16]),
+    ("u32", kind::INT << 24, 4, &[32]),
+    ("ptr", kind::PTR << 24, 0, &[]),
+    ("chars", kind::ARRAY << 24, 0, &[U8, U8, 48]),
+    ("enum64", 19 << 24 | 1, 8, &[0, 1, 2]),
+];
+
+/// Types from lines such as `struct NAME SIZE, MEMBER TYPE BIT[:WIDTH], …`
+/// (also `union`, and `_` for no name), `typedef NAME TYPE` and
+/// `tracepoint NAME ARGUMENTS`.
+pub fn btf(lines: &str) -> Result<Btf> {
+    Btf::parse(&blob(lines))
+}
+
+#[derive(Default)]
+struct Writer {
+    types: Vec<u32>,
+    names: Vec<String>,
+    strings: Vec<u8>,
+}
+
+impl Writer {
+    fn name(&mut self, name: &str) -> u32 {
+        let at = self.strings.len() as u32;
+        self.strings.extend(
+            name.strip_prefix('_')
+                .filter(|rest| rest.is_empty())
+                .unwrap_or(name)
+                .bytes(),
+        );
+        self.strings.push(0);
+        at
+    }
+
+    fn add(&mut self, name: &str, info: u32, size_or_type: u32, data: &[u32]) -> u32 {
+        let at = self.name(name);
+        self.types.extend([at, info, size_or_type]);
+        self.types.extend(data);
+        self.names.push(name.into());
+        self.names.len() as u32
+    }
+
+    fn id(&self, name: &str) -> u32 {
+        self.names.iter().rposition(|known| known == name).unwrap() as u32 + 1
+    }
+
+    fn holder(&mut self, kind: u32, name: &str, size: u32, members: &[&str]) {
+        let mut data = Vec::new();
+        let mut widths = 0;
+        for member in members {
+            let words: Vec<&str> = member.split_whitespace().collect();
+            let (bit, width) = words[2].split_once(':').unwrap_or((words[2], "0"));
+            let width: u32 = width.parse().unwrap();
+            widths |= u32::from(width != 0) << 31;
+            let place = bit.parse::<u32>().unwrap() | width << 24;
+            data.extend([self.name(words[0]), self.id(words[1]), place]);
+        }
+        self.add(
+            name,
+            widths | kind << 24 | members.len() as u32,
+            size,
+            &data,
+        );
+    }
+
+    fn line(&mut self, line: &str) {
+        let parts: Vec<&str> = line.split(',').collect();
+        let words: Vec<&str> = parts[0].split_whitespace().collect();
+        match words[..] {
+            [] => {}
+            ["typedef", name, of] => {
+                let of = self.id(of);
+                self.add(name, kind::TYPEDEF << 24, of, &[]);
+            }
+            ["tracepoint", name, arguments] => {
+                let count: u32 = arguments.parse::<u32>().unwrap() + 1;
+                let parameters = [0, U8].repeat(count as usize);
+                let prototype = self.add("_", kind::FUNC_PROTO << 24 | count, 0, &parameters);
+                let pointer = self.add("_", kind::PTR << 24, prototype, &[]);
+                self.add(
+                    &format!("btf_trace_{name}"),
+                    kind::TYPEDEF << 24,
+                    pointer,
+                    &[],
+                );
+            }
+            [word, name, size] => {
+                let kind = if word == "union" {
+                    kind::UNION
+                } else {
+                    kind::STRUCT
+                };
+                self.holder(kind, name, size.parse().unwrap(), &parts[1..]);
+            }
+            _ => panic!("cannot read {line}"),
+        }
+    }
+}
+
+fn blob(lines: &str) -> Vec<u8> {
+    let mut to = Writer {
+        strings: vec![0],
+        ..Writer::default()
+    };
+    for (name, info, size_or_type, data) in BASE {
+        to.add(name, info, size_or_type, data);
+    }
+    lines.lines().for_each(|line| to.line(line));
+    let types_len = to.types.len() as u32 * 4;
+    let header = [24, 0, types_len, types_len, to.strings.len() as u32];
+    let mut out = MAGIC.to_ne_bytes().to_vec();
+    out.extend([1, 0]);
+    out.extend(
+        header
+            .iter()
+            .chain(&to.types)
+            .flat_map(|word| word.to_ne_bytes()),
+    );
+    out.extend(to.strings);
+    out
+}
+
+const NESTED: &str = "
+    typedef be16 u16
+    struct _ 8, first u32 0, port be16 32
+    union _u 8, _ _ 0, whole u32 0
+    struct outer 16, whole u32 0, _ _u 64
+    struct top 24, inner outer 64
+    struct bits 4, flag u8 8:3
+    tracepoint shown 3";
+
+#[test]
+fn member_through_anonymous_struct_in_union() {
+    let found = btf(NESTED)
+        .unwrap()
+        .member("top", "inner.port")
+        .unwrap()
+        .unwrap();
+    assert_eq!((found.bit_offset, found.size), (64 + 64 + 32, 2));
+    assert_eq!((found.kind, found.bitfield), (kind::INT, false));
+}
+
+#[test]
+fn own_member_comes_first() {
+    let found = btf(NESTED)
+        .unwrap()
+        .member("outer", "whole")
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.bit_offset, 0);
+}
+
+#[test]
+fn bitfields_are_told() {
+    let found = btf(NESTED)
+        .unwrap()
+        .member("bits", "flag")
+        .unwrap()
+        .unwrap();
+    assert_eq!((found.bit_offset, found.bitfield), (8, true));
+}
+
+#[test]
+fn absent_is_none_and_kinds_are_kept_apart() {
+    let btf = btf(NESTED).unwrap();
+    for (name, path) in [
+        ("top", "inner.nothing"),
+        ("top", "inner.port.deeper"),
+        ("u32", "port"),
+        ("be16", "port"),
+        ("none", "port"),
+    ] {
+        assert_eq!(btf.member(name, path).unwrap(), None, "{name}.{path}");
+    }
+}
+
+#[test]
+fn arguments_of_tracepoints() {
+    let btf = btf(NESTED).unwrap();
+    assert_eq!(btf.tracepoint_args("shown").unwrap(), Some(3));
+    assert_eq!(btf.tracepoint_args("absent").unwrap(), None);
+}
+
+#[test]
+fn damaged_blobs_are_errors() {
+    let good = blob(NESTED);
+    for len in 0..good.len() {
+        assert!(Btf::parse(&good[..len]).is_err(), "cut to {len} bytes");
+    }
+    let mut unknown = good;
+    // The kind of the first type, in its word `info`.
+    unknown[24 + 7] = 60;
+    let error = Btf::parse(&unknown).unwrap_err();
+    assert!(format!("{error:#}").contains("unknown kind 60"));
+}
