@@ -13,8 +13,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use nix::errno::Errno;
 use nix::sys::socket::{
-    self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
+    self, AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
 };
 
 use crate::{netns::Netns, peer::client::reset_on_close};
@@ -123,7 +124,10 @@ fn listen(address: SocketAddr, backlog: i32) -> Result<OwnedFd> {
     let fd = socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).context("bind")?;
-    socket::listen(&fd, Backlog::new(backlog)?).context("listen")?;
+    // nix refuses more than the C library's SOMAXCONN, which is 128 in musl.
+    // SAFETY: a system call on a descriptor that is open here; no memory.
+    let listened = unsafe { libc::listen(fd.as_raw_fd(), backlog) };
+    Errno::result(listened).context("listen")?;
     Ok(fd)
 }
 
