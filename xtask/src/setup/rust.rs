@@ -1,9 +1,10 @@
 //! Parts of the pinned Rust toolchain, and bpf-linker.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{LIMIT, announce, missing};
 use crate::{proc, workspace};
@@ -91,9 +92,13 @@ pub(super) fn ensure_bpf_linker() -> Result<Option<String>> {
     ];
     let mut install = workspace::cargo(&args);
     // Its own build directory: the project's would be rebuilt for its other settings.
-    install.env("CARGO_TARGET_DIR", workspace::target("tools/build"));
+    let build = workspace::target("tools/build");
+    install.env("CARGO_TARGET_DIR", &build);
     let done = proc::step("cargo install bpf-linker", install, LIMIT)?;
-    if !done.success {
+    if done.success {
+        // 350 MB that nothing uses any more.
+        fs::remove_dir_all(build).context("cannot remove bpf-linker's build directory")?;
+    } else {
         done.show_tail()?;
     }
     let mend = format!("run in this directory: cargo {}", args.join(" "));
