@@ -4,6 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -46,10 +47,14 @@ pub fn python() -> Result<PathBuf> {
     })
 }
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("peers")
-        .join(name)
+/// `python SCRIPT` in `ns`; no compiled files are left in the source tree.
+fn script(ns: &Netns, python: &Path, name: &str) -> Result<Command> {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+    let mut command = ns.command(python)?;
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(peers.join(name));
+    Ok(command)
 }
 
 /// A threaded Thrift server; killed on drop.
@@ -61,8 +66,8 @@ pub struct Server {
 impl Server {
     /// Serves at `address` in `ns` and returns when it listens.
     pub fn start(ns: &Netns, python: &Path, address: SocketAddr, wire: Wire) -> Result<Self> {
-        let mut command = ns.command(python)?;
-        command.arg(script("thrift_server.py")).args([
+        let mut command = script(ns, python, "thrift_server.py")?;
+        command.args([
             address.ip().to_string(),
             address.port().to_string(),
             wire.to_string(),
@@ -110,9 +115,8 @@ pub struct Client {
 impl Client {
     /// Starts a client in `ns`.
     pub fn start(ns: &Netns, python: &Path, to: SocketAddr, load: Load) -> Result<Self> {
-        let mut command = ns.command(python)?;
+        let mut command = script(ns, python, "thrift_client.py")?;
         command
-            .arg(script("thrift_client.py"))
             .args([
                 to.ip().to_string(),
                 to.port().to_string(),

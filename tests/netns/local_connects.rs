@@ -1,0 +1,440 @@
+//! Dials made on a node to watched ports: every way a dial can end, in every
+//! mode of the connect hook, counted exactly; retransmissions against the
+//! kernel's own counters; nothing twice where the wire tap follows as well.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{
+        self, AddressFamily, SockFlag, SockType, SockaddrStorage, getsockopt, setsockopt, sockopt,
+    },
+};
+use testbed::{
+    Metrics, Netns, Tracer,
+    peer::{Behaviour, Dial, Server},
+    rules,
+};
+
+/// The watched ports; each meets one fate.
+mod port {
+    pub const ALL: &str = "30100-30119";
+    pub const OPEN: u16 = 30100;
+    pub const CLOSED: u16 = 30101;
+    pub const REJECTED: u16 = 30102;
+    pub const SILENT: u16 = 30103;
+    pub const GIVEN_UP: u16 = 30104;
+    pub const NO_ROUTE: u16 = 30105;
+    pub const NO_SOURCE: u16 = 30106;
+    pub const RESET: u16 = 30107;
+    pub const NO_HOST: u16 = 30108;
+    pub const ITSELF: u16 = 30109;
+    pub const LOSSY: u16 = 30110;
+    pub const NODE: u16 = 30111;
+}
+
+const NODE_V4: Ipv4Addr = Ipv4Addr::new(10, 61, 0, 1);
+const FAR_V4: Ipv4Addr = Ipv4Addr::new(10, 61, 0, 2);
+const FAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x61, 0, 0, 0, 0, 0, 2);
+/// Behind the far side, which has no route to it.
+const BEYOND: Ipv4Addr = Ipv4Addr::new(10, 62, 0, 1);
+const LINKS: &str = "\
+    addr add 10.61.0.1/24 dev e0
+    addr add fd00:61::1/64 dev e0 nodad
+    link set e0 up
+    route add 10.62.0.0/16 via 10.61.0.2
+    route add prohibit 10.63.0.0/16
+    link add quiet0 type veth peer name quiet1
+    link set quiet0 up
+";
+const FAR_LINKS: &str = "\
+    addr add 10.61.0.2/24 dev e0
+    addr add fd00:61::2/64 dev e0 nodad
+    link set e0 up
+    route add unreachable 10.62.0.0/16
+";
+const LIMIT: Duration = Duration::from_secs(10);
+const DIALS: &str = "tracer_local_connects_total";
+const RESETS: &str = "tracer_resets_total";
+const RETRANSMITS: &str = "tracer_retransmits_total";
+
+/// Counts by port and label value; zeros are left out.
+type Counts = BTreeMap<(u16, String), u64>;
+
+/// A node, what it dials, and the servers there.
+struct Bed {
+    node: Netns,
+    far: Netns,
+    _servers: Vec<Server>,
+}
+
+impl Bed {
+    fn new() -> Result<Self> {
+        let made: [Netns; 2] = Netns::many(&["node", "far"])?
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("not two namespaces"))?;
+        let [node, far] = made;
+        node.ip(&format!(
+            "link add e0 type veth peer name e0 netns {}\n",
+            far.name()
+        ))?;
+        node.ip(LINKS)?;
+        far.ip(FAR_LINKS)?;
+        far.sysctls(&[("net/ipv4/ip_forward", "1")])?;
+        node.sysctls(&[
+            ("net/ipv4/tcp_syn_retries", "1"),
+            ("?net/ipv4/tcp_syn_linear_timeouts", "0"),
+        ])?;
+        let mut servers = Vec::new();
+        for address in [IpAddr::V4(FAR_V4), IpAddr::V6(FAR_V6)] {
+            for open in [port::OPEN, port::NO_SOURCE, port::LOSSY] {
+                servers.push(Server::start(&far, (address, open), Behaviour::Sink)?);
+            }
+            servers.push(Server::start(
+                &far,
+                (address, port::RESET),
+                Behaviour::Reset,
+            )?);
+        }
+        let input = [("input", "filter")];
+        let reject = format!(
+            "tcp dport {} reject with icmpx type port-unreachable",
+            port::REJECTED
+        );
+        rules::add(&far, &input, &reject)?;
+        for silent in [port::SILENT, port::GIVEN_UP] {
+            rules::add(&far, &input, &format!("tcp dport {silent} drop"))?;
+        }
+        Ok(Self {
+            node,
+            far,
+            _servers: servers,
+        })
+    }
+
+    /// The daemon with its wire tap where none of the dials pass.
+    fn trace(&self, hook: &str) -> Result<Tracer<'_>> {
+        let args = [
+            "--interface",
+            "quiet0",
+            "--node-ports",
+            port::ALL,
+            "--connect-hook",
+            hook,
+        ];
+        Tracer::start(&self.node, &args)
+    }
+
+    fn dial(&self, to: impl Into<IpAddr>, port: u16) -> Dial<'_> {
+        Dial::new(&self.node, (to.into(), port)).limit(LIMIT)
+    }
+
+    /// A dial that has to end with `errno`.
+    fn fails(&self, to: impl Into<IpAddr>, port: u16, errno: Errno) -> Result<()> {
+        let to = to.into();
+        let ended = self.dial(to, port).connect()?.err();
+        ensure!(
+            ended == Some(errno),
+            "dial {to} {port}: {ended:?}, not {errno}"
+        );
+        Ok(())
+    }
+}
+
+fn mapped(address: Ipv4Addr) -> Ipv6Addr {
+    address.to_ipv6_mapped()
+}
+
+/// A socket whose connect(2) has begun and does not wait.
+fn begin(ns: &Netns, to: SocketAddr, from: Option<SocketAddr>) -> Result<OwnedFd> {
+    ns.enter(|| {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+        if let Some(from) = from {
+            socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(from))?;
+        }
+        match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
+            Err(errno) => Err(errno).with_context(|| format!("connect to {to}")),
+        }
+    })?
+}
+
+/// Waits for the end of a dial as event loops do, and takes its error.
+fn ending(fd: &OwnedFd) -> Result<i32> {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
+    let limit = PollTimeout::try_from(LIMIT).context("poll limit")?;
+    ensure!(poll(&mut fds, limit)? == 1, "the dial has not ended");
+    Ok(getsockopt(fd, sockopt::SocketError)?)
+}
+
+/// Dials that the state of the socket alone tells.
+fn ordinary(bed: &Bed) -> Result<()> {
+    for _ in 0..3 {
+        bed.dial(FAR_V4, port::OPEN).stream()?;
+        bed.dial(FAR_V6, port::OPEN).stream()?;
+        bed.dial(mapped(FAR_V4), port::OPEN).stream()?;
+    }
+    for _ in 0..2 {
+        bed.fails(FAR_V4, port::CLOSED, Errno::ECONNREFUSED)?;
+        bed.fails(FAR_V6, port::CLOSED, Errno::ECONNREFUSED)?;
+        bed.fails(mapped(FAR_V4), port::CLOSED, Errno::ECONNREFUSED)?;
+    }
+    bed.fails(FAR_V4, port::REJECTED, Errno::ECONNREFUSED)?;
+    bed.fails(FAR_V6, port::REJECTED, Errno::ECONNREFUSED)?;
+    let polled = begin(&bed.node, (FAR_V4, port::REJECTED).into(), None)?;
+    ensure!(
+        ending(&polled)? == Errno::ECONNREFUSED as i32,
+        "not refused"
+    );
+    bed.fails(BEYOND, port::NO_HOST, Errno::EHOSTUNREACH)?;
+    bed.fails(FAR_V4, port::SILENT, Errno::ETIMEDOUT)?;
+    drop(begin(&bed.node, (FAR_V4, port::GIVEN_UP).into(), None)?);
+    let abrupt = begin(&bed.node, (FAR_V4, port::GIVEN_UP).into(), None)?;
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&abrupt, sockopt::Linger, &linger)?;
+    drop(abrupt);
+    let itself = SocketAddr::from((Ipv4Addr::LOCALHOST, port::ITSELF));
+    let simultaneous = begin(&bed.node, itself, Some(itself))?;
+    ensure!(ending(&simultaneous)? == 0, "a socket cannot dial itself");
+    Ok(())
+}
+
+/// Dials that fail inside connect(2), with a SYN_SENT behind them or not.
+fn immediate(bed: &Bed) -> Result<()> {
+    let nowhere = Ipv4Addr::new(192, 0, 2, 1);
+    bed.fails(nowhere, port::NO_ROUTE, Errno::ENETUNREACH)?;
+    bed.fails(mapped(nowhere), port::NO_ROUTE, Errno::ENETUNREACH)?;
+    bed.fails(
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
+        port::NO_ROUTE,
+        Errno::ENETUNREACH,
+    )?;
+    bed.fails(Ipv4Addr::new(10, 63, 0, 1), port::NO_ROUTE, Errno::EACCES)?;
+    let from = (NODE_V4, 41_000);
+    let bound = bed.dial(FAR_V4, port::NO_SOURCE).from(from);
+    let held = bound.stream()?;
+    let again = bound.connect()?.err();
+    ensure!(
+        again == Some(Errno::EADDRNOTAVAIL),
+        "the same four-tuple twice: {again:?}"
+    );
+    bed.node
+        .sysctls(&[("net/ipv4/ip_local_port_range", "45000 45001")])?;
+    let pair = [
+        bed.dial(FAR_V4, port::NO_SOURCE).stream()?,
+        bed.dial(FAR_V4, port::NO_SOURCE).stream()?,
+    ];
+    bed.fails(FAR_V4, port::NO_SOURCE, Errno::EADDRNOTAVAIL)?;
+    bed.fails(mapped(FAR_V4), port::NO_SOURCE, Errno::EADDRNOTAVAIL)?;
+    bed.node
+        .sysctls(&[("net/ipv4/ip_local_port_range", "32768 60999")])?;
+    drop((held, pair));
+    Ok(())
+}
+
+/// RSTs on established dials: two from the peer, one from the process.
+fn resets(bed: &Bed) -> Result<()> {
+    for to in [IpAddr::V4(FAR_V4), IpAddr::V6(FAR_V6)] {
+        let mut stream = bed.dial(to, port::RESET).stream()?;
+        let read = stream.read(&mut [0]);
+        let kind = read.err().map(|error| error.kind());
+        ensure!(
+            kind == Some(std::io::ErrorKind::ConnectionReset),
+            "no RST: {kind:?}"
+        );
+    }
+    bed.dial(FAR_V4, port::LOSSY).connect_rst()
+}
+
+/// What the dials above amount to.
+fn expected(with_immediate: bool) -> Counts {
+    let mut all = vec![
+        (port::OPEN, "established", 9),
+        (port::CLOSED, "refused", 6),
+        (port::REJECTED, "refused", 3),
+        (port::NO_HOST, "unreachable", 1),
+        (port::SILENT, "timed_out", 1),
+        (port::GIVEN_UP, "cancelled", 2),
+        (port::ITSELF, "established", 1),
+        (port::NO_SOURCE, "established", 3),
+        (port::NO_SOURCE, "no_source", 3),
+        (port::RESET, "established", 2),
+        (port::LOSSY, "established", 1),
+    ];
+    if with_immediate {
+        all.extend([
+            (port::NO_ROUTE, "unreachable", 3),
+            (port::NO_ROUTE, "denied", 1),
+        ]);
+    }
+    all.into_iter()
+        .map(|(port, word, count)| ((port, word.to_owned()), count))
+        .collect()
+}
+
+fn counts(metrics: &Metrics, name: &str, label: &str) -> Counts {
+    let mut found = Counts::new();
+    for (labels, value) in metrics.series(name, &[]).filter(|(_, value)| *value > 0.0) {
+        let port = labels
+            .get("node_port")
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(0);
+        let word = labels.get(label).cloned().unwrap_or_default();
+        *found.entry((port, word)).or_default() += value as u64;
+    }
+    found
+}
+
+/// All dials under one mode of the hook.
+fn every_ending(hook: &str) -> Result<()> {
+    let bed = Bed::new()?;
+    let tracer = bed.trace(hook)?;
+    ordinary(&bed)?;
+    immediate(&bed)?;
+    resets(&bed)?;
+    let metrics = tracer.metrics()?;
+    let hooked = |function| metrics.sum("tracer_hook_attached", &[("hook", function)]) == 1.0;
+    let functions = ["tcp_v4_connect", "tcp_v6_connect"].map(hooked);
+    match hook {
+        "set-state" => assert_eq!(functions, [false, false]),
+        "auto" => assert_eq!(functions, [kernel_has_probes(); 2]),
+        _ => assert_eq!(functions, [true, true]),
+    }
+    assert_eq!(counts(&metrics, DIALS, "outcome"), expected(functions[0]));
+    let by_far = |port, count| ((port, "unknown".to_owned()), count);
+    let by_client = ((port::LOSSY, "client".to_owned()), 1);
+    let resets = Counts::from([by_far(port::CLOSED, 6), by_far(port::RESET, 2), by_client]);
+    assert_eq!(counts(&metrics, RESETS, "origin"), resets);
+    assert_eq!(metrics.sum("tracer_events_lost_total", &[]), 0.0);
+    Ok(())
+}
+
+/// Stock kernels have kprobes and fentry; the build machines' has neither.
+fn kernel_has_probes() -> bool {
+    Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
+}
+
+/// A mode asked for by name is had, or the daemon says why not and ends.
+fn by_name(hook: &str) -> Result<()> {
+    if kernel_has_probes() {
+        return every_ending(hook);
+    }
+    let node = Netns::new("node")?;
+    let mut command = node.command(Tracer::binary()?)?;
+    command.args(["run", "--node-ports", port::ALL, "--connect-hook", hook]);
+    let mut process = node.spawn(command)?;
+    let status = process.wait(Duration::from_secs(60))?;
+    let said = process.stderr();
+    assert_eq!(status.code(), Some(69), "{said}");
+    assert!(
+        said.contains("tcp_v4_connect") && said.contains(hook),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn vm_every_ending_by_default() -> Result<()> {
+    every_ending("auto")
+}
+
+#[test]
+fn vm_every_ending_by_state_alone() -> Result<()> {
+    every_ending("set-state")
+}
+
+#[test]
+fn vm_every_ending_by_fentry() -> Result<()> {
+    by_name("fentry")
+}
+
+#[test]
+fn vm_every_ending_by_kprobe() -> Result<()> {
+    by_name("kprobe")
+}
+
+/// The kernel's own count of retransmitted segments, dials and listeners.
+fn retransmitted(bed: &Bed) -> Result<u64> {
+    let [node, far] = [&bed.node, &bed.far].map(|ns| ns.counter("Tcp", "RetransSegs"));
+    Ok(node? + far?)
+}
+
+#[test]
+fn vm_retransmissions_agree_with_the_kernel() -> Result<()> {
+    let bed = Bed::new()?;
+    let _held = Server::start(&bed.node, (NODE_V4, port::NODE), Behaviour::NeverAccept)?;
+    let tracer = bed.trace("auto")?;
+    bed.fails(FAR_V4, port::SILENT, Errno::ETIMEDOUT)?;
+    let mut lossy = bed.dial(FAR_V4, port::LOSSY).stream()?;
+    let loss = rules::add(
+        &bed.far,
+        &[("input", "filter")],
+        &format!("tcp dport {} drop", port::LOSSY),
+    )?;
+    lossy.write_all(b"lost")?;
+    let unheard = rules::drop_syn_acks_at_client(&bed.far, port::NODE)?;
+    let dial = begin(&bed.far, (NODE_V4, port::NODE).into(), None)?;
+    let kinds = [
+        (port::SILENT, "syn"),
+        (port::LOSSY, "data"),
+        (port::NODE, "syn_ack"),
+    ];
+    tracer.metrics_when(LIMIT, "some of each kind", |metrics| {
+        let found = counts(metrics, RETRANSMITS, "kind");
+        kinds
+            .iter()
+            .all(|(port, kind)| found.contains_key(&(*port, (*kind).to_owned())))
+    })?;
+    loss.remove(&bed.far)?;
+    unheard.remove(&bed.far)?;
+    ensure!(ending(&dial)? == 0, "the handshake did not complete");
+    drop((lossy, dial));
+    let agreed = tracer.metrics_when(LIMIT, "the kernel's own count", |metrics| {
+        let ours = counts(metrics, RETRANSMITS, "kind").values().sum::<u64>();
+        retransmitted(&bed).is_ok_and(|kernel| kernel == ours)
+    })?;
+    let found = counts(&agreed, RETRANSMITS, "kind");
+    assert_eq!(found.get(&(port::SILENT, "syn".to_owned())), Some(&1));
+    Ok(())
+}
+
+#[test]
+fn vm_nothing_twice_where_the_wire_tap_follows() -> Result<()> {
+    let bed = Bed::new()?;
+    let _open = Server::start(&bed.node, (NODE_V4, port::NODE), Behaviour::Reset)?;
+    let tracer = Tracer::start(&bed.node, &["--interface", "e0", "--node-ports", port::ALL])?;
+    let to_node = |port| Dial::new(&bed.far, (NODE_V4, port)).limit(LIMIT);
+    for _ in 0..5 {
+        let refused = to_node(port::CLOSED).connect()?.err();
+        assert_eq!(refused, Some(Errno::ECONNREFUSED));
+        to_node(port::NODE)
+            .stream()?
+            .read(&mut [0])
+            .err()
+            .context("no RST")?;
+    }
+    let metrics = tracer.metrics()?;
+    let resets = counts(&metrics, RESETS, "origin");
+    let node = |port| ((port, "node".to_owned()), 5);
+    assert_eq!(resets, Counts::from([node(port::CLOSED), node(port::NODE)]));
+    let dials = counts(&metrics, DIALS, "outcome");
+    let ends = [(port::CLOSED, "refused"), (port::NODE, "established")];
+    assert_eq!(
+        dials,
+        ends.map(|(port, word)| ((port, word.to_owned()), 5)).into()
+    );
+    Ok(())
+}
