@@ -4,7 +4,9 @@ use std::{ffi::OsString, io::Write as _, path::PathBuf};
 
 use clap::{
     ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
-    builder::Resettable, parser::ValueSource,
+    builder::Resettable,
+    error::{ContextKind, ContextValue},
+    parser::ValueSource,
 };
 use clap_complete::Shell;
 
@@ -148,6 +150,22 @@ pub fn exit_code(error: &clap::Error, args: impl IntoIterator<Item = OsString>) 
         Ok(_) => Code::Config as u8,
         Err(_) => Code::Usage as u8,
     }
+}
+
+/// The environment variable whose value an error of [`parse`] is about, should
+/// it be about a value at all.
+pub fn variable(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let mut command = Cli::command();
+    // Arguments have no text before.
+    command.build();
+    let mut all = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments);
+    let found = all.find(|known| known.to_string() == *argument)?;
+    Some(found.get_env()?.to_string_lossy().into_owned())
 }
 
 impl Invocation {

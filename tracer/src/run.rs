@@ -108,3 +108,56 @@ impl Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal;
+
+    use super::*;
+    use crate::{config::Settings, snapshot::Snapshot};
+
+    struct Empty;
+
+    impl Source for Empty {
+        fn snapshot(&self) -> anyhow::Result<Snapshot> {
+            anyhow::bail!("nothing to read")
+        }
+
+        fn ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn config(address: &str) -> Config {
+        let mut config = Config::new(Settings::default(), Settings::default()).unwrap();
+        config.listen = address.parse().unwrap();
+        config
+    }
+
+    #[tokio::test]
+    async fn a_signal_during_loading_stops_in_order_and_drops_the_source() {
+        let mut loaded = std::sync::Weak::<Empty>::new();
+        let config = config("127.0.0.1:0");
+        let ended = daemon(&config, |_| {
+            signal::raise(signal::SIGTERM).unwrap();
+            let source = Arc::new(Empty);
+            loaded = Arc::downgrade(&source);
+            Ok(source)
+        });
+        assert_eq!(ended.await, Ok(()));
+        assert!(loaded.upgrade().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_reported_before_anything_is_loaded() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let config = config(&address);
+        let ended = daemon(&config, |_| panic!("loaded"));
+        let exit = ended.await.unwrap_err();
+        assert!(
+            exit.to_string()
+                .starts_with(&format!("listen on {address}: address in use;"))
+        );
+    }
+}
