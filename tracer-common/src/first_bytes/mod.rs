@@ -192,18 +192,26 @@ impl FirstBytes {
         } else {
             self.window().append(chunk)
         };
+        self.keep(&window);
+        // As in `segment`: what follows starts from memory.
+        core::hint::black_box(&mut *self).judge(at, before, probes)
+    }
+
+    /// Judges the bytes kept: `before` of them were there already, the others
+    /// came from `at` on in the segment.
+    #[inline(always)]
+    fn judge(&mut self, at: u32, before: u32, probes: &ProbeMethods) -> Option<Decision> {
+        let window = self.window();
         match self.detect(&window) {
             Header::Begins(tested) => {
                 self.go_on(at + tested.saturating_sub(before));
                 return None;
             }
             Header::Settled(decision) => return Some(decision),
-            Header::Partial => {
-                self.keep(&window);
-                return Some(Decision::Undecided);
-            }
-            Header::Absent => self.keep(&window),
+            Header::Partial => return Some(Decision::Undecided),
+            Header::Absent => {}
         }
+        let window = core::hint::black_box(&*self).window();
         let look = thrift::look(&window);
         if look.old && look.state == State::Known {
             self.stage = proxy::OLD_BINARY;
