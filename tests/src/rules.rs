@@ -11,7 +11,6 @@ const SYN_ACK: &str = "tcp flags & (syn | ack) == syn | ack";
 /// A rule in force. It goes with its namespace, or earlier by
 /// [`Rule::remove`].
 #[derive(Debug)]
-#[must_use = "keep it to remove the rule later, or drop it on purpose"]
 pub struct Rule {
     table: String,
 }

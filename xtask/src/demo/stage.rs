@@ -136,8 +136,7 @@ pub(super) fn topology() -> Result<Topology> {
         kube_proxy = kube_proxy.port(port);
     }
     kube_proxy.apply(&topology.node)?;
-    // Stays until the namespace goes.
-    let _stays = rules::drop_syns(&topology.node, 30113)?;
+    rules::drop_syns(&topology.node, 30113)?;
     Ok(topology)
 }
 
