@@ -17,12 +17,12 @@ pub enum Fate {
 }
 
 /// The part of a segment's payload that was not sent before.
-struct Beyond<'a, P> {
+struct Beyond<'a, P: ?Sized> {
     payload: &'a P,
     known: u32,
 }
 
-impl<P: Payload> Payload for Beyond<'_, P> {
+impl<P: Payload + ?Sized> Payload for Beyond<'_, P> {
     #[inline(always)]
     fn len(&self) -> u32 {
         self.payload.len().saturating_sub(self.known)
@@ -57,7 +57,7 @@ impl Flow {
     /// Payload and close: what is left of a segment of an established
     /// connection, or of a SYN that opened an attempt.
     #[inline(always)]
-    pub(super) fn on_stream<P: Payload, T: Tally>(
+    pub(super) fn on_stream<P: Payload + ?Sized, T: Tally>(
         &mut self,
         segment: &Segment,
         payload: &P,
@@ -73,6 +73,9 @@ impl Flow {
             }
         }
         tally.ways_meet();
+        if self.state != state::ESTABLISHED {
+            return Fate::Keep;
+        }
         if segment.has(tcp::RST) {
             return self.on_reset(segment, now, limits, tally);
         }
@@ -85,7 +88,7 @@ impl Flow {
     /// The path of almost every packet: true when `segment` changes nothing but
     /// the time last seen and counts that need no lock.
     #[inline(always)]
-    pub fn quick<P: Payload, T: Tally>(
+    pub fn quick<P: Payload + ?Sized, T: Tally>(
         &mut self,
         segment: &Segment,
         payload: &P,
@@ -117,7 +120,12 @@ impl Flow {
 
     /// Payload whose class no longer matters: retransmissions and messages.
     #[inline(always)]
-    fn on_data<P: Payload, T: Tally>(&mut self, segment: &Segment, payload: &P, tally: &mut T) {
+    fn on_data<P: Payload + ?Sized, T: Tally>(
+        &mut self,
+        segment: &Segment,
+        payload: &P,
+        tally: &mut T,
+    ) {
         let end = segment.seq.wrapping_add(segment.payload_len);
         let next = if segment.to_node {
             self.client_next
@@ -150,7 +158,7 @@ impl Flow {
 
     /// Payload of a client whose class is not final yet.
     #[inline(always)]
-    pub(super) fn on_first_bytes<P: Payload, T: Tally>(
+    pub(super) fn on_first_bytes<P: Payload + ?Sized, T: Tally>(
         &mut self,
         segment: &Segment,
         payload: &P,

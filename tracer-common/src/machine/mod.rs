@@ -117,7 +117,7 @@ impl Flow {
     /// Applies one segment. The flow is [`state::EMPTY`] if the caller has just
     /// made it, which it may only do for a SYN.
     #[inline(always)]
-    pub fn step<P: Payload, T: Tally>(
+    pub fn step<P: Payload + ?Sized, T: Tally>(
         &mut self,
         segment: &Segment,
         payload: &P,

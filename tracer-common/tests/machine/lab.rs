@@ -1,0 +1,217 @@
+//! One flow, its port's counters and a clock that the test moves.
+
+use tracer_common::{
+    counters::{Cell, PortCounters},
+    first_bytes::ProbeMethods,
+    flow::{Flow, state},
+    machine::{Fate, Limits, Now, Segment, tcp},
+    words::{Close, Outcome, ResetOrigin, Retransmit, Traffic},
+};
+
+pub const ISN: u32 = 0xffff_fff0;
+pub const SERVER_ISN: u32 = 7_000;
+pub const MS: u64 = 1_000_000;
+pub const S: u64 = 1_000 * MS;
+
+pub const LIMITS: Limits = Limits {
+    handshake_timeout_ns: 5 * S,
+    idle_after_ns: 5 * S,
+    expire_after_s: 3600,
+    half_closed_after_s: 120,
+    probes: ProbeMethods::new(),
+};
+
+/// A flow under test; `None` while it is not in the table.
+pub struct Lab {
+    pub flow: Option<Flow>,
+    pub port: PortCounters,
+    pub limits: Limits,
+    pub now: u64,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        Self {
+            flow: None,
+            port: PortCounters::ZERO,
+            limits: LIMITS,
+            now: 1_000 * S,
+        }
+    }
+
+    fn time(&self) -> Now {
+        Now {
+            ns: self.now,
+            s: u32::try_from(self.now / S).unwrap(),
+        }
+    }
+
+    /// Lets time pass and sweeps.
+    pub fn wait(&mut self, ns: u64) -> &mut Self {
+        self.now += ns;
+        let now = self.time();
+        if let Some(mut flow) = self.flow {
+            let fate = flow.tick(now, &self.limits, &mut self.port);
+            self.flow = (fate == Fate::Keep).then_some(flow);
+        }
+        self
+    }
+
+    /// Lets time pass without a sweep: the daemon is stopped.
+    pub fn pass(&mut self, ns: u64) -> &mut Self {
+        self.now += ns;
+        self
+    }
+
+    /// One segment, as the kernel program treats it.
+    pub fn segment(&mut self, segment: Segment, payload: &[u8]) -> &mut Self {
+        let now = self.time();
+        let opens = segment.to_node && segment.is_syn();
+        let mut flow = match self.flow {
+            Some(flow) => flow,
+            None if opens => Flow::default(),
+            None => return self,
+        };
+        if !opens && flow.quick(&segment, payload, now.s, &mut self.port) {
+            self.flow = Some(flow);
+            return self;
+        }
+        let fate = flow.step(&segment, payload, now, &self.limits, &mut self.port);
+        self.flow = (fate == Fate::Keep).then_some(flow);
+        self
+    }
+
+    pub fn client(&mut self, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> &mut Self {
+        self.segment(segment(true, flags, seq, ack, payload), payload)
+    }
+
+    pub fn server(&mut self, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> &mut Self {
+        self.segment(segment(false, flags, seq, ack, payload), payload)
+    }
+
+    pub fn syn(&mut self) -> &mut Self {
+        self.client(tcp::SYN, ISN, 0, &[])
+    }
+
+    pub fn syn_ack(&mut self) -> &mut Self {
+        self.server(tcp::SYN | tcp::ACK, SERVER_ISN, ISN.wrapping_add(1), &[])
+    }
+
+    pub fn ack(&mut self) -> &mut Self {
+        self.client(tcp::ACK, ISN.wrapping_add(1), SERVER_ISN + 1, &[])
+    }
+
+    pub fn establish(&mut self) -> &mut Self {
+        self.syn().syn_ack().ack()
+    }
+
+    /// Client payload at `offset` bytes into its stream.
+    pub fn data(&mut self, offset: u32, payload: &[u8]) -> &mut Self {
+        self.client(
+            tcp::ACK,
+            ISN.wrapping_add(1 + offset),
+            SERVER_ISN + 1,
+            payload,
+        )
+    }
+
+    /// Server payload at `offset` bytes into its stream.
+    pub fn reply(&mut self, offset: u32, payload: &[u8]) -> &mut Self {
+        let ack = ISN.wrapping_add(1);
+        self.server(tcp::ACK, SERVER_ISN + 1 + offset, ack, payload)
+    }
+
+    pub fn client_fin(&mut self, offset: u32) -> &mut Self {
+        self.client(
+            tcp::FIN | tcp::ACK,
+            ISN.wrapping_add(1 + offset),
+            SERVER_ISN + 1,
+            &[],
+        )
+    }
+
+    pub fn server_fin(&mut self, offset: u32) -> &mut Self {
+        let ack = ISN.wrapping_add(1);
+        self.server(tcp::FIN | tcp::ACK, SERVER_ISN + 1 + offset, ack, &[])
+    }
+
+    pub fn unreachable(&mut self, quoted_seq: u32) -> &mut Self {
+        let now = self.time();
+        if let Some(mut flow) = self.flow {
+            let fate = flow.unreachable(quoted_seq, now, &self.limits, &mut self.port);
+            self.flow = (fate == Fate::Keep).then_some(flow);
+        }
+        self
+    }
+
+    pub fn get(&self, cell: Cell) -> u64 {
+        self.port.get(cell)
+    }
+
+    /// Asserts that exactly these handshakes are counted, and the identity.
+    #[track_caller]
+    pub fn outcomes(&self, expected: &[(Outcome, Traffic, u64)]) -> &Self {
+        let mut found = Vec::new();
+        for outcome in Outcome::ALL {
+            for traffic in Traffic::ALL {
+                let count = self.get(Cell::handshake(*outcome, *traffic));
+                if count != 0 {
+                    found.push((*outcome, *traffic, count));
+                }
+            }
+        }
+        assert_eq!(found, expected);
+        assert!(self.port.balances());
+        self
+    }
+
+    /// Asserts that exactly these closes are counted.
+    #[track_caller]
+    pub fn closes(&self, expected: &[(Close, Traffic, u64)]) -> &Self {
+        let mut found = Vec::new();
+        for close in Close::ALL {
+            for traffic in Traffic::ALL {
+                let count = self.get(Cell::close(*close, *traffic));
+                if count != 0 {
+                    found.push((*close, *traffic, count));
+                }
+            }
+        }
+        assert_eq!(found, expected);
+        self
+    }
+
+    pub fn attempts(&self) -> u64 {
+        self.get(Cell::ATTEMPTS)
+    }
+
+    pub fn pending(&self) -> u64 {
+        self.get(Cell::PENDING)
+    }
+
+    pub fn retransmits(&self, kind: Retransmit) -> u64 {
+        self.get(Cell::retransmit(kind))
+    }
+
+    pub fn established(&self) -> bool {
+        self.flow
+            .is_some_and(|flow| flow.state == state::ESTABLISHED)
+    }
+}
+
+pub fn segment(to_node: bool, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> Segment {
+    Segment {
+        to_node,
+        flags,
+        seq,
+        ack,
+        payload_len: u32::try_from(payload.len()).unwrap(),
+        ifindex: 2,
+        origin: if to_node {
+            ResetOrigin::Client
+        } else {
+            ResetOrigin::Backend
+        },
+        probe_source: false,
+    }
+}

@@ -1,0 +1,6 @@
+//! The handshake machine against hand-written exchanges and random segments.
+
+mod connections;
+mod handshakes;
+mod lab;
+mod properties;

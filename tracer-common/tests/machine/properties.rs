@@ -1,0 +1,155 @@
+//! What holds for any sequence of segments.
+
+use proptest::{collection::vec, prelude::*};
+use tracer_common::{
+    counters::Cell,
+    machine::tcp,
+    words::{Close, Traffic},
+};
+
+use crate::lab::{ISN, Lab, S, SERVER_ISN, segment};
+
+/// One thing that happens to the flow.
+#[derive(Clone, Debug)]
+enum Event {
+    Segment {
+        to_node: bool,
+        flags: u8,
+        seq: u32,
+        ack: u32,
+        len: usize,
+        ifindex: u32,
+    },
+    Unreachable(u32),
+    Wait(u64),
+    Pass(u64),
+}
+
+/// Numbers near those in use, so that the interesting ways are walked, and any.
+fn number() -> impl Strategy<Value = u32> {
+    let near = prop_oneof![Just(ISN), Just(SERVER_ISN), Just(42)];
+    prop_oneof![
+        8 => (near, 0u32..40).prop_map(|(base, plus)| base.wrapping_add(plus)),
+        1 => any::<u32>(),
+    ]
+}
+
+fn flags() -> impl Strategy<Value = u8> {
+    prop_oneof![
+        4 => Just(tcp::SYN),
+        4 => Just(tcp::SYN | tcp::ACK),
+        6 => Just(tcp::ACK),
+        2 => Just(tcp::RST),
+        2 => Just(tcp::RST | tcp::ACK),
+        2 => Just(tcp::FIN | tcp::ACK),
+        1 => any::<u8>(),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let segment = (
+        any::<bool>(),
+        flags(),
+        number(),
+        number(),
+        0usize..40,
+        1u32..4,
+    )
+        .prop_map(|(to_node, flags, seq, ack, len, ifindex)| Event::Segment {
+            to_node,
+            flags,
+            seq,
+            ack,
+            // Mostly without payload.
+            len: len.saturating_sub(30),
+            ifindex: ifindex.max(2),
+        });
+    prop_oneof![
+        12 => segment,
+        1 => number().prop_map(Event::Unreachable),
+        2 => (0u64..8 * S).prop_map(Event::Wait),
+        1 => (0u64..8 * S).prop_map(Event::Pass),
+    ]
+}
+
+fn apply(lab: &mut Lab, event: &Event) {
+    const BYTES: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x04pingpong";
+    match *event {
+        Event::Segment {
+            to_node,
+            flags,
+            seq,
+            ack,
+            len,
+            ifindex,
+        } => {
+            let payload = &BYTES[..len.min(BYTES.len())];
+            let mut s = segment(to_node, flags, seq, ack, payload);
+            s.ifindex = ifindex;
+            lab.segment(s, payload);
+        }
+        Event::Unreachable(seq) => drop(lab.unreachable(seq)),
+        Event::Wait(ns) => drop(lab.wait(ns)),
+        Event::Pass(ns) => drop(lab.pass(ns)),
+    }
+}
+
+fn sum(lab: &Lab, cell: impl Fn(Traffic) -> Cell) -> u64 {
+    Traffic::ALL.iter().map(|t| lab.get(cell(*t))).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn the_identity_holds_at_every_moment(events in vec(event(), 0..60)) {
+        let mut lab = Lab::new();
+        for event in &events {
+            apply(&mut lab, event);
+            prop_assert!(lab.port.balances(), "{:?}", lab.port);
+            prop_assert!(lab.pending() <= 1);
+            prop_assert!(sum(&lab, Cell::open) <= 1);
+        }
+    }
+
+    #[test]
+    fn every_attempt_ends_in_exactly_one_outcome(events in vec(event(), 0..60)) {
+        let mut lab = Lab::new();
+        for event in &events {
+            apply(&mut lab, event);
+        }
+        // Nothing comes any more: time decides the rest.
+        for _ in 0..50 {
+            lab.wait(100 * S);
+        }
+        prop_assert!(lab.flow.is_none());
+        prop_assert_eq!(lab.pending(), 0);
+        prop_assert_eq!(lab.port.outcomes(), lab.attempts());
+        let closes: u64 = Close::ALL.iter().map(|c| sum(&lab, |t| Cell::close(*c, t))).sum();
+        prop_assert_eq!(sum(&lab, Cell::connection), closes);
+        prop_assert_eq!(sum(&lab, Cell::open), 0);
+        for traffic in Traffic::ALL {
+            let of = |close: &Close| lab.get(Cell::close(*close, *traffic));
+            let closed: u64 = Close::ALL.iter().map(of).sum();
+            prop_assert_eq!(lab.get(Cell::connection(*traffic)), closed);
+        }
+    }
+
+    #[test]
+    fn sweeps_do_not_change_the_outcome(events in vec(event(), 0..60)) {
+        let (mut swept, mut not_swept) = (Lab::new(), Lab::new());
+        for event in &events {
+            apply(&mut swept, event);
+            match *event {
+                Event::Wait(ns) => drop(not_swept.pass(ns)),
+                _ => apply(&mut not_swept, event),
+            }
+        }
+        for lab in [&mut swept, &mut not_swept] {
+            for _ in 0..50 {
+                lab.wait(100 * S);
+            }
+        }
+        prop_assert_eq!(swept.port, not_swept.port);
+    }
+}
