@@ -5,7 +5,12 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
-use crate::{build_info, cli::Output, exit::Exit, snapshot::HookStatus};
+use crate::{
+    build_info,
+    cli::Output,
+    exit::{Exit, one_line},
+    snapshot::HookStatus,
+};
 
 const HEADINGS: [&str; 5] = ["HOOK", "NEED", "STATE", "MODE", "DETAIL"];
 /// The column that is coloured.
@@ -54,9 +59,11 @@ fn state(hook: &HookStatus) -> (&'static str, Style) {
 }
 
 fn table(hooks: &[HookStatus]) -> String {
+    let details: Vec<String> = hooks.iter().map(|hook| one_line(&hook.detail)).collect();
     let rows = hooks
         .iter()
-        .map(|h| [h.hook, need(h), state(h).0, h.mode, &h.detail]);
+        .zip(&details)
+        .map(|(h, detail)| [h.hook, need(h), state(h).0, h.mode, detail]);
     let rows: Vec<[&str; 5]> = std::iter::once(HEADINGS).chain(rows).collect();
     let widths: [usize; 5] = std::array::from_fn(|i| {
         rows.iter()
@@ -117,7 +124,7 @@ mod tests {
         vec![
             hook(WIRE, "tcx", "eth0"),
             hook(SOCKET_STATE, "tp_btf", ""),
-            hook("kfree_skb", "none", "no drop reasons before Linux 5.17"),
+            hook("kfree_skb", "none", "no drop reasons\n  before Linux 5.17"),
         ]
     }
 

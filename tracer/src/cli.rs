@@ -180,13 +180,13 @@ impl Invocation {
             None => Settings::default(),
         };
         Config::new(common.settings.clone(), file).map_err(|invalid| {
-            let by_flag = invalid.settings.iter().any(|id| self.from_flag(id));
+            let by_flag = invalid.settings.iter().any(|id| self.is_flag(id));
             let code = if by_flag { Code::Usage } else { Code::Config };
             Exit::new(code, "settings", invalid.cause).remedy("see tracer run --help")
         })
     }
 
-    fn from_flag(&self, id: &str) -> bool {
+    fn is_flag(&self, id: &str) -> bool {
         let matches = self.matches.subcommand().map(|(_, matches)| matches);
         matches.and_then(|m| m.value_source(id)) == Some(ValueSource::CommandLine)
     }

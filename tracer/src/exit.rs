@@ -84,8 +84,9 @@ impl fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-/// Errors of libraries may span lines; a log line may not.
-fn one_line(text: &str) -> String {
+/// Errors of libraries (and of the BPF verifier) may span lines; a log line,
+/// or the row of a table, may not.
+pub fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     let kept: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     kept.join(" ")

@@ -1,4 +1,5 @@
 //! The binary from outside: exit codes, and which layer of settings wins.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     net::{SocketAddr, TcpListener},

@@ -5,7 +5,7 @@ use std::fmt;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{
     PortSet,
@@ -28,6 +28,7 @@ pub struct Settings {
         env = "TRACER_INTERFACE",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "present")]
     pub(super) interface: Vec<Interface>,
 
     /// Ports to watch: a range, or a list of ports and ranges [default:
@@ -58,6 +59,7 @@ pub struct Settings {
         env = "TRACER_PROBE_SOURCE",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "present")]
     pub(super) probe_source: Vec<IpNet>,
 
     /// Thrift method whose calls are health checks (repeatable, up to 4)
@@ -67,6 +69,7 @@ pub struct Settings {
         env = "TRACER_PROBE_METHOD",
         value_delimiter = ','
     )]
+    #[serde(deserialize_with = "present")]
     pub(super) probe_method: Vec<ProbeMethod>,
 
     /// Size of the flow table: attempts and connections followed at once; 64
@@ -87,9 +90,11 @@ pub struct Settings {
     pub(super) kernel_log: Option<KernelLog>,
 
     #[command(flatten)]
+    #[serde(deserialize_with = "present")]
     pub(super) web: Web,
 
     #[command(flatten)]
+    #[serde(deserialize_with = "present")]
     pub(super) log: Log,
 }
 
@@ -258,4 +263,14 @@ impl Settings {
 
 fn first<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
     if upper.is_empty() { lower } else { upper }
+}
+
+/// A key without a value is as good as no key, in a file with all of a section
+/// commented out for example.
+fn present<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

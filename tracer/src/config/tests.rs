@@ -127,3 +127,15 @@ fn values_must_agree() {
     let error = config(&format!("probe_source: [{}]", many.join(","))).unwrap_err();
     assert_eq!(error.settings, ["probe_source"]);
 }
+
+#[test]
+fn empty_sections_and_values_are_as_absent() {
+    for text in [
+        "web:\n",
+        "log:\n  # level: debug\nflows: 64\n",
+        "flows:\n",
+        "interface:\n",
+    ] {
+        assert!(parse(text).is_ok(), "{text}: {:?}", parse(text));
+    }
+}
