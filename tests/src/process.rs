@@ -149,7 +149,10 @@ impl Proc {
                 None => Ok(None),
             }
         });
-        waited.with_context(|| format!("{} printed: {}{}", self.name, self.stdout(), self.stderr()))
+        waited.map_err(|cause| {
+            let (name, out, err) = (&self.name, self.stdout(), self.stderr());
+            anyhow!("{cause:#}; {name} printed:\n{out}{err}")
+        })
     }
 }
 
