@@ -22,7 +22,7 @@ pub(super) fn ruleset(ports: &[ServicePort], family: Family) -> String {
             .replace("IP", ip)
             .replace("CIDR", family.cluster_cidr()),
     );
-    for service in services.iter().filter(|s| !s.endpoints.is_empty()) {
+    for service in served(&services) {
         text.push_str(&service_chains(service, ip, family));
     }
     text.push_str("}\n");
@@ -41,32 +41,43 @@ fn set(kind: &str, name: &str, of: &str, elements: &[String]) -> String {
 
 fn sets(services: &[Rendered<'_>], ip: &str, node: &str) -> String {
     let addr = if ip == "ip" { "ipv4_addr" } else { "ipv6_addr" };
-    let served = || services.iter().filter(|s| !s.endpoints.is_empty());
     let cluster_ips: Vec<String> = services.iter().map(|s| s.cluster_ip.clone()).collect();
-    let mut hairpins: Vec<String> = served()
+    let tuple = format!("{addr} . {addr} . inet_proto . inet_service");
+    [
+        set("set", "hairpin-connections", &tuple, &hairpins(services)),
+        set("set", "cluster-ips", addr, &cluster_ips),
+        set("set", "nodeport-ips", addr, &[node.to_owned()]),
+        verdict_maps(services, addr),
+        // The verdict maps name this chain: it has to come with them.
+        "chain reject-chain {\nreject\n}\n".to_owned(),
+    ]
+    .concat()
+}
+
+/// Services with endpoints.
+fn served<'a, 'b>(services: &'a [Rendered<'b>]) -> impl Iterator<Item = &'a Rendered<'b>> {
+    services.iter().filter(|s| !s.endpoints.is_empty())
+}
+
+fn hairpins(services: &[Rendered<'_>]) -> Vec<String> {
+    let mut tuples: Vec<String> = served(services)
         .flat_map(|s| &s.local)
         .map(|e| format!("{0} . {0} . tcp . {1}", e.ip(), e.port()))
         .collect();
-    hairpins.sort();
-    hairpins.dedup();
-    let no_endpoint_services: Vec<String> = services
+    tuples.sort();
+    tuples.dedup();
+    tuples
+}
+
+fn verdict_maps(services: &[Rendered<'_>], addr: &str) -> String {
+    let portal = format!("{addr} . inet_proto . inet_service : verdict");
+    let node_port = "inet_proto . inet_service : verdict";
+    let without: Vec<String> = services
         .iter()
         .filter(|s| s.endpoints.is_empty())
         .map(|s| format!("{} . tcp . 9090 : goto reject-chain", s.cluster_ip))
         .collect();
-    let no_endpoint_nodeports: Vec<String> = services
-        .iter()
-        .filter_map(|s| {
-            let verdict = match (s.endpoints.is_empty(), s.lacks_local()) {
-                (true, _) => "goto reject-chain",
-                (false, true) => "drop",
-                (false, false) => return None,
-            };
-            let (port, name) = (s.port.node_port, &s.port.name);
-            Some(format!("tcp . {port} comment \"{name}\" : {verdict}"))
-        })
-        .collect();
-    let service_ips: Vec<String> = served()
+    let service_ips: Vec<String> = served(services)
         .map(|s| {
             format!(
                 "{} . tcp . 9090 : goto {}",
@@ -75,43 +86,28 @@ fn sets(services: &[Rendered<'_>], ip: &str, node: &str) -> String {
             )
         })
         .collect();
-    let node_ports: Vec<String> = served()
+    let node_ports: Vec<String> = served(services)
         .map(|s| format!("tcp . {} : goto {}", s.port.node_port, chain("external", s)))
         .collect();
-    let service = "inet_proto . inet_service";
-    let verdict = format!("{addr} . {service} : verdict");
+    let refused: Vec<String> = services.iter().filter_map(refusal).collect();
     [
-        set(
-            "set",
-            "hairpin-connections",
-            &format!("{addr} . {addr} . {service}"),
-            &hairpins,
-        ),
-        set("set", "cluster-ips", addr, &cluster_ips),
-        set("set", "nodeport-ips", addr, &[node.to_owned()]),
-        set(
-            "map",
-            "no-endpoint-services",
-            &verdict,
-            &no_endpoint_services,
-        ),
-        set(
-            "map",
-            "no-endpoint-nodeports",
-            &format!("{service} : verdict"),
-            &no_endpoint_nodeports,
-        ),
-        set("map", "service-ips", &verdict, &service_ips),
-        set(
-            "map",
-            "service-nodeports",
-            &format!("{service} : verdict"),
-            &node_ports,
-        ),
-        // The verdict maps name this chain: it has to come with them.
-        "chain reject-chain {\nreject\n}\n".to_owned(),
+        set("map", "no-endpoint-services", &portal, &without),
+        set("map", "no-endpoint-nodeports", node_port, &refused),
+        set("map", "service-ips", &portal, &service_ips),
+        set("map", "service-nodeports", node_port, &node_ports),
     ]
     .concat()
+}
+
+/// The map element of a NodePort that has nowhere to go.
+fn refusal(service: &Rendered<'_>) -> Option<String> {
+    let verdict = match (service.endpoints.is_empty(), service.lacks_local()) {
+        (true, _) => "goto reject-chain",
+        (false, true) => "drop",
+        (false, false) => return None,
+    };
+    let (port, name) = (service.port.node_port, &service.port.name);
+    Some(format!("tcp . {port} comment \"{name}\" : {verdict}"))
 }
 
 /// The chains that do not depend on the Services.
