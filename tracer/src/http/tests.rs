@@ -240,6 +240,27 @@ async fn stopping_ends_idle_connections_and_the_listener() {
 }
 
 #[tokio::test]
+async fn stopping_does_not_wait_for_slow_clients() {
+    let hour = Duration::from_secs(3_600);
+    let limits = Limits {
+        head: hour,
+        age: hour,
+        grace: hour,
+        ..short()
+    };
+    let server = start(limits).await;
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /livez HT").await.unwrap();
+    assert!(exchange(&server, CLOSE).await.contains("200 OK"));
+    server.stop.send(()).unwrap();
+    // Far above what it takes: only a server that waits for the client fails.
+    timeout(Duration::from_secs(60), server.task)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_told_with_a_remedy() {
     let taken = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = taken.local_addr().unwrap();
