@@ -17,7 +17,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in ["tracer-common/src", "tracer-ebpf/src", "tracer-ebpf/Cargo.toml", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
-    println!("cargo:rerun-if-env-changed=PATH");
     match find_linker(&root) {
         Some(folder) => build_object(&root, &folder),
         None if env::var("PROFILE").as_deref() == Ok("release") => Err(

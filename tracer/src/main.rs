@@ -5,7 +5,9 @@ mod check;
 mod cli;
 mod config;
 mod exit;
+mod hooks;
 mod http;
+mod kernel;
 mod logging;
 mod metrics;
 mod run;
@@ -15,17 +17,13 @@ use std::{env, process::ExitCode, sync::Arc};
 
 use cli::{Command, Invocation};
 use config::Config;
-use exit::Exit;
-use snapshot::{HookStatus, Source};
+use exit::{Code, Exit};
+use snapshot::Source;
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(env::args_os()) {
         Ok(invocation) => invocation,
-        Err(e) => {
-            // Nothing is left to tell a broken standard error.
-            let _ = e.print();
-            return cli::exit_code(&e, env::args_os()).into();
-        }
+        Err(e) => return refuse(&e),
     };
     match execute(&invocation) {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,12 +34,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// Prints why the arguments are refused, or the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // Nothing is left to tell a broken standard error.
+    let _ = error.print();
+    let code = cli::exit_code(error, env::args_os());
+    if code == Code::Config as u8
+        && let Some(variable) = cli::variable(error)
+    {
+        anstream::eprintln!("The value comes from the environment: {variable}.");
+    }
+    code.into()
+}
+
 fn execute(invocation: &Invocation) -> Result<(), Exit> {
     match &invocation.cli.command {
         Command::Run(common) => run::run(&invocation.config(common)?, load),
         Command::Check { common, output } => {
             let config = invocation.config(common)?;
-            let hooks = hooks(&config);
+            let hooks = kernel::check(&config);
             cli::print(check::render(&hooks, *output).as_bytes())?;
             check::verdict(&hooks)
         }
@@ -51,16 +62,8 @@ fn execute(invocation: &Invocation) -> Result<(), Exit> {
 }
 
 /// Loads and attaches the kernel side.
-fn load(_config: &Config) -> Result<Arc<dyn Source>, Exit> {
-    Err(Exit::unavailable(
-        "load the kernel programs",
-        "this build has none",
-    ))
-}
-
-/// What this kernel and these privileges allow.
-fn hooks(_config: &Config) -> Vec<HookStatus> {
-    Vec::new()
+fn load(config: &Config) -> Result<Arc<dyn Source>, Exit> {
+    Ok(Arc::new(kernel::Tracer::load(config)?))
 }
 
 /// To the log once there is one, so that it keeps its form.

@@ -151,6 +151,7 @@ impl Flow {
             let known = segment.payload_len.saturating_sub(ahead.unsigned_abs());
             let len = payload.read(known, &mut bytes);
             if let Some(message) = message_at_start(&bytes, len, self.first.old_binary()) {
+                let message = if segment.to_node { message } else { message.from_server() };
                 tally.count(Cell::message(message.kind, message.protocol));
             }
         }
@@ -304,7 +305,10 @@ impl Flow {
     #[inline(always)]
     fn class_at_close(&self, now: Now, limits: &Limits) -> Traffic {
         if self.first.has_bytes() {
-            Traffic::Other
+            match self.first.at_close() {
+                Decision::Thrift(_) => Traffic::Thrift,
+                _ => Traffic::Other,
+            }
         } else if self.has(flag::HOLE) {
             Traffic::Unknown
         } else if now.ns.saturating_sub(self.since) < limits.idle_after_ns {

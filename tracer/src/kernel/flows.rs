@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData},
+    maps::{Map, MapData},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use nix::time::{ClockId, clock_gettime};
@@ -21,14 +21,12 @@ use tracer_common::{
     machine::{Fate, Limits, Now},
 };
 
-use super::object::take;
-
 /// Flows read by one system call.
 const BATCH: usize = 2048;
 
 /// The walker of the flow table.
 pub struct Flows {
-    map: HashMap<MapData, FlowKey, Flow>,
+    map: MapData,
     limits: Limits,
     keys: Vec<FlowKey>,
     values: Vec<Flow>,
@@ -47,7 +45,7 @@ impl Flows {
     pub fn new(ebpf: &mut Ebpf, limits: Limits) -> anyhow::Result<Self> {
         sweeper(ebpf)?.load().context("load the sweep program")?;
         Ok(Self {
-            map: take(ebpf, "FLOWS")?,
+            map: table(ebpf)?,
             limits,
             keys: vec![FlowKey::default(); BATCH],
             values: vec![Flow::default(); BATCH],
@@ -115,7 +113,7 @@ impl Flows {
     }
 
     fn map_fd(&self) -> u32 {
-        self.map.map().fd().as_fd().as_raw_fd().cast_unsigned()
+        self.map.fd().as_fd().as_raw_fd().cast_unsigned()
     }
 }
 
@@ -131,6 +129,13 @@ struct BatchAttr {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
+}
+
+fn table(ebpf: &mut Ebpf) -> anyhow::Result<MapData> {
+    match ebpf.take_map("FLOWS") {
+        Some(Map::HashMap(map)) => Ok(map),
+        _ => bail!("the kernel object has no hash map FLOWS"),
+    }
 }
 
 fn sweeper(ebpf: &mut Ebpf) -> anyhow::Result<&mut SchedClassifier> {

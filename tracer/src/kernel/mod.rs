@@ -33,12 +33,9 @@ use self::{
 use crate::{
     config::Config,
     exit::Exit,
-    hooks::Plan,
-    snapshot::{HookStatus, Snapshot, Source},
+    hooks::{self, Plan},
+    snapshot::{HookStatus, Snapshot, Source, WIRE},
 };
-
-/// Name of the wire tap among the hooks.
-const WIRE: &str = "wire";
 
 /// The loaded and attached programs. Dropping it detaches everything.
 pub struct Tracer {
@@ -47,7 +44,6 @@ pub struct Tracer {
     flow_count: Arc<AtomicU64>,
     flows_capacity: u32,
     hooks: Vec<HookStatus>,
-    interfaces: Vec<String>,
     stop: Option<OwnedFd>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -60,10 +56,11 @@ impl Tracer {
     pub fn load(config: &Config) -> Result<Self, Exit> {
         privileges()?;
         let plan = Plan::new(config.connect_hook)
-            .map_err(|e| Exit::unavailable("read the kernel's type information", e))?;
+            .map_err(|e| Exit::unavailable("find struct offsets", e))?;
         check_interfaces(config)?;
         Self::assemble(config, &plan).map_err(|e| {
-            Exit::unavailable("load the kernel programs", e).remedy("`tracer check` shows what this kernel allows")
+            Exit::unavailable("load the kernel programs", e)
+                .remedy("`tracer check` shows what this kernel allows")
         })
     }
 
@@ -107,15 +104,9 @@ impl Tracer {
             flow_count,
             flows_capacity: config.flows,
             hooks,
-            interfaces,
             stop: Some(stop),
             keeper: Some(keeper),
         })
-    }
-
-    /// Interfaces tapped at the start.
-    pub fn interfaces(&self) -> &[String] {
-        &self.interfaces
     }
 }
 
@@ -187,13 +178,22 @@ fn check_interfaces(config: &Config) -> Result<(), Exit> {
     Ok(())
 }
 
-/// What `tracer check` says of the wire tap.
-pub fn check(config: &Config) -> HookStatus {
+/// What this kernel and these privileges allow: tries every hook for a moment.
+pub fn check(config: &Config) -> Vec<HookStatus> {
+    let mut hooks = hooks::check(config.connect_hook, |plan| object::load(config, plan));
     let tried = Plan::new(config.connect_hook)
         .and_then(|plan| object::load(config, &plan))
         .and_then(|mut ebpf| Taps::load(&mut ebpf, config));
-    match tried {
-        Ok(taps) => HookStatus { hook: WIRE, mode: taps.mode().as_str(), attached: true, detail: String::new() },
-        Err(e) => HookStatus { hook: WIRE, mode: "none", attached: false, detail: format!("{e:#}") },
-    }
+    let wire = match tried {
+        Ok(taps) => {
+            let (mode, detail) = (taps.mode().as_str(), String::new());
+            HookStatus { hook: WIRE, mode, attached: true, detail }
+        }
+        Err(e) => {
+            let detail = format!("{e:#}");
+            HookStatus { hook: WIRE, mode: "none", attached: false, detail }
+        }
+    };
+    hooks.insert(0, wire);
+    hooks
 }

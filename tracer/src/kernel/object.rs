@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, LpmTrie, Map, MapData, lpm_trie},
+    maps::{Array, LpmTrie, Map, MapError, lpm_trie},
 };
 use tracer_common::{
     config::{ABI, PORTS_PER_LINE, PortLine},
@@ -17,6 +17,7 @@ use tracer_common::{
 use super::interfaces::addr;
 use crate::{config::Config, hooks::Plan};
 
+/// The object as built; empty in a debug build without bpf-linker.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
 /// Seconds without a packet until a connection that one side has closed is
@@ -52,8 +53,20 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
     Ok(ebpf)
 }
 
-/// Takes a map out of the object by name.
-pub fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
+/// A map of the object by name.
+fn borrow<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<T>
+where
+    T: TryFrom<&'a mut Map, Error = MapError>,
+{
+    let map = ebpf
+        .map_mut(name)
+        .with_context(|| format!("the kernel object has no map {name}"))?;
+    T::try_from(map).with_context(|| format!("map {name}"))
+}
+
+/// Takes a map out of the object by name. It must live until every program that
+/// uses it is loaded.
+pub fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
     let map = ebpf.take_map(name).with_context(|| format!("the kernel object has no map {name}"))?;
     T::try_from(map).with_context(|| format!("map {name}"))
 }
@@ -66,7 +79,7 @@ fn fill_ports(ebpf: &mut Ebpf, ports: &[u16]) -> anyhow::Result<()> {
             *place = slot;
         }
     }
-    let mut map: Array<_, PortLine> = take(ebpf, "PORT_SLOTS")?;
+    let mut map: Array<_, PortLine> = borrow(ebpf, "PORT_SLOTS")?;
     for (index, line) in lines {
         map.set(index, line, 0).context("write the port table")?;
     }
@@ -74,7 +87,7 @@ fn fill_ports(ebpf: &mut Ebpf, ports: &[u16]) -> anyhow::Result<()> {
 }
 
 fn fill_probe_sources(ebpf: &mut Ebpf, config: &Config) -> anyhow::Result<()> {
-    let mut map: LpmTrie<MapData, Addr, u8> = take(ebpf, "PROBE_SOURCES")?;
+    let mut map: LpmTrie<_, Addr, u8> = borrow(ebpf, "PROBE_SOURCES")?;
     for source in &config.probe_sources {
         let mapped_bits = if source.addr().is_ipv4() { 96 } else { 0 };
         let bits = mapped_bits + u32::from(source.prefix_len());
@@ -113,7 +126,7 @@ fn seconds(duration: Duration) -> u32 {
 
 /// Before 5.11 map memory counts against RLIMIT_MEMLOCK.
 fn raise_memlock() {
-    let unlimited = nix::sys::resource::RLIM_INFINITY;
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     // Needs CAP_SYS_RESOURCE; where it matters, creating maps fails and says so.
-    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, unlimited, unlimited);
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
