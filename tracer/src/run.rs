@@ -78,6 +78,7 @@ fn log_hooks(source: &dyn Source) {
         detail,
     } in hooks
     {
+        let detail = Some(detail).filter(|detail| !detail.is_empty());
         if attached {
             tracing::info!(hook, mode, detail, "hook attached");
         } else {
