@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,21 +26,23 @@ use testbed::{
     rules,
 };
 
-/// The watched ports; each meets one fate.
+/// The watched ports; each meets one fate. The hooks see the sockets of every
+/// namespace, so no other test may use these ports, and [`Bed`]s come one at a
+/// time.
 mod port {
-    pub const ALL: &str = "30100-30119";
-    pub const OPEN: u16 = 30100;
-    pub const CLOSED: u16 = 30101;
-    pub const REJECTED: u16 = 30102;
-    pub const SILENT: u16 = 30103;
-    pub const GIVEN_UP: u16 = 30104;
-    pub const NO_ROUTE: u16 = 30105;
-    pub const NO_SOURCE: u16 = 30106;
-    pub const RESET: u16 = 30107;
-    pub const NO_HOST: u16 = 30108;
-    pub const ITSELF: u16 = 30109;
-    pub const LOSSY: u16 = 30110;
-    pub const NODE: u16 = 30111;
+    pub const ALL: &str = "31700-31719";
+    pub const OPEN: u16 = 31700;
+    pub const CLOSED: u16 = 31701;
+    pub const REJECTED: u16 = 31702;
+    pub const SILENT: u16 = 31703;
+    pub const GIVEN_UP: u16 = 31704;
+    pub const NO_ROUTE: u16 = 31705;
+    pub const NO_SOURCE: u16 = 31706;
+    pub const RESET: u16 = 31707;
+    pub const NO_HOST: u16 = 31708;
+    pub const ITSELF: u16 = 31709;
+    pub const LOSSY: u16 = 31710;
+    pub const NODE: u16 = 31711;
 }
 
 const NODE_V4: Ipv4Addr = Ipv4Addr::new(10, 61, 0, 1);
@@ -75,10 +78,13 @@ struct Bed {
     node: Netns,
     far: Netns,
     _servers: Vec<Server>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Bed {
     fn new() -> Result<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let made: [Netns; 2] = Netns::many(&["node", "far"])?
             .try_into()
             .map_err(|_| anyhow::anyhow!("not two namespaces"))?;
@@ -118,6 +124,7 @@ impl Bed {
             node,
             far,
             _servers: servers,
+            _turn: turn,
         })
     }
 
