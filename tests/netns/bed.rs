@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use testbed::{
-    KubeProxy, Mode, Policy, RawClient, ServicePort, Topology,
+    KubeProxy, Mode, Policy, RawClient, ServicePort, Topology, Tracer,
     addr::{FAR_POD_V4, FAR_POD_V6, NODE_V4, NODE_V6, phantom_v4, phantom_v6, pod_v4, pod_v6},
     cleanup::NETNS_DIR,
     peer::{Behaviour, Dial, Server},
@@ -205,4 +205,30 @@ fn vm_topology_is_built_and_gone() {
         .iter()
         .filter(|n| Path::new(NETNS_DIR).join(n).exists());
     assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn vm_tracer_starts_scrapes_and_stops() {
+    let bed = Topology::builder().build().unwrap();
+    let _server = Server::start(&bed.pods[0], at(pod_v4(0), 9090), Behaviour::Echo).unwrap();
+    services(Mode::IptablesNft).apply(&bed.node).unwrap();
+    let tracer = Tracer::start(&bed.node, &["--interface", "eth0"]).unwrap();
+    let dial = Dial::new(&bed.client, at(NODE_V4, 30083));
+    tracer.pause().unwrap();
+    dial.connect_fin().unwrap();
+    dial.connect_rst().unwrap();
+    tracer.resume().unwrap();
+    let port = [("node_port", "30083")];
+    let seen = tracer.metrics_when(Duration::from_secs(10), "no attempts", |metrics| {
+        metrics.get("tracer_attempts_total", &port) == Some(2.0)
+    });
+    assert_eq!(
+        seen.unwrap()
+            .values_of("tracer_attempts_total", "node_port")
+            .len(),
+        1
+    );
+    let (status, log) = tracer.stop().unwrap();
+    assert!(status.success(), "{status}: {log}");
+    assert!(Tracer::start(&bed.node, &[]).unwrap().kill().unwrap());
 }
