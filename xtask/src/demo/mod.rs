@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use testbed::{Topology, tracer::LISTEN};
 
-use crate::setup::{self, Needs, Package, Unavailable};
+use crate::setup::{self, Needs, Unavailable};
 use crate::{artifacts, packages, proc};
 
 mod report;
@@ -18,13 +18,6 @@ mod table;
 
 use report::Report;
 use stage::Stage;
-
-/// What the demo needs beside the namespace tests' packages.
-const PACKAGES: &[Package] = &[Package {
-    name: "haproxy",
-    why: "the demo's load balancer",
-    probe: "haproxy",
-}];
 
 /// Options of `demo`.
 #[derive(clap::Args)]
@@ -66,7 +59,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         bpf: args.tracer.is_none(),
         musl: args.tracer.is_none(),
         python: true,
-        packages: &[packages::NAMESPACE_TESTS, PACKAGES],
+        packages: &[packages::NAMESPACE_TESTS],
     })?;
     let python = tools.python.context("no Python environment")?;
     let binary = match args.tracer {
