@@ -14,7 +14,7 @@ use aya_ebpf::{
     EbpfContext,
     helpers::bpf_get_current_pid_tgid,
     macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, map, raw_tracepoint},
-    maps::HashMap,
+    maps::{HashMap, LruHashMap},
     programs::{
         BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RawTracePointContext,
         RetProbeContext,
@@ -23,6 +23,7 @@ use aya_ebpf::{
 use aya_log_ebpf::{debug, warn};
 use tracer_common::{
     counters::{Cell, Tally},
+    flow::FlowKey,
     words::{LocalOutcome, Lost},
 };
 
@@ -37,6 +38,13 @@ static DIALS: HashMap<u64, Dial> = HashMap::with_max_entries(16_384, 0);
 /// Threads inside `tcp_v4_connect` or `tcp_v6_connect`, by thread id.
 #[map]
 static CONNECTING: HashMap<u32, Connecting> = HashMap::with_max_entries(4096, 0);
+
+/// Established dials that the wire tap follows too, by socket. The tap forgets
+/// a connection at its RST, before the RST gets to the socket's hooks. An entry
+/// outlives its socket, whose RST may come after the transition to CLOSE, until
+/// it is displaced or a new dial takes the address.
+#[map]
+static FOLLOWED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(8192, 0);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -199,6 +207,7 @@ fn began(ctx: &impl EbpfContext, sock: Sock) {
         hooked: u16::from(inside_connect(sock)),
     };
     // Whatever is noted under this address belongs to a socket that is gone.
+    let _ = FOLLOWED.remove(sock.id());
     if DIALS.insert(sock.id(), dial, 0).is_err() {
         maps::lost(Lost::Dials);
         warn!(ctx, "dial to port {} not followed: table full", port);
@@ -217,7 +226,10 @@ fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
         return;
     }
     let outcome = match new {
-        tcp::ESTABLISHED => LocalOutcome::Established,
+        tcp::ESTABLISHED => {
+            mark_followed(sock);
+            LocalOutcome::Established
+        }
         tcp::CLOSE => closed(sock, dial),
         // From SYN_RECV by close(2): the process gave up.
         _ => LocalOutcome::Cancelled,
@@ -229,6 +241,23 @@ fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
         outcome.as_str()
     );
     count(dial.slot, outcome);
+}
+
+#[inline(always)]
+fn mark_followed(sock: Sock) {
+    let Some(key) = sock.remote_port().and_then(|port| sock.dial_key(port)) else {
+        return;
+    };
+    if maps::peek(&key).is_some() {
+        // Displaces the oldest when full; cannot fail otherwise.
+        let _ = FOLLOWED.insert(sock.id(), 1, 0);
+    }
+}
+
+/// Whether the wire tap follows the dial with this flow key, or did until its RST.
+#[inline(always)]
+pub fn followed(sock: Sock, key: &FlowKey) -> bool {
+    maps::peek(key).is_some() || FOLLOWED.get_ptr(sock.id()).is_some()
 }
 
 /// The error is set before the transition in every path that sets one:

@@ -14,6 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
+    dials,
     kernel::{Sock, tcp},
     maps::{self, Port},
 };
@@ -72,7 +73,7 @@ fn on_reset(sock: Sock, origin: ResetOrigin) {
     let Some(key) = sock.dial_key(node_port) else {
         return;
     };
-    if maps::peek(&key).is_some() {
+    if dials::followed(sock, &key) {
         return;
     }
     if let Some(mut port) = Port::at(slot) {

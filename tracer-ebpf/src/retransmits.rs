@@ -14,6 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
+    dials,
     kernel::{self, Sock, tcp},
     maps::{self, Port},
 };
@@ -76,7 +77,7 @@ fn on_retransmit(sock: Sock, skb: *const u8) {
     let Some(key) = sock.dial_key(node_port) else {
         return;
     };
-    if maps::peek(&key).is_none() {
+    if !dials::followed(sock, &key) {
         count(slot, kind);
     }
 }
