@@ -50,7 +50,8 @@ pub fn inventory() -> anyhow::Result<Inventory> {
         });
         let Some(address) = entry.address else { continue };
         if let Some(link) = address.as_link_addr() {
-            interface.ethernet = link.hatype() == libc::ARPHRD_ETHER;
+            // The loopback interface has an Ethernet header, of zeros, as well.
+            interface.ethernet = matches!(link.hatype(), libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
         }
         let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
         let v6 = address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
