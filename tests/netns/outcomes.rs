@@ -207,10 +207,10 @@ fn check(mode: Mode, link: PodLink, tap: &str) -> Result<()> {
         .into_iter()
         .map(|((port, outcome, traffic), n)| ((port, outcome.to_owned(), traffic.to_owned()), n))
         .collect();
-    assert_eq!(counted(&metrics), expected);
-    check_rest(&metrics);
     let (status, stderr) = tracer.stop()?;
     assert!(status.success(), "{stderr}");
+    assert_eq!(counted(&metrics), expected, "{stderr}");
+    check_rest(&metrics);
     Ok(())
 }
 

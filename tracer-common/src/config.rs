@@ -16,3 +16,13 @@ pub const ABI: u32 = 1;
 
 /// Keys that one run of the sweep program takes.
 pub const SWEEP_KEYS: u32 = 32;
+
+/// Places in the table of programs that others go on with.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Tail {
+    /// The packet-socket tap of an Ethernet interface.
+    Packet = 0,
+    /// The packet-socket tap of an interface without link-layer header.
+    PacketL3 = 1,
+}

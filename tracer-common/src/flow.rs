@@ -62,8 +62,8 @@ impl FlowKey {
 pub struct Flow {
     /// When the first SYN came, nanoseconds of the monotonic clock.
     pub syn_at: u64,
-    /// Nanoseconds: last SYN (unanswered or decided), SYN-ACK (answered),
-    /// completed handshake (established).
+    /// Nanoseconds: last SYN (unanswered), SYN-ACK (answered), completed
+    /// handshake (established), last SYN or SYN-ACK or the deadline (decided).
     pub since: u64,
     /// Initial sequence number of the client.
     pub isn: u32,
@@ -152,21 +152,24 @@ impl Flow {
         }
     }
 
-    /// How the side that closed first did it, else the given way.
+    /// How the side that closed first did it.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn closer_or(&self, otherwise: Close) -> Close {
+    pub(crate) const fn closer(&self) -> Close {
         match self.closer {
             1 => Close::ClientFin,
+            2 => Close::ClientRst,
             3 => Close::ServerFin,
-            _ => otherwise,
+            4 => Close::ServerRst,
+            _ => Close::TimeoutIdle,
         }
     }
 }
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 4);
-    assert!(Close::ClientFin as u8 + 1 == 1 && Close::ServerFin as u8 + 1 == 3);
+    assert!(Close::ClientFin as u8 + 1 == 1 && Close::ServerRst as u8 + 1 == 4);
+    assert!(Traffic::Thrift as u8 == 0 && Traffic::Idle as u8 == 3);
     assert!(size_of::<Flow>() == 52 + size_of::<FirstBytes>());
     assert!(size_of::<Flow>() <= 96);
 };

@@ -63,13 +63,19 @@ pub struct Link {
 /// [`Skip::NotOurs`] when cut short.
 #[inline(always)]
 pub fn ethernet<P: Packet>(packet: &P) -> Result<Link, Skip> {
-    let mut link = Link { ethertype: be16(packet.load(12).ok_or(Skip::NotOurs)?), offset: 14 };
+    let mut link = Link {
+        ethertype: be16(packet.load(12).ok_or(Skip::NotOurs)?),
+        offset: 14,
+    };
     for _ in 0..MAX_TAGS {
         if link.ethertype != ethertype::VLAN && link.ethertype != ethertype::QINQ {
             break;
         }
         let next = packet.load(link.offset + 2).ok_or(Skip::NotOurs)?;
-        link = Link { ethertype: be16(next), offset: link.offset + 4 };
+        link = Link {
+            ethertype: be16(next),
+            offset: link.offset + 4,
+        };
     }
     Ok(link)
 }
@@ -112,7 +118,11 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
         return Err(Skip::Fragment);
     }
     // The kernel writes 0 for packets above 64 KiB (BIG TCP).
-    let end = if total == 0 { packet.len() } else { offset + total };
+    let end = if total == 0 {
+        packet.len()
+    } else {
+        offset + total
+    };
     if h[0] >> 4 != 4 || header < 20 || end < offset + header {
         return Err(Skip::Malformed);
     }
@@ -136,12 +146,22 @@ fn ipv6<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
     let dst = packet.load(offset + 24).ok_or(Skip::Malformed)?;
     let length = u32::from(be16([h[4], h[5]]));
     // 0 stands for a jumbogram (RFC 2675) or BIG TCP.
-    let end = if length == 0 { packet.len() } else { offset + 40 + length };
+    let end = if length == 0 {
+        packet.len()
+    } else {
+        offset + 40 + length
+    };
     let (protocol, payload) = extensions(packet, h[6], offset + 40)?;
     if end < payload {
         return Err(Skip::Malformed);
     }
-    Ok(Ip { src: Addr::v6(src), dst: Addr::v6(dst), protocol, payload, end })
+    Ok(Ip {
+        src: Addr::v6(src),
+        dst: Addr::v6(dst),
+        protocol,
+        payload,
+        end,
+    })
 }
 
 /// Follows IPv6 extension headers from the one named `next` at `offset`.
@@ -161,7 +181,11 @@ fn extensions<P: Packet>(packet: &P, next: u8, offset: u32) -> Result<(u8, u32),
             // An atomic fragment (RFC 6946) is a whole packet.
             let atomic = be16([h[2], h[3]]) & 0xfff9 == 0;
             if !atomic {
-                return Err(if h[0] == TCP { Skip::Fragment } else { Skip::NotOurs });
+                return Err(if h[0] == TCP {
+                    Skip::Fragment
+                } else {
+                    Skip::NotOurs
+                });
             }
             offset += 8;
         } else {

@@ -6,10 +6,11 @@ use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd, is_val_statically_k
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, BPF_NOEXIST},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie},
+    programs::SkBuffContext,
 };
 use tracer_common::{
-    config::{LOCK_BITS, PORT_LINES, PORTS_PER_LINE, PortLine},
+    config::{LOCK_BITS, PORT_LINES, PORTS_PER_LINE, PortLine, Tail},
     counters::{CELLS, Cell, PortCounters, Tally},
     flow::{Addr, Flow, FlowKey},
     machine::Segment,
@@ -44,6 +45,17 @@ static CLOCK: Array<u32> = Array::with_max_entries(1, BPF_F_RDONLY_PROG);
 /// Packets not taken into account, by [`Lost`].
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Lost::COUNT as u32, 0);
+
+/// Programs that others go on with, by [`Tail`].
+#[map]
+static TAILS: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
+/// Goes on with another program; comes back only when there is none.
+#[inline(always)]
+pub fn tail_call(ctx: &SkBuffContext, to: Tail) {
+    // SAFETY: the table holds programs of the caller's type only.
+    let _ = unsafe { TAILS.tail_call(ctx, to as u32) };
+}
 
 /// What a packet came down to.
 #[repr(C)]

@@ -6,6 +6,7 @@ use aya_ebpf::{
     programs::{SkBuffContext, TcContext},
 };
 use tracer_common::{
+    config::Tail,
     counters::{Cell, Tally},
     flow::FlowKey,
     machine::{Fate, Now, Segment},
@@ -52,16 +53,34 @@ pub fn wire_out_l3(ctx: TcContext) -> i32 {
 }
 
 /// Packet socket on an Ethernet interface, both ways; keeps no packet (0 bytes).
+///
+/// Only a step to the program that does the work: the kernel charges a socket
+/// for its filter's length and refuses more than `net.core.optmem_max` ("Cannot
+/// allocate memory"), 20 KiB before 6.7, but not for where the filter goes.
 #[socket_filter]
 pub fn wire_packet(ctx: SkBuffContext) -> i64 {
-    let skb = Skb::from(&ctx);
-    tap(&skb, !skb.outgoing(), true);
+    maps::tail_call(&ctx, Tail::Packet);
     0
 }
 
 /// Packet socket on an interface without link-layer header, both ways.
 #[socket_filter]
 pub fn wire_packet_l3(ctx: SkBuffContext) -> i64 {
+    maps::tail_call(&ctx, Tail::PacketL3);
+    0
+}
+
+/// What [`wire_packet`] goes on with.
+#[socket_filter]
+pub fn wire_packet_tail(ctx: SkBuffContext) -> i64 {
+    let skb = Skb::from(&ctx);
+    tap(&skb, !skb.outgoing(), true);
+    0
+}
+
+/// What [`wire_packet_l3`] goes on with.
+#[socket_filter]
+pub fn wire_packet_l3_tail(ctx: SkBuffContext) -> i64 {
     let skb = Skb::from(&ctx);
     tap(&skb, !skb.outgoing(), false);
     0

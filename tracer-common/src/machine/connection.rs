@@ -76,11 +76,8 @@ impl Flow {
         if self.state != state::ESTABLISHED {
             return Fate::Keep;
         }
-        if segment.has(tcp::RST) {
-            return self.on_reset(segment, now, limits, tally);
-        }
-        if segment.has(tcp::FIN) {
-            return self.on_fin(segment, now, limits, tally);
+        if segment.has(tcp::RST | tcp::FIN) {
+            return self.on_end(segment, now, limits, tally);
         }
         Fate::Keep
     }
@@ -151,7 +148,11 @@ impl Flow {
             let known = segment.payload_len.saturating_sub(ahead.unsigned_abs());
             let len = payload.read(known, &mut bytes);
             if let Some(message) = message_at_start(&bytes, len, self.first.old_binary()) {
-                let message = if segment.to_node { message } else { message.from_server() };
+                let message = if segment.to_node {
+                    message
+                } else {
+                    message.from_server()
+                };
                 tally.count(Cell::message(message.kind, message.protocol));
             }
         }
@@ -240,8 +241,9 @@ impl Flow {
         self.traffic = class as u8;
     }
 
+    /// RST or FIN: one side's end, or the connection's.
     #[inline(always)]
-    fn on_reset<T: Tally>(
+    fn on_end<T: Tally>(
         &mut self,
         segment: &Segment,
         now: Now,
@@ -256,47 +258,25 @@ impl Flow {
         if !near(segment.seq, next) {
             return Fate::Keep;
         }
+        let reset = segment.has(tcp::RST);
+        let (bit, close) = match (segment.to_node, reset) {
+            (true, false) => (flag::FIN_CLIENT, Close::ClientFin),
+            (false, false) => (flag::FIN_SERVER, Close::ServerFin),
+            (true, true) => (flag::FIN_CLIENT | flag::FIN_SERVER, Close::ClientRst),
+            (false, true) => (flag::FIN_CLIENT | flag::FIN_SERVER, Close::ServerRst),
+        };
         self.count_reset(segment, tally);
-        let reset = if segment.to_node {
-            Close::ClientRst
-        } else {
-            Close::ServerRst
-        };
-        self.finish(self.closer_or(reset), now, limits, tally);
-        Fate::Remove
-    }
-
-    #[inline(always)]
-    fn on_fin<T: Tally>(
-        &mut self,
-        segment: &Segment,
-        now: Now,
-        limits: &Limits,
-        tally: &mut T,
-    ) -> Fate {
-        let next = if segment.to_node {
-            self.client_next
-        } else {
-            self.server_next
-        };
-        if !near(segment.seq, next) {
-            return Fate::Keep;
-        }
-        let (bit, close) = if segment.to_node {
-            (flag::FIN_CLIENT, Close::ClientFin)
-        } else {
-            (flag::FIN_SERVER, Close::ServerFin)
-        };
         self.flags |= bit;
         if self.closer == 0 {
             self.closer = close as u8 + 1;
         }
-        if segment.to_node && !self.has(flag::FINAL) {
+        // The client can send no more: its class is final.
+        if self.has(flag::FIN_CLIENT) && !self.has(flag::FINAL) {
             let class = self.class_at_close(now, limits);
             self.settle(class, tally);
         }
         if self.has(flag::FIN_CLIENT) && self.has(flag::FIN_SERVER) {
-            self.finish(self.closer_or(close), now, limits, tally);
+            self.finish(self.closer(), tally);
             return Fate::Remove;
         }
         Fate::Keep
@@ -318,19 +298,24 @@ impl Flow {
         }
     }
 
-    /// The connection is over.
+    /// Nothing more is heard of the connection.
     #[inline(always)]
-    pub(super) fn finish<T: Tally>(
-        &mut self,
-        close: Close,
-        now: Now,
-        limits: &Limits,
-        tally: &mut T,
-    ) {
+    pub(super) fn give_up<T: Tally>(&mut self, tally: &mut T) {
         if !self.has(flag::FINAL) {
-            let class = self.class_at_close(now, limits);
+            let told = !self.first.has_bytes() && !self.has(flag::HOLE);
+            let class = if told {
+                Traffic::Idle
+            } else {
+                Traffic::Unknown
+            };
             self.settle(class, tally);
         }
+        self.finish(Close::TimeoutIdle, tally);
+    }
+
+    /// The connection, whose class is final, is over.
+    #[inline(always)]
+    fn finish<T: Tally>(&mut self, close: Close, tally: &mut T) {
         tally.count(Cell::close(close, self.class()));
         tally.add(Cell::open(self.class()), -1);
         self.state = state::EMPTY;
@@ -349,12 +334,15 @@ impl Flow {
             state::ANSWERED => {
                 if age >= limits.handshake_timeout_ns {
                     self.decide(Outcome::Unacked, tally);
+                    // SYNs and SYN-ACKs may have come again until now.
+                    self.since = self.since.saturating_add(limits.handshake_timeout_ns);
                 }
             }
             state::ESTABLISHED => return self.tick_connection(age, now, limits, tally),
             state::DECIDED => {}
             _ => return Fate::Remove,
         }
+        let age = now.ns.saturating_sub(self.since);
         let spanned = self.since.saturating_sub(self.syn_at);
         if self.state == state::DECIDED && age >= spanned + SYN_RETRANSMIT_SLACK_NS {
             return Fate::Remove;
@@ -385,7 +373,7 @@ impl Flow {
             limits.expire_after_s
         };
         if now.s.saturating_sub(self.seen_s) >= limit {
-            self.finish(Close::TimeoutIdle, now, limits, tally);
+            self.give_up(tally);
             return Fate::Remove;
         }
         Fate::Keep

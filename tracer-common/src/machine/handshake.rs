@@ -4,18 +4,12 @@ use super::{Fate, Limits, Now, Segment, at_or_after, tcp};
 use crate::counters::{Cell, Tally};
 use crate::first_bytes::FirstBytes;
 use crate::flow::{Flow, flag, state};
-use crate::words::{Answer, Close, Outcome, Retransmit, Traffic};
+use crate::words::{Answer, Outcome, Retransmit, Traffic};
 
 impl Flow {
     /// A SYN from the client: a new attempt (true), or the same one again.
     #[inline(always)]
-    pub(super) fn on_syn<T: Tally>(
-        &mut self,
-        segment: &Segment,
-        now: Now,
-        limits: &Limits,
-        tally: &mut T,
-    ) -> bool {
+    pub(super) fn on_syn<T: Tally>(&mut self, segment: &Segment, now: Now, tally: &mut T) -> bool {
         if self.state != state::EMPTY && self.isn == segment.seq {
             if self.ifindex_in == segment.ifindex {
                 tally.count(Cell::retransmit(Retransmit::Syn));
@@ -25,7 +19,7 @@ impl Flow {
             }
             return false;
         }
-        self.abandon(now, limits, tally);
+        self.abandon(tally);
         *self = Self {
             syn_at: now.ns,
             since: now.ns,
@@ -50,11 +44,11 @@ impl Flow {
 
     /// A new initial sequence number on a tuple in use: what was there is over.
     #[inline(always)]
-    fn abandon<T: Tally>(&mut self, now: Now, limits: &Limits, tally: &mut T) {
+    fn abandon<T: Tally>(&mut self, tally: &mut T) {
         match self.state {
             state::SYN_SEEN => self.decide(Outcome::Cancelled, tally),
             state::ANSWERED => self.decide(Outcome::Unacked, tally),
-            state::ESTABLISHED => self.finish(Close::TimeoutIdle, now, limits, tally),
+            state::ESTABLISHED => self.give_up(tally),
             _ => {}
         }
     }
@@ -133,9 +127,14 @@ impl Flow {
                     self.decide(Outcome::Refused, tally);
                 }
             }
-            state::ANSWERED | state::ESTABLISHED if segment.has(tcp::SYN) && acks_syn => {
+            state::ANSWERED | state::ESTABLISHED | state::DECIDED
+                if segment.has(tcp::SYN) && acks_syn =>
+            {
                 if segment.seq == self.server_isn {
                     tally.count(Cell::retransmit(Retransmit::SynAck));
+                    if self.state == state::DECIDED {
+                        self.since = now.ns;
+                    }
                 } else if self.state == state::ANSWERED {
                     // Another answer than before: the SYN reached another backend.
                     self.server_isn = segment.seq;

@@ -93,8 +93,8 @@ pub struct Limits {
     pub probes: ProbeMethods,
 }
 
-/// How long after its last SYN a failed attempt may still see that SYN again,
-/// beyond the time its SYNs have spanned so far: retransmission intervals at
+/// How long after its last SYN or SYN-ACK a failed attempt may still see that
+/// again, beyond the time that they have spanned so far: retransmission intervals at
 /// most double (RFC 6298, section 5.5), and start at 1 s or, in old stacks, 3 s.
 pub const SYN_RETRANSMIT_SLACK_NS: u64 = 4_000_000_000;
 
@@ -131,7 +131,7 @@ impl Flow {
         tally.ways_meet();
         let opens = segment.to_node && segment.is_syn();
         let streams = if opens {
-            self.on_syn(segment, now, limits, tally)
+            self.on_syn(segment, now, tally)
         } else {
             self.owned_by(segment) && self.on_answer(segment, now, tally)
         };

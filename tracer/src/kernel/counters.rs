@@ -42,7 +42,12 @@ impl Counters {
         let bytes = (ports.len() * size_of::<PortCounters>()).div_ceil(page) * page;
         let bytes = NonZeroUsize::new(bytes).context("no ports to watch")?;
         let memory = map_memory(map.fd().as_fd(), bytes)?;
-        Ok(Self { ports: ports.to_vec(), memory, bytes, _map: map })
+        Ok(Self {
+            ports: ports.to_vec(),
+            memory,
+            bytes,
+            _map: map,
+        })
     }
 
     /// Counters of all ports that have seen anything, by ascending port.
@@ -51,7 +56,11 @@ impl Counters {
             let counters = self.read_port(slot);
             (counters != PortCounters::ZERO).then_some((*port, counters))
         };
-        self.ports.iter().enumerate().filter_map(with_counts).collect()
+        self.ports
+            .iter()
+            .enumerate()
+            .filter_map(with_counts)
+            .collect()
     }
 
     /// One port's cells such that the accounting identity holds.
@@ -65,7 +74,9 @@ impl Counters {
         }
         // A CPU was taken away in the middle of a step: what it has not counted
         // yet is pending.
-        let pending = counters.get(Cell::ATTEMPTS).wrapping_sub(counters.get(Cell::UNTRACKED));
+        let pending = counters
+            .get(Cell::ATTEMPTS)
+            .wrapping_sub(counters.get(Cell::UNTRACKED));
         let pending = pending.wrapping_sub(counters.outcomes());
         if let Some(cell) = counters.0.get_mut(Cell::PENDING.index()) {
             *cell = pending;
@@ -95,6 +106,15 @@ impl Drop for Counters {
 
 fn map_memory(map: BorrowedFd<'_>, bytes: NonZeroUsize) -> anyhow::Result<NonNull<AtomicU64>> {
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let memory = unsafe { mmap(None, bytes, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, map, 0) };
+    let memory = unsafe {
+        mmap(
+            None,
+            bytes,
+            ProtFlags::PROT_READ,
+            MapFlags::MAP_SHARED,
+            map,
+            0,
+        )
+    };
     Ok(memory.context("map the counters into memory")?.cast())
 }

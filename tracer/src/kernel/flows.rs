@@ -69,7 +69,10 @@ impl Flows {
         }
         let program = sweeper(ebpf)?;
         for keys in self.due.chunks(SWEEP_KEYS as usize) {
-            let options = TestRunOptions { data_in: Some(bytes_of(keys)), ..TestRunOptions::new() };
+            let options = TestRunOptions {
+                data_in: Some(bytes_of(keys)),
+                ..TestRunOptions::new()
+            };
             program.test_run(options).context("run the sweep program")?;
         }
         Ok(flows)
@@ -88,7 +91,9 @@ impl Flows {
     fn read_batch(&mut self, position: Option<u32>) -> io::Result<(usize, Option<u32>)> {
         let mut next = 0u32;
         let mut attr = BatchAttr {
-            in_batch: position.as_ref().map_or(0, |p| std::ptr::from_ref(p) as u64),
+            in_batch: position
+                .as_ref()
+                .map_or(0, |p| std::ptr::from_ref(p) as u64),
             out_batch: std::ptr::from_mut(&mut next) as u64,
             keys: self.keys.as_mut_ptr() as u64,
             values: self.values.as_mut_ptr() as u64,
@@ -100,7 +105,12 @@ impl Flows {
         // SAFETY: `attr` has the layout of union bpf_attr's `batch`, and its
         // pointers are to buffers of BATCH elements that outlive the call.
         let result = unsafe {
-            libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut attr, size_of::<BatchAttr>())
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_MAP_LOOKUP_BATCH,
+                &raw mut attr,
+                size_of::<BatchAttr>(),
+            )
         };
         let read = (attr.count as usize).min(BATCH);
         match result {
@@ -139,7 +149,9 @@ fn table(ebpf: &mut Ebpf) -> anyhow::Result<MapData> {
 }
 
 fn sweeper(ebpf: &mut Ebpf) -> anyhow::Result<&mut SchedClassifier> {
-    let program = ebpf.program_mut("sweep").context("the kernel object has no program sweep")?;
+    let program = ebpf
+        .program_mut("sweep")
+        .context("the kernel object has no program sweep")?;
     Ok(program.try_into()?)
 }
 

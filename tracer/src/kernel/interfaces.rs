@@ -42,16 +42,24 @@ pub fn inventory() -> anyhow::Result<Inventory> {
     let mut inventory = Inventory::default();
     for entry in getifaddrs().context("read the node's addresses (getifaddrs)")? {
         // Gone since: the next change notice brings us back here.
-        let Ok(index) = if_nametoindex(entry.interface_name.as_str()) else { continue };
-        let interface = inventory.interfaces.entry(index).or_insert_with(|| Interface {
-            name: entry.interface_name.clone(),
-            ethernet: false,
-            edge: false,
-        });
-        let Some(address) = entry.address else { continue };
+        let Ok(index) = if_nametoindex(entry.interface_name.as_str()) else {
+            continue;
+        };
+        let interface = inventory
+            .interfaces
+            .entry(index)
+            .or_insert_with(|| Interface {
+                name: entry.interface_name.clone(),
+                ethernet: false,
+                edge: false,
+            });
+        let Some(address) = entry.address else {
+            continue;
+        };
         if let Some(link) = address.as_link_addr() {
             // The loopback interface has an Ethernet header, of zeros, as well.
-            interface.ethernet = matches!(link.hatype(), libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
+            interface.ethernet =
+                matches!(link.hatype(), libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
         }
         let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
         let v6 = address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
@@ -88,10 +96,18 @@ impl Changes {
     pub fn listen() -> anyhow::Result<Self> {
         const GROUPS: i32 = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)
-            .context("open a netlink socket")?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS.cast_unsigned()))
-            .context("subscribe to changes of links and addresses")?;
+        let socket = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            flags,
+            SockProtocol::NetlinkRoute,
+        )
+        .context("open a netlink socket")?;
+        bind(
+            socket.as_raw_fd(),
+            &NetlinkAddr::new(0, GROUPS.cast_unsigned()),
+        )
+        .context("subscribe to changes of links and addresses")?;
         Ok(Self(socket))
     }
 

@@ -17,10 +17,7 @@ use aya::{
     maps::{Array, HashMap, MapData},
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracer_common::{
-    flow::Addr,
-    machine::Now,
-};
+use tracer_common::{flow::Addr, machine::Now};
 
 use super::{
     flows::{Flows, monotonic},
@@ -59,7 +56,9 @@ impl Keeper {
                 return;
             }
             // One line per change of state, not one per second.
-            let error = self.round().map_or_else(|e| format!("{e:#}"), |()| String::new());
+            let error = self
+                .round()
+                .map_or_else(|e| format!("{e:#}"), |()| String::new());
             if error != last_error {
                 if error.is_empty() {
                     tracing::info!("sweeping again");
@@ -74,7 +73,9 @@ impl Keeper {
     /// One round: changes of the node, then the clock, then the sweep.
     pub fn round(&mut self) -> anyhow::Result<()> {
         if self.changes.drain() {
-            self.follow()?;
+            let (_, tapped) = self.follow()?;
+            // Reported there already, and tried again at the next change.
+            drop(tapped);
         }
         let now = self.tick_clock()?;
         let flows = self.flows.sweep(&mut self.ebpf, now)?;
@@ -82,26 +83,34 @@ impl Keeper {
         Ok(())
     }
 
-    /// Reads the node's interfaces and addresses and makes taps and map fit.
-    pub fn follow(&mut self) -> anyhow::Result<Inventory> {
+    /// Reads the node's interfaces and addresses and makes taps and map fit;
+    /// returns what there is and whether all of it could be tapped.
+    pub fn follow(&mut self) -> anyhow::Result<(Inventory, anyhow::Result<()>)> {
         let now = inventory()?;
         for gone in self.known.difference(&now.addresses) {
             // Absent already: nothing to undo.
             let _ = self.local.remove(&addr(*gone));
         }
         for new in now.addresses.difference(&self.known) {
-            self.local.insert(addr(*new), 1, 0).with_context(|| format!("own address {new}"))?;
+            self.local
+                .insert(addr(*new), 1, 0)
+                .with_context(|| format!("own address {new}"))?;
         }
         self.known.clone_from(&now.addresses);
-        self.taps.follow(&mut self.ebpf, &now);
-        Ok(now)
+        let tapped = self.taps.follow(&mut self.ebpf, &now);
+        Ok((now, tapped))
     }
 
     /// Moves the programs' coarse clock on.
     pub fn tick_clock(&mut self) -> anyhow::Result<Now> {
         let now = monotonic();
         let s = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        self.clock.set(0, s, 0).context("move the coarse clock on")?;
-        Ok(Now { ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), s })
+        self.clock
+            .set(0, s, 0)
+            .context("move the coarse clock on")?;
+        Ok(Now {
+            ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            s,
+        })
     }
 }

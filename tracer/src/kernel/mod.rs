@@ -18,7 +18,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use aya::maps::{MapData, PerCpuArray};
 use nix::{fcntl::OFlag, unistd::pipe2};
 use tracer_common::words::Lost;
@@ -86,13 +86,21 @@ impl Tracer {
             changes,
         };
         keeper.tick_clock()?;
-        let inventory = keeper.follow()?;
+        let (inventory, tapped) = keeper.follow()?;
         let interfaces = keeper.taps.names(&inventory);
-        if interfaces.is_empty() && !config.interfaces.is_empty() {
-            bail!("no interface could be tapped");
+        if interfaces.is_empty() || !config.interfaces.is_empty() {
+            tapped?;
         }
         let detail = interfaces.join(",");
-        hooks.insert(0, HookStatus { hook: WIRE, mode: wire, attached: true, detail });
+        hooks.insert(
+            0,
+            HookStatus {
+                hook: WIRE,
+                mode: wire,
+                attached: true,
+                detail,
+            },
+        );
         let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
         let keeper = std::thread::Builder::new()
             .name("keeper".into())
@@ -161,8 +169,11 @@ fn privileges() -> Result<(), Exit> {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Exit::unavailable("load the kernel programs", format!("{} missing", missing.join(", ")))
-        .remedy("run as root or grant these capabilities"))
+    Err(Exit::unavailable(
+        "load the kernel programs",
+        format!("{} missing", missing.join(", ")),
+    )
+    .remedy("run as root or grant these capabilities"))
 }
 
 fn check_interfaces(config: &Config) -> Result<(), Exit> {
@@ -171,8 +182,10 @@ fn check_interfaces(config: &Config) -> Result<(), Exit> {
         let names = || inventory.interfaces.values().map(|i| i.name.as_str());
         if !names().any(|name| name == wanted) {
             let there = names().collect::<Vec<_>>().join(", ");
-            return Err(Exit::config(format!("interface {wanted}"), "does not exist")
-                .remedy(format!("interfaces here: {there}")));
+            return Err(
+                Exit::config(format!("interface {wanted}"), "does not exist")
+                    .remedy(format!("interfaces here: {there}")),
+            );
         }
     }
     Ok(())
@@ -187,11 +200,21 @@ pub fn check(config: &Config) -> Vec<HookStatus> {
     let wire = match tried {
         Ok(taps) => {
             let (mode, detail) = (taps.mode().as_str(), String::new());
-            HookStatus { hook: WIRE, mode, attached: true, detail }
+            HookStatus {
+                hook: WIRE,
+                mode,
+                attached: true,
+                detail,
+            }
         }
         Err(e) => {
             let detail = format!("{e:#}");
-            HookStatus { hook: WIRE, mode: "none", attached: false, detail }
+            HookStatus {
+                hook: WIRE,
+                mode: "none",
+                attached: false,
+                detail,
+            }
         }
     };
     hooks.insert(0, wire);

@@ -27,7 +27,9 @@ const HALF_CLOSED_AFTER: Duration = Duration::from_secs(120);
 /// Loads the maps and programs with the operator's settings; attaches nothing.
 pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
     if OBJECT.is_empty() {
-        bail!("this debug build carries no kernel programs; build with `cargo build --release -p tracer`");
+        bail!(
+            "this debug build carries no kernel programs; build with `cargo build --release -p tracer`"
+        );
     }
     raise_memlock();
     let limits = limits(config)?;
@@ -54,7 +56,7 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
 }
 
 /// A map of the object by name.
-fn borrow<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<T>
+pub fn borrow<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<T>
 where
     T: TryFrom<&'a mut Map, Error = MapError>,
 {
@@ -67,14 +69,18 @@ where
 /// Takes a map out of the object by name. It must live until every program that
 /// uses it is loaded.
 pub fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<T> {
-    let map = ebpf.take_map(name).with_context(|| format!("the kernel object has no map {name}"))?;
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("the kernel object has no map {name}"))?;
     T::try_from(map).with_context(|| format!("map {name}"))
 }
 
 fn fill_ports(ebpf: &mut Ebpf, ports: &[u16]) -> anyhow::Result<()> {
     let mut lines = std::collections::BTreeMap::<u32, PortLine>::new();
     for (slot, port) in (1..).zip(ports) {
-        let line = lines.entry(u32::from(*port) / PORTS_PER_LINE as u32).or_default();
+        let line = lines
+            .entry(u32::from(*port) / PORTS_PER_LINE as u32)
+            .or_default();
         if let Some(place) = line.get_mut(usize::from(*port) % PORTS_PER_LINE) {
             *place = slot;
         }
@@ -92,7 +98,8 @@ fn fill_probe_sources(ebpf: &mut Ebpf, config: &Config) -> anyhow::Result<()> {
         let mapped_bits = if source.addr().is_ipv4() { 96 } else { 0 };
         let bits = mapped_bits + u32::from(source.prefix_len());
         let key = lpm_trie::Key::new(bits, addr(source.network()));
-        map.insert(&key, 1, 0).with_context(|| format!("probe source {source}"))?;
+        map.insert(&key, 1, 0)
+            .with_context(|| format!("probe source {source}"))?;
     }
     Ok(())
 }
@@ -111,7 +118,9 @@ pub fn limits(config: &Config) -> anyhow::Result<Limits> {
 fn probe_methods(names: &[String]) -> anyhow::Result<ProbeMethods> {
     let mut methods = ProbeMethods::new();
     for name in names {
-        methods.push(name).with_context(|| format!("probe method {name:?}"))?;
+        methods
+            .push(name)
+            .with_context(|| format!("probe method {name:?}"))?;
     }
     Ok(methods)
 }

@@ -10,13 +10,19 @@ use std::{
 use anyhow::Context as _;
 use aya::{
     Ebpf,
+    maps::ProgramArray,
     programs::{
         LinkOrder, SchedClassifier, SocketFilter, TcAttachType,
         tc::{SchedClassifierLink, TcAttachOptions},
     },
 };
 
-use super::interfaces::{Interface, Inventory};
+use tracer_common::config::Tail;
+
+use super::{
+    interfaces::{Interface, Inventory},
+    object::borrow,
+};
 use crate::config::{Config, WireTap};
 
 /// How packets are seen.
@@ -41,7 +47,12 @@ impl Mode {
     const fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Tcx => &["wire_in", "wire_out", "wire_in_l3", "wire_out_l3"],
-            Self::Packet => &["wire_packet", "wire_packet_l3"],
+            Self::Packet => &[
+                "wire_packet",
+                "wire_packet_l3",
+                "wire_packet_tail",
+                "wire_packet_l3_tail",
+            ],
         }
     }
 }
@@ -69,13 +80,20 @@ impl Taps {
             WireTap::Auto => match load_tcx(ebpf) {
                 Ok(()) => Mode::Tcx,
                 Err(error) => {
-                    tracing::info!(reason = format!("{error:#}"), "no tcx, using packet sockets");
+                    tracing::info!(
+                        reason = format!("{error:#}"),
+                        "no tcx, using packet sockets"
+                    );
                     load_packet(ebpf)?;
                     Mode::Packet
                 }
             },
         };
-        Ok(Self { mode, wanted: config.interfaces.clone(), attached: BTreeMap::new() })
+        Ok(Self {
+            mode,
+            wanted: config.interfaces.clone(),
+            attached: BTreeMap::new(),
+        })
     }
 
     /// The mode chosen.
@@ -85,8 +103,17 @@ impl Taps {
 
     /// Makes the taps fit the interfaces there are now. An interface that
     /// cannot be tapped is reported and tried again at the next change.
-    pub fn follow(&mut self, ebpf: &mut Ebpf, inventory: &Inventory) {
-        let gone = |index: &u32| !inventory.interfaces.get(index).is_some_and(|i| self.wants(i));
+    ///
+    /// # Errors
+    /// The last such failure; all other interfaces are tapped all the same.
+    pub fn follow(&mut self, ebpf: &mut Ebpf, inventory: &Inventory) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        let gone = |index: &u32| {
+            !inventory
+                .interfaces
+                .get(index)
+                .is_some_and(|i| self.wants(i))
+        };
         let gone: Vec<u32> = self.attached.keys().copied().filter(gone).collect();
         for index in gone {
             self.attached.remove(&index);
@@ -99,13 +126,23 @@ impl Taps {
             match self.attach(ebpf, *index, interface) {
                 Ok(tap) => {
                     self.attached.insert(*index, tap);
-                    tracing::info!(interface = interface.name, mode = self.mode.as_str(), "wire tap attached");
+                    tracing::info!(
+                        interface = interface.name,
+                        mode = self.mode.as_str(),
+                        "wire tap attached"
+                    );
                 }
                 Err(error) => {
-                    tracing::warn!(interface = interface.name, error = format!("{error:#}"), "wire tap failed");
+                    tracing::warn!(
+                        interface = interface.name,
+                        error = format!("{error:#}"),
+                        "wire tap failed"
+                    );
+                    result = Err(error.context(format!("tap {}", interface.name)));
                 }
             }
         }
+        result
     }
 
     /// Interfaces tapped now, by name.
@@ -136,10 +173,16 @@ impl Taps {
                 Ok(Tap::Tcx { _links })
             }
             Mode::Packet => {
-                let program = if interface.ethernet { "wire_packet" } else { "wire_packet_l3" };
+                let program = if interface.ethernet {
+                    "wire_packet"
+                } else {
+                    "wire_packet_l3"
+                };
                 let program: &mut SocketFilter = program_mut(ebpf, program)?.try_into()?;
                 let socket = packet_socket()?;
-                program.attach(&socket).context("attach the packet filter")?;
+                program
+                    .attach(&socket)
+                    .context("attach the packet filter")?;
                 bind_packet_socket(&socket, index).context("bind the packet socket")?;
                 Ok(Tap::Packet { _socket: socket })
             }
@@ -162,11 +205,32 @@ fn load_packet(ebpf: &mut Ebpf) -> anyhow::Result<()> {
         let program: &mut SocketFilter = program_mut(ebpf, name)?.try_into()?;
         program.load().with_context(|| format!("load {name}"))?;
     }
-    packet_socket().map(drop)
+    set_tail(ebpf, Tail::Packet, "wire_packet_tail")?;
+    set_tail(ebpf, Tail::PacketL3, "wire_packet_l3_tail")?;
+    // Attaching alone tells whether the kernel takes the filter.
+    let program: &mut SocketFilter = program_mut(ebpf, "wire_packet")?.try_into()?;
+    let socket = packet_socket()?;
+    program
+        .attach(&socket)
+        .map(drop)
+        .context("attach the packet filter")
 }
 
-fn program_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut aya::programs::Program> {
-    ebpf.program_mut(name).with_context(|| format!("the kernel object has no program {name}"))
+fn set_tail(ebpf: &mut Ebpf, place: Tail, name: &str) -> anyhow::Result<()> {
+    let program: &mut SocketFilter = program_mut(ebpf, name)?.try_into()?;
+    let program = program.fd()?.try_clone()?;
+    let mut tails: ProgramArray<_> = borrow(ebpf, "TAILS")?;
+    tails
+        .set(place as u32, &program, 0)
+        .with_context(|| format!("place {name}"))
+}
+
+fn program_mut<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &str,
+) -> anyhow::Result<&'a mut aya::programs::Program> {
+    ebpf.program_mut(name)
+        .with_context(|| format!("the kernel object has no program {name}"))
 }
 
 fn attach_tcx(
@@ -203,8 +267,10 @@ fn bind_packet_socket(socket: &OwnedFd, index: u32) -> io::Result<()> {
     address.sll_ifindex = index.cast_signed();
     let length = size_of_val(&address) as libc::socklen_t;
     // SAFETY: `address` is a sockaddr_ll of the length given.
-    let result =
-        unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
-
