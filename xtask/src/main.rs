@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod artifacts;
+mod bench;
 mod demo;
 mod libtest;
 mod lint;
@@ -30,6 +31,8 @@ struct Cli {
 enum Verb {
     /// A small broken cluster in network namespaces, and what tracer says about it.
     Demo(demo::Args),
+    /// What tracer costs, beside what is promised.
+    Bench(bench::Args),
     /// All tests: lint, unit, namespaces on this kernel, other kernels in virtual machines.
     Test(test::Args),
     /// Format, clippy and licence checks.
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     let result = proc::end_children_on_interrupt().and_then(|()| match verb {
         Verb::Demo(args) => demo::run(args),
+        Verb::Bench(args) => bench::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Lint(args) => lint::run(args),
     });

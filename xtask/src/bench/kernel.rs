@@ -1,0 +1,162 @@
+//! What the kernel programs cost: ns per packet and per connection.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use testbed::Tracer;
+
+use super::load::{Bed, Short, Words};
+use super::programs::{Meter, Use};
+use super::report::Row;
+use super::spread::Spread;
+use super::{Plan, start};
+
+/// Promised: ns per packet of no interest.
+const NO_INTEREST_NS: f64 = 10.0;
+/// Promised: ns per data packet of a followed connection.
+const DATA_NS: f64 = 60.0;
+/// Promised: ns of kernel time per short connection.
+const CONNECTION_NS: f64 = 2500.0;
+const KIB_64: usize = 64 * 1024;
+
+/// Both kinds of tap.
+///
+/// # Errors
+/// The daemon does not start, or the kernel refuses an empty program.
+pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for tap in ["tcx", "packet"] {
+        let tracer = start(bed, binary, &["--wire-tap", tap])?;
+        let section = match tap {
+            "tcx" => "Kernel programs, tap by tcx links",
+            _ => "Kernel programs, tap by packet socket",
+        };
+        rows.extend(Bench::new(bed, &tracer, plan, section)?.all()?);
+    }
+    Ok(rows)
+}
+
+struct Bench<'a> {
+    bed: &'a Bed,
+    plan: &'a Plan,
+    meter: Meter,
+    section: &'static str,
+}
+
+impl<'a> Bench<'a> {
+    fn new(
+        bed: &'a Bed,
+        tracer: &Tracer<'_>,
+        plan: &'a Plan,
+        section: &'static str,
+    ) -> Result<Self> {
+        let meter = Meter::start(&bed.topology.node, "eth0", tracer.process().pid())?;
+        Ok(Self {
+            bed,
+            plan,
+            meter,
+            section,
+        })
+    }
+
+    fn all(&self) -> Result<Vec<Row>> {
+        let plan = self.plan;
+        let bed = self.bed;
+        let bulk = || bed.bulk(plan.bulk_chunks * KIB_64);
+        let mut rows = Vec::new();
+        let mut empty = Vec::new();
+
+        let mut talk = bed.not_watched()?;
+        let uses = self.rounds(|| talk.round_trips(plan.round_trips))?;
+        rows.extend(self.packets("TCP, port not watched", &uses, Some(NO_INTEREST_NS)));
+        empty.extend(uses);
+        let uses = self.rounds(|| bed.datagrams(plan.round_trips))?;
+        rows.extend(self.packets("UDP", &uses, Some(NO_INTEREST_NS)));
+        let mut talk = bed.long(Words::Other)?;
+        let uses = self.rounds(|| talk.round_trips(plan.round_trips))?;
+        rows.extend(self.packets("data, class `other`", &uses, Some(DATA_NS)));
+        let mut talk = bed.long(Words::Thrift)?;
+        let uses = self.rounds(|| talk.round_trips(plan.round_trips))?;
+        rows.extend(self.packets(
+            "data, Thrift call or echo in each packet",
+            &uses,
+            Some(DATA_NS),
+        ));
+        let uses = self.rounds(bulk)?;
+        rows.extend(self.packets("data, Thrift, 64 KiB writes", &uses, Some(DATA_NS)));
+
+        for (kind, name, promise) in [
+            (
+                Short::Call,
+                "connection with one Thrift call",
+                Some(CONNECTION_NS),
+            ),
+            (Short::Probe, "connect and close", Some(CONNECTION_NS)),
+            (Short::Refused, "refused dial", None),
+        ] {
+            let uses = self.rounds(|| bed.short(kind, plan.connections))?;
+            rows.extend(self.connections(name, &uses, promise));
+        }
+        rows.extend(self.empties(&empty));
+        Ok(rows)
+    }
+
+    fn rounds(&self, mut work: impl FnMut() -> Result<()>) -> Result<Vec<Vec<Use>>> {
+        // The first round fills caches and lets neighbours be found.
+        self.meter.measure(&mut work)?;
+        (0..self.plan.rounds)
+            .map(|_| self.meter.measure(&mut work))
+            .collect()
+    }
+
+    /// One row per program of the wire tap.
+    fn packets(&self, what: &str, rounds: &[Vec<Use>], promise: Option<f64>) -> Vec<Row> {
+        by_program(rounds)
+            .into_iter()
+            .filter(|(program, _)| program.starts_with("wire_"))
+            .map(|(program, uses)| {
+                let spread = Spread::of(uses.iter().map(|one| one.net_ns()));
+                let figure = format!("{what}: `{program}`");
+                Row::new(self.section, figure, "ns/packet", spread).at_most(promise)
+            })
+            .collect()
+    }
+
+    /// The sum over all programs, then each program's share.
+    fn connections(&self, what: &str, rounds: &[Vec<Use>], promise: Option<f64>) -> Vec<Row> {
+        let each = self.plan.connections as f64;
+        let sum = |uses: &Vec<Use>| uses.iter().map(Use::total_ns).sum::<f64>() / each;
+        let spread = Spread::of(rounds.iter().map(sum));
+        let total = Row::new(self.section, what.to_owned(), "ns/connection", spread);
+        let mut rows = vec![total.at_most(promise)];
+        for (program, uses) in by_program(rounds) {
+            let spread = Spread::of(uses.iter().map(|one| one.total_ns() / each));
+            let runs = Spread::of(uses.iter().map(|one| one.runs as f64 / each)).median;
+            let figure = format!("{what}: of it `{program}`, {runs:.1} runs each");
+            rows.push(Row::new(self.section, figure, "ns/connection", spread));
+        }
+        rows
+    }
+
+    /// What was subtracted.
+    fn empties(&self, rounds: &[Vec<Use>]) -> Vec<Row> {
+        by_program(rounds)
+            .into_iter()
+            .filter(|(program, _)| program.starts_with("wire_"))
+            .map(|(program, uses)| {
+                let spread = Spread::of(uses.iter().map(|one| one.empty_ns));
+                let figure = format!("subtracted: the empty program beside `{program}`");
+                Row::new(self.section, figure, "ns/packet", spread)
+            })
+            .collect()
+    }
+}
+
+fn by_program(rounds: &[Vec<Use>]) -> BTreeMap<&str, Vec<&Use>> {
+    let mut programs: BTreeMap<&str, Vec<&Use>> = BTreeMap::new();
+    for one in rounds.iter().flatten() {
+        programs.entry(&one.program).or_default().push(one);
+    }
+    programs
+}

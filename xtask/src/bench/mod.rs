@@ -1,0 +1,236 @@
+//! `cargo xtask bench`: what tracer costs, beside what is promised.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use testbed::Tracer;
+
+use crate::setup::{self, Needs, Package, Unavailable};
+use crate::{artifacts, proc, workspace};
+
+mod bpf;
+mod daemon;
+mod kernel;
+mod load;
+mod machine;
+mod memory;
+mod pairs;
+mod programs;
+mod report;
+mod scrape;
+mod spread;
+
+use load::Bed;
+use machine::Machine;
+use report::{Report, Row};
+
+const PACKAGES: &[Package] = &[
+    Package {
+        name: "iproute2",
+        why: "makes the namespaces and links",
+        probe: "ip",
+    },
+    Package {
+        name: "nftables",
+        why: "drops the SYNs that fill the flow table",
+        probe: "nft",
+    },
+];
+
+/// Where the last result is kept.
+const PAGE: &str = "BENCHMARKS.md";
+
+/// Options of `bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Few and short rounds: to see that it works, not to compare
+    #[arg(long)]
+    quick: bool,
+    /// Measure this part only (repeatable)
+    #[arg(long, value_name = "PART", conflicts_with = "save")]
+    only: Vec<Part>,
+    /// How the result is printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+    /// Write the result to BENCHMARKS.md
+    #[arg(long, conflicts_with = "quick")]
+    save: bool,
+    /// Run this tracer binary instead of building one
+    #[arg(long, value_name = "PATH")]
+    tracer: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// A table for people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// ns per packet and connection in the kernel
+    Kernel,
+    /// CPU time of the daemon
+    Daemon,
+    /// Time and size of a scrape
+    Scrape,
+    /// Resident memory and maps
+    Memory,
+    /// Rates and CPU time with and without the daemon
+    Pairs,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [
+        Self::Kernel,
+        Self::Daemon,
+        Self::Scrape,
+        Self::Memory,
+        Self::Pairs,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel programs",
+            Self::Daemon => "CPU time of the daemon",
+            Self::Scrape => "scrapes",
+            Self::Memory => "memory",
+            Self::Pairs => "with and without the daemon",
+        }
+    }
+
+    fn rows(self, bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
+        match self {
+            Self::Kernel => kernel::rows(bed, binary, plan),
+            Self::Daemon => daemon::rows(bed, binary, plan),
+            Self::Scrape => scrape::rows(bed, binary, plan),
+            Self::Memory => memory::rows(bed, binary),
+            Self::Pairs => pairs::rows(bed, binary, plan),
+        }
+    }
+}
+
+/// How much is measured.
+struct Plan {
+    /// Rounds of the kernel programs' figures and of scrapes.
+    rounds: usize,
+    /// Messages and echoes, or datagrams, per round.
+    round_trips: usize,
+    /// Chunks of 64 KiB per bulk round.
+    bulk_chunks: usize,
+    /// Short connections per round.
+    connections: usize,
+    /// Rounds of the daemon's CPU time.
+    cpu_rounds: usize,
+    /// Time at rest per round.
+    idle: Duration,
+    /// Paced connections per round.
+    paced_connections: u32,
+    /// Rounds with and without the daemon.
+    pairs: usize,
+    /// Connections per arm.
+    pair_connections: usize,
+    /// Chunks of 64 KiB per arm.
+    pair_chunks: usize,
+}
+
+const FULL: Plan = Plan {
+    rounds: 15,
+    round_trips: 10_000,
+    bulk_chunks: 4_000,
+    connections: 3_000,
+    cpu_rounds: 5,
+    idle: Duration::from_secs(4),
+    paced_connections: 4_000,
+    pairs: 40,
+    pair_connections: 4_000,
+    pair_chunks: 16_000,
+};
+
+const QUICK: Plan = Plan {
+    rounds: 3,
+    round_trips: 2_000,
+    bulk_chunks: 1_000,
+    connections: 500,
+    cpu_rounds: 2,
+    idle: Duration::from_secs(1),
+    paced_connections: 1_000,
+    pairs: 3,
+    pair_connections: 500,
+    pair_chunks: 2_000,
+};
+
+/// Measures and prints. Progress goes to stderr, the result to stdout. A missed promise is said
+/// in the result; it does not change the exit status.
+///
+/// # Errors
+/// Something that the bench needs is missing (exit status 69), or a part of it fails.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    if !setup::is_root() {
+        let line = "missing root (network namespaces and kernel programs): run as root, \
+                    for example: sudo -E env \"PATH=$PATH\" cargo xtask bench";
+        return Err(Unavailable(vec![line.to_owned()]).into());
+    }
+    setup::ensure(&Needs {
+        bpf: args.tracer.is_none(),
+        musl: args.tracer.is_none(),
+        python: false,
+        packages: &[PACKAGES],
+    })?;
+    let binary = match &args.tracer {
+        Some(path) => path.clone(),
+        None => artifacts::tracer()?,
+    };
+    let report = measure(&args, &binary)?;
+    match args.output {
+        Format::Text => print!("{}", report.text()),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    }
+    if args.save {
+        let path = workspace::root().join(PAGE);
+        fs::write(&path, report.markdown()).with_context(|| format!("write {}", path.display()))?;
+        eprintln!("  written: {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &Args, binary: &Path) -> Result<Report> {
+    let start = Instant::now();
+    let plan = if args.quick { QUICK } else { FULL };
+    let machine = Machine::read(binary)?;
+    let bed = Bed::new()?;
+    let mut rows = Vec::new();
+    for part in Part::ALL {
+        if !args.only.is_empty() && !args.only.contains(&part) {
+            continue;
+        }
+        let progress = proc::Progress::new(part.name());
+        let measured = part.rows(&bed, binary, &plan);
+        progress.finish(measured.is_ok(), "failed");
+        rows.extend(measured.context(part.name())?);
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    Ok(Report {
+        machine,
+        command: format!("cargo xtask {}", arguments.join(" ")),
+        seconds: start.elapsed().as_secs(),
+        rows,
+        left_out: LEFT_OUT.map(str::to_owned).to_vec(),
+    })
+}
+
+const LEFT_OUT: [&str; 2] = [
+    "the ratio in instructions (≤ 1.05): it needs a machine that counts them (QEMU -icount)",
+    "other programs side by side (tcplife, bpftrace scripts)",
+];
+
+/// The daemon in the node's namespace, with its tap on the one interface there.
+fn start<'a>(bed: &'a Bed, binary: &Path, more: &[&str]) -> Result<Tracer<'a>> {
+    let args = [&["--interface", "eth0"], more].concat();
+    Tracer::start_binary(&bed.topology.node, binary, &args)
+}

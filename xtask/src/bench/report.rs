@@ -1,0 +1,242 @@
+//! The result: rows of figures with what was promised, as text, JSON and Markdown.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::machine::Machine;
+use super::spread::Spread;
+
+/// One figure.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    section: &'static str,
+    figure: String,
+    unit: &'static str,
+    value: Spread,
+    /// What the design promises, if anything.
+    promise: Option<String>,
+    /// Whether the median keeps it.
+    kept: Option<bool>,
+}
+
+impl Row {
+    /// A figure without a promise.
+    pub(super) fn new(
+        section: &'static str,
+        figure: impl Into<String>,
+        unit: &'static str,
+        value: Spread,
+    ) -> Self {
+        Self {
+            section,
+            figure: figure.into(),
+            unit,
+            value,
+            promise: None,
+            kept: None,
+        }
+    }
+
+    /// Promised: no more than this, in the row's unit.
+    pub(super) fn at_most(mut self, limit: Option<f64>) -> Self {
+        if let Some(limit) = limit {
+            self.promise = Some(format!("≤ {limit}"));
+            self.kept = Some(self.value.median <= limit);
+        }
+        self
+    }
+
+    /// Promised in words, with the judgement.
+    pub(super) fn promised(mut self, promise: impl Into<String>, kept: bool) -> Self {
+        self.promise = Some(promise.into());
+        self.kept = Some(kept);
+        self
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.kept {
+            Some(true) => "kept",
+            Some(false) => "MISSED",
+            None => "",
+        }
+    }
+
+    /// The cells of a table line, the section left out.
+    fn cells(&self) -> [String; 7] {
+        let Spread {
+            median,
+            min,
+            max,
+            rounds,
+            ..
+        } = self.value;
+        let range = if rounds > 1 {
+            format!("{}–{}", number(min), number(max))
+        } else {
+            String::new()
+        };
+        [
+            self.figure.clone(),
+            number(median),
+            self.unit.to_owned(),
+            range,
+            rounds.to_string(),
+            self.promise.clone().unwrap_or_default(),
+            self.verdict().to_owned(),
+        ]
+    }
+}
+
+/// The whole result.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// Where and when.
+    pub(super) machine: Machine,
+    /// The command line that gave it.
+    pub(super) command: String,
+    /// How long it took, in seconds.
+    pub(super) seconds: u64,
+    /// All figures.
+    pub(super) rows: Vec<Row>,
+    /// What was not measured, and why.
+    pub(super) left_out: Vec<String>,
+}
+
+const HEAD: [&str; 7] = [
+    "figure",
+    "median",
+    "unit",
+    "min–max",
+    "rounds",
+    "promised",
+    "",
+];
+
+impl Report {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let lines: Vec<[String; 7]> = self.rows.iter().map(Row::cells).collect();
+        let widths: Vec<usize> = (0..HEAD.len())
+            .map(|i| {
+                let cells = lines.iter().map(|line| line[i].chars().count());
+                cells.chain([HEAD[i].len()]).max().unwrap_or(0)
+            })
+            .collect();
+        let mut text = format!("{}\n", self.machine);
+        let mut section = "";
+        for (row, line) in self.rows.iter().zip(&lines) {
+            if row.section != section {
+                section = row.section;
+                let _ = writeln!(text, "\n{section}");
+                push_line(&mut text, &HEAD.map(str::to_owned), &widths);
+            }
+            push_line(&mut text, line, &widths);
+        }
+        let _ = writeln!(text, "\n{}", self.summary());
+        for line in &self.left_out {
+            let _ = writeln!(text, "not measured: {line}");
+        }
+        text
+    }
+
+    /// `BENCHMARKS.md`.
+    pub(super) fn markdown(&self) -> String {
+        let mut text = String::from(INTRODUCTION);
+        let _ = write!(
+            text,
+            "\n## The last result\n\n{}. `{}`, {} s. {}\n",
+            self.machine,
+            self.command,
+            self.seconds,
+            self.summary()
+        );
+        let mut section = "";
+        for row in &self.rows {
+            if row.section != section {
+                section = row.section;
+                let _ = writeln!(text, "\n### {section}\n\n| {} |", HEAD.join(" | "));
+                text.push_str("|---|--:|---|--:|--:|--:|---|\n");
+            }
+            let _ = writeln!(text, "| {} |", row.cells().join(" | "));
+        }
+        text.push_str("\n### Not measured\n\n");
+        for line in &self.left_out {
+            let _ = writeln!(text, "- {line}");
+        }
+        text
+    }
+
+    fn summary(&self) -> String {
+        let count = |kept| self.rows.iter().filter(|r| r.kept == Some(kept)).count();
+        format!("Promises: {} kept, {} missed.", count(true), count(false))
+    }
+}
+
+fn push_line(text: &mut String, cells: &[String; 7], widths: &[usize]) {
+    let mut line = String::from("  ");
+    for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let gap = " ".repeat(width - cell.chars().count());
+        // Words to the left, numbers to the right.
+        match i {
+            0 | 2 | 6 => line.extend([cell.as_str(), &gap, "  "]),
+            _ => line.extend([gap.as_str(), cell, "  "]),
+        }
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+/// Three significant digits or so, never fewer than the whole ones.
+fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        v if v >= 100.0 => 0,
+        v if v >= 10.0 => 1,
+        v if v >= 0.1 || v == 0.0 => 2,
+        _ => 4,
+    };
+    format!("{value:.digits$}")
+}
+
+const INTRODUCTION: &str = "\
+# Benchmarks
+
+What `tracer` costs, measured by `cargo xtask bench --save` (root; Debian or Ubuntu), which writes
+this page.
+
+## How to read it
+
+- Each figure is the median over its rounds; *min–max* shows all of them. What is promised is what
+  `docs/` and the README promise; *kept* and *MISSED* judge the median.
+- *Kernel programs*: the kernel's own statistics (`BPF_ENABLE_STATS`; `run_time_ns` and `run_cnt` of
+  each program), less those of an empty program at the same hook in the same round. The statistics
+  themselves cost what the rows *subtracted* show. The tap runs before the empty program, so reading
+  the packet's headers for the first time is on its account. Programs at tracepoints run for the
+  whole machine: for both ends of each connection here, and for what else goes on.
+- Clients and servers are two network namespaces joined by veth, without kube-proxy rules or
+  forwarding: that makes the bare side cheap and the share of the programs large.
+- *Daemon* is CPU time of the process (`CLOCK_PROCESS_CPUTIME_ID`), without the kernel programs.
+- *Never in the way* compares runs with and without the daemon, and as the noise level runs
+  without it against each other, in turns within one run. CPU ratios are CPU time of client, server
+  (which includes the kernel programs, as they run in the sender's context) and daemon.
+- Differences smaller than the spread of the bare-against-bare row are noise.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_is_judged_by_the_median() {
+        let row = |value| Row::new("s", "f", "ns", Spread::of([1.0, value, 90.0]));
+        assert_eq!(row(10.0).at_most(Some(10.0)).verdict(), "kept");
+        assert_eq!(row(10.1).at_most(Some(10.0)).verdict(), "MISSED");
+        assert_eq!(row(10.1).at_most(None).verdict(), "");
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        let shown = [1234.5, 99.94, 1.0, 0.01234, 0.0].map(number);
+        assert_eq!(shown, ["1234", "99.9", "1.00", "0.0123", "0.00"]);
+    }
+}
