@@ -1,188 +1,35 @@
 //! Dials made on a node to watched ports: every way a dial can end, in every
 //! mode of the connect hook, counted exactly; retransmissions against the
 //! kernel's own counters; nothing twice where the wire tap follows as well.
+#[path = "local_connects/bed.rs"]
+mod bed;
 
 use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::{
     errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{
-        self, AddressFamily, SockFlag, SockType, SockaddrStorage, getsockopt, setsockopt, sockopt,
-    },
+    sys::socket::{setsockopt, sockopt},
 };
 use testbed::{
-    Metrics, Netns, Tracer,
+    Netns, Tracer,
     peer::{Behaviour, Dial, Server},
     rules,
 };
 
-/// The watched ports; each meets one fate. The hooks see the sockets of every
-/// namespace, so no other test may use these ports, and [`Bed`]s come one at a
-/// time.
-mod port {
-    pub const ALL: &str = "31700-31719";
-    pub const OPEN: u16 = 31700;
-    pub const CLOSED: u16 = 31701;
-    pub const REJECTED: u16 = 31702;
-    pub const SILENT: u16 = 31703;
-    pub const GIVEN_UP: u16 = 31704;
-    pub const NO_ROUTE: u16 = 31705;
-    pub const NO_SOURCE: u16 = 31706;
-    pub const RESET: u16 = 31707;
-    pub const NO_HOST: u16 = 31708;
-    pub const ITSELF: u16 = 31709;
-    pub const LOSSY: u16 = 31710;
-    pub const NODE: u16 = 31711;
-}
+use bed::{
+    BEYOND, Bed, Counts, FAR_V4, FAR_V6, LIMIT, NODE_V4, begin, counts, ending,
+    established_then_reset, mapped, port,
+};
 
-const NODE_V4: Ipv4Addr = Ipv4Addr::new(10, 61, 0, 1);
-const FAR_V4: Ipv4Addr = Ipv4Addr::new(10, 61, 0, 2);
-const FAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x61, 0, 0, 0, 0, 0, 2);
-/// Behind the far side, which has no route to it.
-const BEYOND: Ipv4Addr = Ipv4Addr::new(10, 62, 0, 1);
-const LINKS: &str = "\
-    addr add 10.61.0.1/24 dev e0
-    addr add fd00:61::1/64 dev e0 nodad
-    link set e0 up
-    route add 10.62.0.0/16 via 10.61.0.2
-    route add prohibit 10.63.0.0/16
-    link add quiet0 type veth peer name quiet1
-    link set quiet0 up
-";
-const FAR_LINKS: &str = "\
-    addr add 10.61.0.2/24 dev e0
-    addr add fd00:61::2/64 dev e0 nodad
-    link set e0 up
-    route add unreachable 10.62.0.0/16
-";
-const LIMIT: Duration = Duration::from_secs(10);
 const DIALS: &str = "tracer_local_connects_total";
 const RESETS: &str = "tracer_resets_total";
 const RETRANSMITS: &str = "tracer_retransmits_total";
-
-/// Counts by port and label value; zeros are left out.
-type Counts = BTreeMap<(u16, String), u64>;
-
-/// A node, what it dials, and the servers there.
-struct Bed {
-    node: Netns,
-    far: Netns,
-    _servers: Vec<Server>,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Bed {
-    fn new() -> Result<Self> {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let made: [Netns; 2] = Netns::many(&["node", "far"])?
-            .try_into()
-            .map_err(|_| anyhow::anyhow!("not two namespaces"))?;
-        let [node, far] = made;
-        node.ip(&format!(
-            "link add e0 type veth peer name e0 netns {}\n",
-            far.name()
-        ))?;
-        node.ip(LINKS)?;
-        far.ip(FAR_LINKS)?;
-        far.sysctls(&[("net/ipv4/ip_forward", "1")])?;
-        node.sysctls(&[
-            ("net/ipv4/tcp_syn_retries", "1"),
-            ("?net/ipv4/tcp_syn_linear_timeouts", "0"),
-        ])?;
-        let mut servers = Vec::new();
-        for address in [IpAddr::V4(FAR_V4), IpAddr::V6(FAR_V6)] {
-            for open in [port::OPEN, port::NO_SOURCE, port::LOSSY] {
-                servers.push(Server::start(&far, (address, open), Behaviour::Sink)?);
-            }
-            servers.push(Server::start(
-                &far,
-                (address, port::RESET),
-                Behaviour::Reset,
-            )?);
-        }
-        let input = [("input", "filter")];
-        let reject = format!(
-            "tcp dport {} reject with icmpx type port-unreachable",
-            port::REJECTED
-        );
-        rules::add(&far, &input, &reject)?;
-        for silent in [port::SILENT, port::GIVEN_UP] {
-            rules::add(&far, &input, &format!("tcp dport {silent} drop"))?;
-        }
-        Ok(Self {
-            node,
-            far,
-            _servers: servers,
-            _turn: turn,
-        })
-    }
-
-    /// The daemon with its wire tap where none of the dials pass.
-    fn trace(&self, hook: &str) -> Result<Tracer<'_>> {
-        let args = [
-            "--interface",
-            "quiet0",
-            "--node-ports",
-            port::ALL,
-            "--connect-hook",
-            hook,
-        ];
-        Tracer::start(&self.node, &args)
-    }
-
-    fn dial(&self, to: impl Into<IpAddr>, port: u16) -> Dial<'_> {
-        Dial::new(&self.node, (to.into(), port)).limit(LIMIT)
-    }
-
-    /// A dial that has to end with `errno`.
-    fn fails(&self, to: impl Into<IpAddr>, port: u16, errno: Errno) -> Result<()> {
-        let to = to.into();
-        let ended = self.dial(to, port).connect()?.err();
-        ensure!(
-            ended == Some(errno),
-            "dial {to} {port}: {ended:?}, not {errno}"
-        );
-        Ok(())
-    }
-}
-
-fn mapped(address: Ipv4Addr) -> Ipv6Addr {
-    address.to_ipv6_mapped()
-}
-
-/// A socket whose connect(2) has begun and does not wait.
-fn begin(ns: &Netns, to: SocketAddr, from: Option<SocketAddr>) -> Result<OwnedFd> {
-    ns.enter(|| {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-        if let Some(from) = from {
-            socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(from))?;
-        }
-        match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
-            Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
-            Err(errno) => Err(errno).with_context(|| format!("connect to {to}")),
-        }
-    })?
-}
-
-/// Waits for the end of a dial as event loops do, and takes its error.
-fn ending(fd: &OwnedFd) -> Result<i32> {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
-    let limit = PollTimeout::try_from(LIMIT).context("poll limit")?;
-    ensure!(poll(&mut fds, limit)? == 1, "the dial has not ended");
-    Ok(getsockopt(fd, sockopt::SocketError)?)
-}
 
 /// Dials that the state of the socket alone tells.
 fn ordinary(bed: &Bed) -> Result<()> {
@@ -252,19 +99,6 @@ fn immediate(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// The RST may be there before connect(2) has returned.
-fn established_then_reset(dial: &Dial<'_>) -> Result<()> {
-    let kind = match dial.connect()? {
-        Ok(mut stream) => stream.read(&mut [0]).err().map(|error| error.kind()),
-        Err(errno) => Some(std::io::Error::from(errno).kind()),
-    };
-    ensure!(
-        kind == Some(std::io::ErrorKind::ConnectionReset),
-        "no RST: {kind:?}"
-    );
-    Ok(())
-}
-
 /// RSTs on established dials: two from the peer, one from the process.
 fn resets(bed: &Bed) -> Result<()> {
     for to in [IpAddr::V4(FAR_V4), IpAddr::V6(FAR_V6)] {
@@ -297,19 +131,6 @@ fn expected(with_immediate: bool) -> Counts {
     all.into_iter()
         .map(|(port, word, count)| ((port, word.to_owned()), count))
         .collect()
-}
-
-fn counts(metrics: &Metrics, name: &str, label: &str) -> Counts {
-    let mut found = Counts::new();
-    for (labels, value) in metrics.series(name, &[]).filter(|(_, value)| *value > 0.0) {
-        let port = labels
-            .get("node_port")
-            .and_then(|port| port.parse().ok())
-            .unwrap_or(0);
-        let word = labels.get(label).cloned().unwrap_or_default();
-        *found.entry((port, word)).or_default() += value as u64;
-    }
-    found
 }
 
 /// All dials under one mode of the hook.
@@ -446,5 +267,32 @@ fn vm_nothing_twice_where_the_wire_tap_follows() -> Result<()> {
         dials,
         ends.map(|(port, word)| ((port, word.to_owned()), 5)).into()
     );
+    Ok(())
+}
+
+#[test]
+fn vm_dials_at_once_are_each_counted() -> Result<()> {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 100;
+    let bed = Bed::new()?;
+    let tracer = bed.trace("auto")?;
+    let work = || -> Result<()> {
+        for _ in 0..EACH {
+            bed.dial(FAR_V4, port::OPEN).stream()?;
+            bed.fails(FAR_V6, port::CLOSED, Errno::ECONNREFUSED)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
+    let ends = [(port::OPEN, "established"), (port::CLOSED, "refused")];
+    let all = ends.map(|(port, word)| ((port, word.to_owned()), THREADS * EACH));
+    assert_eq!(counts(&tracer.metrics()?, DIALS, "outcome"), all.into());
     Ok(())
 }

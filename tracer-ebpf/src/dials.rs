@@ -81,7 +81,7 @@ pub fn set_state_raw(ctx: RawTracePointContext) -> i32 {
 
 /// C: int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 ///
-/// From 7.0 on `uaddr` is a `struct sockaddr_unsized *`.
+/// In kernels after 6.18 `uaddr` is a `struct sockaddr_unsized *`.
 #[fentry]
 pub fn connect4_enter(ctx: FEntryContext) -> i32 {
     on_enter(Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
@@ -97,7 +97,7 @@ pub fn connect4_exit(ctx: FExitContext) -> i32 {
 
 /// C: int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 ///
-/// From 7.0 on `uaddr` is a `struct sockaddr_unsized *`.
+/// In kernels after 6.18 `uaddr` is a `struct sockaddr_unsized *`.
 #[fentry]
 pub fn connect6_enter(ctx: FEntryContext) -> i32 {
     on_enter(Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));

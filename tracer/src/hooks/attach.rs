@@ -237,11 +237,8 @@ fn one_line(error: &Error) -> String {
     }) = error.downcast_ref()
     {
         let log = verifier_log.to_string();
-        let said = log.lines().map(str::trim).filter(|line| !line.is_empty());
-        return match said
-            .filter(|line| !line.starts_with("processed "))
-            .next_back()
-        {
+        let mut said = log.lines().map(str::trim).filter(|line| !line.is_empty());
+        return match said.rfind(|line| !line.starts_with("processed ")) {
             Some(line) => format!("load: {io_error} ({line})"),
             None => format!("load: {io_error}"),
         };

@@ -206,7 +206,7 @@ impl Btf {
             kind::PTR => size_of::<u64>() as u32,
             _ => 0,
         };
-        let bitfield = bits != 0 || bit_offset % 8 != 0;
+        let bitfield = bits != 0 || !bit_offset.is_multiple_of(8);
         Ok(Member {
             bit_offset,
             bitfield,
@@ -227,7 +227,7 @@ impl Btf {
             let found = self.type_at(start)?;
             match found.kind() {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    id = found.size_or_type
+                    id = found.size_or_type;
                 }
                 _ => return Ok(found),
             }

@@ -51,7 +51,9 @@ impl Plan {
     /// cannot be attached. The others degrade; their status says why.
     pub fn attach(&self, ebpf: &mut Ebpf) -> anyhow::Result<Vec<HookStatus>> {
         let hooks = self.try_attach(ebpf);
-        let missing = hooks.iter().find(|hook| !hook.attached && self.requires(hook));
+        let missing = hooks
+            .iter()
+            .find(|hook| !hook.attached && self.requires(hook));
         if let Some(HookStatus { hook, detail, .. }) = missing {
             bail!("attach to {hook}: {detail}");
         }
