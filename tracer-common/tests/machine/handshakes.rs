@@ -118,6 +118,24 @@ fn unacked() {
 }
 
 #[test]
+fn unacked_is_one_attempt_over_all_retransmissions() {
+    let mut lab = Lab::new();
+    lab.syn().syn_ack();
+    for gap in [1, 1, 1, 1, 1, 2, 4, 8, 16] {
+        for _ in 0..gap {
+            lab.wait(S);
+        }
+        lab.syn().syn_ack();
+    }
+    assert_eq!(lab.attempts(), 1);
+    assert_eq!(lab.retransmits(Retransmit::Syn), 9);
+    assert_eq!(lab.retransmits(Retransmit::SynAck), 9);
+    lab.outcomes(&[(Outcome::Unacked, UNKNOWN, 1)]);
+    lab.wait(100 * S);
+    assert!(lab.flow.is_none());
+}
+
+#[test]
 fn cancelled_by_reset_or_fin() {
     for flags in [tcp::RST, tcp::RST | tcp::ACK, tcp::FIN, tcp::FIN | tcp::ACK] {
         let mut lab = Lab::new();
