@@ -148,8 +148,8 @@ const FULL: Plan = Plan {
     idle: Duration::from_secs(4),
     paced_connections: 4_000,
     pairs: 40,
-    pair_connections: 4_000,
-    pair_chunks: 16_000,
+    pair_connections: 3_000,
+    pair_chunks: 8_000,
 };
 
 const QUICK: Plan = Plan {

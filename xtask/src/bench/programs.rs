@@ -178,7 +178,11 @@ impl Meter {
         let empties: Vec<Counts> = empties_after
             .into_iter()
             .zip(empties_before)
-            .map(|(after, before)| after.since(before))
+            .map(|(after, before)| match after.since(before) {
+                // Another tracepoint than that of the empty program: its cost so far, then.
+                Counts { runs: 0, .. } => after,
+                round => round,
+            })
             .collect();
         let mut uses = Vec::new();
         for (i, program) in self.programs.iter().enumerate() {
