@@ -17,7 +17,7 @@ use crate::workspace;
 /// From the start of QEMU to the guest's shell.
 const BOOT_LIMIT: Duration = Duration::from_secs(150);
 /// From the guest's shell to its exit marker.
-const RUN_LIMIT: Duration = Duration::from_secs(240);
+const RUN_LIMIT: Duration = Duration::from_secs(480);
 /// Marks the guest's shell; `uname -r` follows.
 const SHELL: &str = "@shell ";
 /// Marks the end of the guest's programs; their status follows.
