@@ -1,5 +1,4 @@
-//! The bed itself. Tests whose name begins with `vm_` need only iproute2, nft
-//! and iptables, and run in the VM guests too.
+//! The bed itself, on this kernel.
 
 use std::{
     net::{IpAddr, SocketAddr},
