@@ -214,10 +214,10 @@ fn measure(args: &Args, binary: &Path) -> Result<Report> {
         progress.finish(measured.is_ok(), "failed");
         rows.extend(measured.context(part.name())?);
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let options = if args.quick { " --quick" } else { "" };
     Ok(Report {
         machine,
-        command: format!("cargo xtask {}", arguments.join(" ")),
+        command: format!("cargo xtask bench{options}"),
         seconds: start.elapsed().as_secs(),
         rows,
         left_out: LEFT_OUT.map(str::to_owned).to_vec(),

@@ -1,7 +1,8 @@
 //! Never in the way: the same work with and without the daemon, in turns within one run.
 
 use std::path::Path;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::time::TimeValLike;
@@ -18,6 +19,8 @@ const SECTION: &str = "Never in the way";
 const CPU_RATIO: f64 = 1.03;
 const MIB: f64 = 1024.0 * 1024.0;
 const CHUNK: usize = 64 * 1024;
+/// The kernel frees the maps of a daemon that has ended a while later.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Wall-clock and CPU seconds of a piece of work.
 #[derive(Clone, Copy)]
@@ -131,6 +134,7 @@ fn arm(bed: &Bed, plan: &Plan, daemon: Option<&Path>) -> Result<Arm> {
     };
     if let Some(tracer) = tracer {
         tracer.stop()?;
+        sleep(SETTLE);
     }
     Ok(arm)
 }

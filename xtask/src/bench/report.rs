@@ -206,8 +206,10 @@ this page.
 
 ## How to read it
 
-- Each figure is the median over its rounds; *min–max* shows all of them. What is promised is what
-  `docs/` and the README promise; *kept* and *MISSED* judge the median.
+- Each figure is the median over its rounds; *min–max* shows the spread. *promised* is the limit
+  that the project sets itself; *kept* and *MISSED* judge the median.
+- What else runs on the machine makes all times longer: its load before the run is named below, and
+  the smallest value comes closest to a machine of its own.
 - *Kernel programs*: the kernel's own statistics (`BPF_ENABLE_STATS`; `run_time_ns` and `run_cnt` of
   each program), less those of an empty program at the same hook in the same round. The statistics
   themselves cost what the rows *subtracted* show. The tap runs before the empty program, so reading
