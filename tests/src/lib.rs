@@ -12,10 +12,12 @@
 pub mod addr;
 pub mod capture;
 pub mod cleanup;
+pub mod flood;
 pub mod http;
 pub mod kube_proxy;
 pub mod metrics;
 pub mod netns;
+pub mod oracle;
 pub mod peer;
 pub mod peers;
 pub mod process;

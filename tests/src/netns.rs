@@ -182,6 +182,19 @@ impl Netns {
             value.parse().with_context(|| format!("{group} {name}"))
         })
     }
+
+    /// Packets that `interface` dropped instead of sending them. On a veth pair
+    /// that is also what the other end had no room for.
+    pub fn send_drops(&self, interface: &str) -> Result<u64> {
+        let text = self.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+        let prefix = format!("{interface}:");
+        let mut lines = text.lines().map(str::trim_start);
+        let line = lines.find_map(|line| line.strip_prefix(&prefix));
+        // Eight columns of what was received, then bytes, packets, errors, drops.
+        let column = line.and_then(|line| line.split_whitespace().nth(11));
+        let drops = column.and_then(|drops| drops.parse().ok());
+        drops.with_context(|| format!("counters of {interface}"))
+    }
 }
 
 impl Drop for Netns {

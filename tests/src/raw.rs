@@ -17,7 +17,7 @@ use nix::{
     errno::Errno,
     net::if_::if_nametoindex,
     sys::{
-        socket::{AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt},
+        socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt},
         time::{TimeVal, TimeValLike as _},
     },
 };
@@ -63,7 +63,7 @@ impl RawClient {
         src_mac: [u8; 6],
         dst_mac: [u8; 6],
     ) -> Result<Self> {
-        let socket = ns.enter(|| packet_socket(interface))?;
+        let socket = ns.enter(|| packet_socket(interface, libc::ETH_P_ALL))?;
         Ok(Self {
             socket: socket.with_context(|| format!("open {interface}"))?.into(),
             src_mac,
@@ -162,18 +162,20 @@ impl RawClient {
     }
 }
 
-fn packet_socket(interface: &str) -> Result<OwnedFd> {
+/// A packet socket that sends on `interface` and receives `protocol` there
+/// (`libc::ETH_P_…`), nothing with 0.
+pub(crate) fn packet_socket(interface: &str, protocol: libc::c_int) -> Result<OwnedFd> {
     let socket = socket(
         AddressFamily::Packet,
         SockType::Raw,
         SockFlag::SOCK_CLOEXEC,
-        SockProtocol::EthAll,
+        None,
     )
     .context("packet socket (needs CAP_NET_RAW)")?;
     let index = if_nametoindex(interface).context("interface index")?;
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET)?,
-        sll_protocol: u16::try_from(libc::ETH_P_ALL)?.to_be(),
+        sll_protocol: u16::try_from(protocol)?.to_be(),
         sll_ifindex: i32::try_from(index)?,
         sll_hatype: 0,
         sll_pkttype: 0,

@@ -26,6 +26,8 @@ pub enum Check {
     HalfOpen(Duration),
     /// A full handshake closed with FIN: `tcp-check connect linger`.
     Full(Duration),
+    /// `tcp-check connect`, closed with RST.
+    Connect(Duration),
 }
 
 /// One listener and the NodePort behind it.
@@ -120,6 +122,7 @@ fn config(socket: &str, listeners: &[Listener]) -> String {
                 "  option tcp-check\n  tcp-check connect linger\n",
                 every(inter),
             ),
+            Check::Connect(inter) => ("  option tcp-check\n  tcp-check connect\n", every(inter)),
         };
         let source = l
             .source
