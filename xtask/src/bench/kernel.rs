@@ -134,7 +134,7 @@ impl<'a> Bench<'a> {
         let mut rows = vec![total.at_most(promise)];
         for (program, uses) in by_program(rounds) {
             let spread = Spread::of(uses.iter().map(|one| one.total_ns() / each));
-            let runs = Spread::of(uses.iter().map(|one| one.runs as f64 / each)).median;
+            let runs = runs_of(rounds, program) / each;
             // Others on this machine make a tracepoint fire now and then.
             if runs < SELDOM {
                 continue;
@@ -157,6 +157,15 @@ impl<'a> Bench<'a> {
             })
             .collect()
     }
+}
+
+/// Median over all rounds, those included in which the program did not run.
+fn runs_of(rounds: &[Vec<Use>], program: &str) -> f64 {
+    let runs = |uses: &Vec<Use>| {
+        let one = uses.iter().find(|one| one.program == program);
+        one.map_or(0.0, |one| one.runs as f64)
+    };
+    Spread::of(rounds.iter().map(runs)).median
 }
 
 fn by_program(rounds: &[Vec<Use>]) -> BTreeMap<&str, Vec<&Use>> {

@@ -133,9 +133,9 @@ struct Plan {
     paced_connections: u32,
     /// Rounds with and without the daemon.
     pairs: usize,
-    /// Connections per arm.
+    /// Connections per turn of an arm.
     pair_connections: usize,
-    /// Chunks of 64 KiB per arm.
+    /// Chunks of 64 KiB per turn of an arm.
     pair_chunks: usize,
 }
 
@@ -147,9 +147,9 @@ const FULL: Plan = Plan {
     cpu_rounds: 5,
     idle: Duration::from_secs(4),
     paced_connections: 4_000,
-    pairs: 40,
-    pair_connections: 3_000,
-    pair_chunks: 8_000,
+    pairs: 30,
+    pair_connections: 600,
+    pair_chunks: 1_600,
 };
 
 const QUICK: Plan = Plan {
@@ -161,8 +161,8 @@ const QUICK: Plan = Plan {
     idle: Duration::from_secs(1),
     paced_connections: 1_000,
     pairs: 3,
-    pair_connections: 500,
-    pair_chunks: 2_000,
+    pair_connections: 600,
+    pair_chunks: 800,
 };
 
 /// Measures and prints. Progress goes to stderr, the result to stdout. A missed promise is said

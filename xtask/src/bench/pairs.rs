@@ -19,8 +19,11 @@ const SECTION: &str = "Never in the way";
 const CPU_RATIO: f64 = 1.03;
 const MIB: f64 = 1024.0 * 1024.0;
 const CHUNK: usize = 64 * 1024;
-/// The kernel frees the maps of a daemon that has ended a while later.
-const SETTLE: Duration = Duration::from_millis(300);
+/// Turns of each kind of work per arm.
+const TURNS: usize = 5;
+/// After a daemon's start or end the kernel is busy for a while, freeing what the verifier or the
+/// maps had used.
+const SETTLE: Duration = Duration::from_millis(1000);
 
 /// Wall-clock and CPU seconds of a piece of work.
 #[derive(Clone, Copy)]
@@ -126,17 +129,28 @@ fn round(bed: &Bed, binary: &Path, plan: &Plan, number: usize) -> Result<Round> 
 fn arm(bed: &Bed, plan: &Plan, daemon: Option<&Path>) -> Result<Arm> {
     let tracer = daemon.map(|binary| start(bed, binary, &[])).transpose()?;
     let pid = tracer.as_ref().map(|tracer| tracer.process().pid());
+    sleep(SETTLE);
     // Whatever ran before has other things in the caches.
-    bed.short(Short::Call, plan.pair_connections / 10)?;
+    bed.short(Short::Call, plan.pair_connections / 2)?;
     let arm = Arm {
-        connections: cost(pid, || bed.short(Short::Call, plan.pair_connections))?,
-        bulk: cost(pid, || bed.bulk(plan.pair_chunks * CHUNK))?,
+        connections: best(pid, || bed.short(Short::Call, plan.pair_connections))?,
+        bulk: best(pid, || bed.bulk(plan.pair_chunks * CHUNK))?,
     };
     if let Some(tracer) = tracer {
         tracer.stop()?;
-        sleep(SETTLE);
     }
     Ok(arm)
+}
+
+/// The least of several turns: what else runs on the machine only ever adds.
+fn best(daemon: Option<i32>, mut work: impl FnMut() -> Result<()>) -> Result<Cost> {
+    let mut best = cost(daemon, &mut work)?;
+    for _ in 1..TURNS {
+        let next = cost(daemon, &mut work)?;
+        best.time = best.time.min(next.time);
+        best.cpu = best.cpu.min(next.cpu);
+    }
+    Ok(best)
 }
 
 fn cost(daemon: Option<i32>, work: impl FnOnce() -> Result<()>) -> Result<Cost> {

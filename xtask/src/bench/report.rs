@@ -63,25 +63,19 @@ impl Row {
     }
 
     /// The cells of a table line, the section left out.
-    fn cells(&self) -> [String; 7] {
-        let Spread {
-            median,
-            min,
-            max,
-            rounds,
-            ..
-        } = self.value;
-        let range = if rounds > 1 {
-            format!("{}–{}", number(min), number(max))
-        } else {
-            String::new()
+    fn cells(&self) -> [String; 8] {
+        let value = &self.value;
+        let range = |low: f64, high: f64| match value.rounds {
+            0 | 1 => String::new(),
+            _ => format!("{}–{}", number(low), number(high)),
         };
         [
             self.figure.clone(),
-            number(median),
+            number(value.median),
             self.unit.to_owned(),
-            range,
-            rounds.to_string(),
+            range(value.q1, value.q3),
+            range(value.min, value.max),
+            value.rounds.to_string(),
             self.promise.clone().unwrap_or_default(),
             self.verdict().to_owned(),
         ]
@@ -103,10 +97,11 @@ pub(super) struct Report {
     pub(super) left_out: Vec<String>,
 }
 
-const HEAD: [&str; 7] = [
+const HEAD: [&str; 8] = [
     "figure",
     "median",
     "unit",
+    "Q1–Q3",
     "min–max",
     "rounds",
     "promised",
@@ -116,7 +111,7 @@ const HEAD: [&str; 7] = [
 impl Report {
     /// For people.
     pub(super) fn text(&self) -> String {
-        let lines: Vec<[String; 7]> = self.rows.iter().map(Row::cells).collect();
+        let lines: Vec<[String; 8]> = self.rows.iter().map(Row::cells).collect();
         let widths: Vec<usize> = (0..HEAD.len())
             .map(|i| {
                 let cells = lines.iter().map(|line| line[i].chars().count());
@@ -156,7 +151,7 @@ impl Report {
             if row.section != section {
                 section = row.section;
                 let _ = writeln!(text, "\n### {section}\n\n| {} |", HEAD.join(" | "));
-                text.push_str("|---|--:|---|--:|--:|--:|---|\n");
+                text.push_str("|---|--:|---|--:|--:|--:|--:|---|\n");
             }
             let _ = writeln!(text, "| {} |", row.cells().join(" | "));
         }
@@ -173,13 +168,13 @@ impl Report {
     }
 }
 
-fn push_line(text: &mut String, cells: &[String; 7], widths: &[usize]) {
+fn push_line(text: &mut String, cells: &[String; 8], widths: &[usize]) {
     let mut line = String::from("  ");
     for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let gap = " ".repeat(width - cell.chars().count());
         // Words to the left, numbers to the right.
         match i {
-            0 | 2 | 6 => line.extend([cell.as_str(), &gap, "  "]),
+            0 | 2 | 7 => line.extend([cell.as_str(), &gap, "  "]),
             _ => line.extend([gap.as_str(), cell, "  "]),
         }
     }
@@ -206,7 +201,8 @@ this page.
 
 ## How to read it
 
-- Each figure is the median over its rounds; *min–max* shows the spread. *promised* is the limit
+- Each figure is the median over its rounds; *Q1–Q3* (half of the rounds) and *min–max* show the
+  spread. *promised* is the limit
   that the project sets itself; *kept* and *MISSED* judge the median.
 - What else runs on the machine makes all times longer: its load before the run is named below, and
   the smallest value comes closest to a machine of its own.
@@ -214,12 +210,12 @@ this page.
   each program), less those of an empty program at the same hook in the same round. The statistics
   themselves cost what the rows *subtracted* show. The tap runs before the empty program, so reading
   the packet's headers for the first time is on its account. Programs at tracepoints run for the
-  whole machine: for both ends of each connection here, and for what else goes on.
+  whole machine: here for both ends of each connection (on a node the client's end is elsewhere), and for what else goes on.
 - Clients and servers are two network namespaces joined by veth, without kube-proxy rules or
   forwarding: that makes the bare side cheap and the share of the programs large.
 - *Daemon* is CPU time of the process (`CLOCK_PROCESS_CPUTIME_ID`), without the kernel programs.
-- *Never in the way* compares runs with and without the daemon, and as the noise level runs
-  without it against each other, in turns within one run. CPU ratios are CPU time of client, server
+- *Never in the way* compares work with and without the daemon, and as the noise level work without
+  it against the same, in turns within one run; each time the best of five turns. CPU ratios are CPU time of client, server
   (which includes the kernel programs, as they run in the sender's context) and daemon.
 - Differences smaller than the spread of the bare-against-bare row are noise.
 ";
