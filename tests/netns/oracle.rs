@@ -153,9 +153,9 @@ fn embryos(ns: &Netns) -> Result<usize> {
 }
 
 /// All packets of one interface, and what the tracer counted of them.
-fn run(bed: &Topology) -> Result<(Captured, Counts)> {
+fn run(bed: &Topology, tap: &str) -> Result<(Captured, Counts)> {
     let capture = Capture::start(&bed.node, "eth0", "tcp or icmp or icmp6")?;
-    let tracer = Tracer::start(&bed.node, &ARGS)?;
+    let tracer = Tracer::start(&bed.node, &[&ARGS[..], &["--wire-tap", tap]].concat())?;
     let raw = RawClient::open(&bed.client)?;
     oddities(&raw, NODE_V4.into(), phantom_v4(1).into())?;
     oddities(&raw, NODE_V6.into(), phantom_v6(1).into())?;
@@ -233,10 +233,9 @@ fn kernels_agree(bed: &Topology, counts: &Counts) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn counts_agree_with_a_capture_and_with_the_kernels() -> Result<()> {
+fn counts_agree(tap: &str) -> Result<()> {
     let (bed, _servers) = scene()?;
-    let (captured, traced) = run(&bed)?;
+    let (captured, traced) = run(&bed, tap)?;
     let judged = oracle::judge(&captured, &ALL)?;
     let differences = oracle::differences(&judged, &traced);
     assert!(differences.is_empty(), "\n{differences}");
@@ -260,4 +259,14 @@ fn counts_agree_with_a_capture_and_with_the_kernels() -> Result<()> {
     }
     completeness_agrees(&captured, &judged)?;
     kernels_agree(&bed, &judged)
+}
+
+#[test]
+fn the_tcx_tap_counts_what_a_capture_shows() -> Result<()> {
+    counts_agree("tcx")
+}
+
+#[test]
+fn the_packet_tap_counts_what_a_capture_shows() -> Result<()> {
+    counts_agree("packet")
 }
