@@ -22,6 +22,7 @@ use tracer_common::{flow::Addr, machine::Now};
 use super::{
     flows::{Flows, monotonic},
     interfaces::{Changes, Inventory, addr, inventory},
+    log::KernelLog,
     wire::Taps,
 };
 
@@ -39,6 +40,7 @@ pub struct Keeper {
     pub local: HashMap<MapData, Addr, u8>,
     pub known: BTreeSet<IpAddr>,
     pub flow_count: Arc<AtomicU64>,
+    pub log: Option<KernelLog>,
 }
 
 impl Keeper {
@@ -76,6 +78,9 @@ impl Keeper {
             let (_, tapped) = self.follow()?;
             // Reported there already, and tried again at the next change.
             drop(tapped);
+        }
+        if let Some(log) = &mut self.log {
+            log.flush();
         }
         let now = self.tick_clock()?;
         let flows = self.flows.sweep(&mut self.ebpf, now)?;

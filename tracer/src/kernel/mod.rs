@@ -5,6 +5,7 @@ mod counters;
 mod flows;
 mod interfaces;
 mod keeper;
+mod log;
 mod object;
 mod wire;
 
@@ -31,7 +32,7 @@ use self::{
     wire::Taps,
 };
 use crate::{
-    config::Config,
+    config::{Config, KernelLog},
     exit::Exit,
     hooks::{self, Plan},
     snapshot::{HookStatus, Snapshot, Source, WIRE},
@@ -66,6 +67,10 @@ impl Tracer {
 
     fn assemble(config: &Config, plan: &Plan) -> anyhow::Result<Self> {
         let mut ebpf = object::load(config, plan)?;
+        let log = match config.kernel_log {
+            KernelLog::Off => None,
+            _ => Some(log::start(&mut ebpf)?),
+        };
         let counters = Counters::map(&mut ebpf, config.ports.as_slice())?;
         let lost = object::take(&mut ebpf, "LOST")?;
         let flow_count = Arc::new(AtomicU64::new(0));
@@ -84,6 +89,7 @@ impl Tracer {
             taps,
             flows,
             changes,
+            log,
         };
         keeper.tick_clock()?;
         let (inventory, tapped) = keeper.follow()?;

@@ -35,6 +35,7 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
     let limits = limits(config)?;
     let has_probe_sources = u8::from(!config.probe_sources.is_empty());
     let log_level = config.kernel_log.level();
+    let log_bytes = if log_level == 0 { 4096 } else { 128 * 1024 };
     let mut loader = EbpfLoader::new();
     plan.globals(&mut loader);
     let mut ebpf = loader
@@ -48,6 +49,7 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("PORTS", u32::try_from(config.ports.len())?)
         .map_max_entries("FLOWS", config.flows)
+        .map_max_entries("AYA_LOGS", log_bytes)
         .load(OBJECT)
         .context("load the kernel object")?;
     fill_ports(&mut ebpf, config.ports.as_slice())?;
