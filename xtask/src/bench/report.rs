@@ -202,21 +202,22 @@ this page.
 ## How to read it
 
 - Each figure is the median over its rounds; *Q1–Q3* (half of the rounds) and *min–max* show the
-  spread. *promised* is the limit
-  that the project sets itself; *kept* and *MISSED* judge the median.
+  spread. *promised* is the limit that the project sets itself; *kept* and *MISSED* judge the median.
 - What else runs on the machine makes all times longer: its load before the run is named below, and
   the smallest value comes closest to a machine of its own.
 - *Kernel programs*: the kernel's own statistics (`BPF_ENABLE_STATS`; `run_time_ns` and `run_cnt` of
   each program), less those of an empty program at the same hook in the same round. The statistics
   themselves cost what the rows *subtracted* show. The tap runs before the empty program, so reading
   the packet's headers for the first time is on its account. Programs at tracepoints run for the
-  whole machine: here for both ends of each connection (on a node the client's end is elsewhere), and for what else goes on.
+  whole machine: here for both ends of each connection (on a node the client's end is elsewhere), and for
+  what else goes on.
 - Clients and servers are two network namespaces joined by veth, without kube-proxy rules or
   forwarding: that makes the bare side cheap and the share of the programs large.
 - *Daemon* is CPU time of the process (`CLOCK_PROCESS_CPUTIME_ID`), without the kernel programs.
 - *Never in the way* compares work with and without the daemon, and as the noise level work without
-  it against the same, in turns within one run; each time the best of five turns. CPU ratios are CPU time of client, server
-  (which includes the kernel programs, as they run in the sender's context) and daemon.
+  it against the same, in turns within one run; each time the best of five turns. CPU
+  ratios are CPU time of client, server (which includes the kernel programs, as they run in the
+  sender's context) and daemon.
 - Differences smaller than the spread of the bare-against-bare row are noise.
 ";
 
