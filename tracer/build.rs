@@ -12,9 +12,16 @@ use std::{
 use aya_build::{Package, Toolchain};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()?;
     commit(&root);
-    for path in ["tracer-common/src", "tracer-ebpf/src", "tracer-ebpf/Cargo.toml", "Cargo.lock"] {
+    for path in [
+        "tracer-common/src",
+        "tracer-ebpf/src",
+        "tracer-ebpf/Cargo.toml",
+        "Cargo.lock",
+    ] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
     match find_linker(&root) {
@@ -25,7 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .into(),
         ),
         None => {
-            println!("cargo:warning=bpf-linker is not on PATH: this debug build carries no kernel programs");
+            println!(
+                "cargo:warning=bpf-linker is not on PATH: this debug build carries no kernel programs"
+            );
             fs::write(Path::new(&env::var("OUT_DIR")?).join("tracer-ebpf"), [])?;
             Ok(())
         }
@@ -43,7 +52,8 @@ fn find_linker(root: &Path) -> Option<PathBuf> {
 
 fn build_object(root: &Path, linker: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths(std::iter::once(linker.to_path_buf()).chain(env::split_paths(&path)))?;
+    let path =
+        env::join_paths(std::iter::once(linker.to_path_buf()).chain(env::split_paths(&path)))?;
     let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "1.95.0".into());
     // SAFETY: a build script's main thread is its only thread here.
     unsafe { env::set_var("PATH", path) };
@@ -54,7 +64,9 @@ fn build_object(root: &Path, linker: &Path) -> Result<(), Box<dyn std::error::Er
     let root_dir = root.join("tracer-ebpf");
     let package = Package {
         name: "tracer-ebpf",
-        root_dir: root_dir.to_str().ok_or("the path of the checkout is not UTF-8")?,
+        root_dir: root_dir
+            .to_str()
+            .ok_or("the path of the checkout is not UTF-8")?,
         ..Package::default()
     };
     aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))?;
@@ -64,12 +76,27 @@ fn build_object(root: &Path, linker: &Path) -> Result<(), Box<dyn std::error::Er
 /// `TRACER_COMMIT` for `--version`: from the environment, else from git.
 fn commit(root: &Path) {
     println!("cargo:rerun-if-env-changed=TRACER_COMMIT");
-    println!("cargo:rerun-if-changed={}", root.join(".git/HEAD").display());
-    println!("cargo:rerun-if-changed={}", root.join(".git/refs/heads").display());
+    println!(
+        "cargo:rerun-if-changed={}",
+        root.join(".git/HEAD").display()
+    );
+    println!(
+        "cargo:rerun-if-changed={}",
+        root.join(".git/refs/heads").display()
+    );
     let from_git = || {
-        let git = Command::new("git").arg("-C").arg(root).args(["rev-parse", "--short=12", "HEAD"]).output();
-        git.ok().filter(|out| out.status.success()).and_then(|out| String::from_utf8(out.stdout).ok())
+        let git = Command::new("git")
+            .arg("-C")
+            .arg(root)
+            .args(["rev-parse", "--short=12", "HEAD"])
+            .output();
+        git.ok()
+            .filter(|out| out.status.success())
+            .and_then(|out| String::from_utf8(out.stdout).ok())
     };
-    let commit = env::var("TRACER_COMMIT").ok().or_else(from_git).unwrap_or_else(|| "unknown".into());
+    let commit = env::var("TRACER_COMMIT")
+        .ok()
+        .or_else(from_git)
+        .unwrap_or_else(|| "unknown".into());
     println!("cargo:rustc-env=TRACER_COMMIT={}", commit.trim());
 }

@@ -14,8 +14,9 @@ pub type PortLine = [u16; PORTS_PER_LINE];
 /// Version of the layout shared by kernel object and daemon; both carry it.
 pub const ABI: u32 = 1;
 
-/// Keys that one run of the sweep program takes.
-pub const SWEEP_KEYS: u32 = 32;
+/// Keys that one run of the sweep program takes: with the turns that each may
+/// wait for its lock, a chain of jumps that the verifier still follows (8192).
+pub const SWEEP_KEYS: u32 = 16;
 
 /// Places in the table of programs that others go on with.
 #[derive(Clone, Copy, Debug)]

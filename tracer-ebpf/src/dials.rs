@@ -28,23 +28,24 @@ use tracer_common::{
 };
 
 use crate::{
+    flows,
     kernel::{self, Sock, tcp},
     maps::{self, Port},
 };
 
 /// Dials in SYN_SENT (or SYN_RECV: simultaneous open) by socket.
 #[map]
-static DIALS: HashMap<u64, Dial> = HashMap::with_max_entries(16_384, 0);
+static DIALS: HashMap<u64, Dial> = HashMap::with_max_entries(4096, 0);
 /// Threads inside `tcp_v4_connect` or `tcp_v6_connect`, by thread id.
 #[map]
-static CONNECTING: HashMap<u32, Connecting> = HashMap::with_max_entries(4096, 0);
+static CONNECTING: HashMap<u32, Connecting> = HashMap::with_max_entries(1024, 0);
 
 /// Established dials that the wire tap follows too, by socket. The tap forgets
 /// a connection at its RST, before the RST gets to the socket's hooks. An entry
 /// outlives its socket, whose RST may come after the transition to CLOSE, until
 /// it is displaced or a new dial takes the address.
 #[map]
-static FOLLOWED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(8192, 0);
+static FOLLOWED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(2048, 0);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -248,7 +249,7 @@ fn mark_followed(sock: Sock) {
     let Some(key) = sock.remote_port().and_then(|port| sock.dial_key(port)) else {
         return;
     };
-    if maps::peek(&key).is_some() {
+    if flows::peek(&key).is_some() {
         // Displaces the oldest when full; cannot fail otherwise.
         let _ = FOLLOWED.insert(sock.id(), 1, 0);
     }
@@ -257,7 +258,7 @@ fn mark_followed(sock: Sock) {
 /// Whether the wire tap follows the dial with this flow key, or did until its RST.
 #[inline(always)]
 pub fn followed(sock: Sock, key: &FlowKey) -> bool {
-    maps::peek(key).is_some() || FOLLOWED.get_ptr(sock.id()).is_some()
+    flows::peek(key).is_some() || FOLLOWED.get_ptr(sock.id()).is_some()
 }
 
 /// The error is set before the transition in every path that sets one:

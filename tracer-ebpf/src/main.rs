@@ -9,6 +9,7 @@
 )]
 
 mod dials;
+mod flows;
 mod globals;
 mod kernel;
 mod maps;
@@ -16,6 +17,7 @@ mod resets;
 mod retransmits;
 mod skb;
 mod sweep;
+mod tap;
 mod verifier;
 mod wire;
 

@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
-    dials,
+    dials, flows,
     kernel::{self, Sock, tcp},
     maps::{self, Port},
 };
@@ -94,7 +94,7 @@ fn on_synack(request: Sock) {
         return;
     };
     // A pod may listen on a port of the same number.
-    if maps::is_local(&key.node) && maps::peek(&key).is_none() {
+    if maps::is_local(&key.node) && flows::peek(&key).is_none() {
         count(slot, Retransmit::SynAck);
     }
 }

@@ -5,12 +5,7 @@
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use tracer_common::{config::SWEEP_KEYS, flow::FlowKey, machine::Fate};
 
-use crate::{
-    globals,
-    maps::{Entry, Port},
-    skb::Skb,
-    wire,
-};
+use crate::{flows::Entry, globals, maps::Port, skb::Skb, tap};
 
 /// The "packet" is an array of [`FlowKey`]; returns the layout version.
 #[classifier]
@@ -37,7 +32,7 @@ fn tick(key: &FlowKey) {
     let Some(mut port) = Port::at(flow.slot) else {
         return;
     };
-    if flow.tick(wire::now(), &globals::limits(), &mut port) == Fate::Remove {
+    if flow.tick(tap::now(), &globals::limits(), &mut port) == Fate::Remove {
         entry.remove();
     }
 }

@@ -62,22 +62,23 @@ impl Flow {
         let acks_server =
             segment.has(tcp::ACK) && at_or_after(segment.ack, self.server_isn.wrapping_add(1));
         match self.state {
-            state::SYN_SEEN if segment.has(tcp::RST | tcp::FIN) => {
-                if follows_syn {
-                    self.count_reset(segment, tally);
-                    self.decide(Outcome::Cancelled, tally);
-                }
+            state::SYN_SEEN if segment.has(tcp::RST | tcp::FIN) && follows_syn => {
+                self.count_reset(segment, tally);
+                self.decide(Outcome::Cancelled, tally);
             }
             // Simultaneous open (RFC 9293, 3.5): SYN and ACK in one, the same ISN.
-            state::SYN_SEEN if segment.has(tcp::SYN) => {
-                if segment.seq == self.isn && self.server_isn != 0 && acks_server {
-                    tally.answered(Answer::SynAck, now.ns.saturating_sub(self.syn_at));
-                    self.establish(now, tally);
-                }
+            state::SYN_SEEN
+                if segment.has(tcp::SYN)
+                    && segment.seq == self.isn
+                    && self.server_isn != 0
+                    && acks_server =>
+            {
+                tally.answered(Answer::SynAck, now.ns.saturating_sub(self.syn_at));
+                self.establish(now, tally);
             }
             // An ACK of exactly this SYN although no SYN-ACK was seen: the tap
             // missed it (it skips a segment rather than wait for a lock).
-            state::SYN_SEEN if segment.has(tcp::ACK) && follows_syn => {
+            state::SYN_SEEN if segment.is_plain() && segment.has(tcp::ACK) && follows_syn => {
                 self.server_isn = segment.ack.wrapping_sub(1);
                 self.establish(now, tally);
             }
@@ -121,11 +122,12 @@ impl Flow {
                     self.server_isn = segment.seq;
                 }
             }
-            state::ANSWERED if segment.has(tcp::RST) => {
-                if acks_syn || segment.seq == self.server_isn.wrapping_add(1) {
-                    self.count_reset(segment, tally);
-                    self.decide(Outcome::Refused, tally);
-                }
+            state::ANSWERED
+                if segment.has(tcp::RST)
+                    && (acks_syn || segment.seq == self.server_isn.wrapping_add(1)) =>
+            {
+                self.count_reset(segment, tally);
+                self.decide(Outcome::Refused, tally);
             }
             state::ANSWERED | state::ESTABLISHED | state::DECIDED
                 if segment.has(tcp::SYN) && acks_syn =>

@@ -42,7 +42,7 @@ impl Lab {
     fn time(&self) -> Now {
         Now {
             ns: self.now,
-            s: u32::try_from(self.now / S).unwrap(),
+            s: (self.now / S) as u32,
         }
     }
 
@@ -205,7 +205,7 @@ pub fn segment(to_node: bool, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> 
         flags,
         seq,
         ack,
-        payload_len: u32::try_from(payload.len()).unwrap(),
+        payload_len: payload.len() as u32,
         ifindex: 2,
         origin: if to_node {
             ResetOrigin::Client

@@ -52,10 +52,8 @@ impl Counters {
 
     /// Counters of all ports that have seen anything, by ascending port.
     pub fn read(&self) -> Vec<(u16, PortCounters)> {
-        let with_counts = |(slot, port): (usize, &u16)| {
-            let counters = self.read_port(slot);
-            (counters != PortCounters::ZERO).then_some((*port, counters))
-        };
+        let with_counts =
+            |(slot, port): (usize, &u16)| self.any(slot).then(|| (*port, self.read_port(slot)));
         self.ports
             .iter()
             .enumerate()
@@ -84,15 +82,26 @@ impl Counters {
         counters
     }
 
+    /// Whether anything was ever counted for the port.
+    fn any(&self, slot: usize) -> bool {
+        let cells = self.cells(slot).iter();
+        cells.fold(0, |any, cell| any | cell.load(Ordering::Relaxed)) != 0
+    }
+
     fn copy(&self, slot: usize) -> PortCounters {
         let mut counters = PortCounters::ZERO;
-        for (index, cell) in counters.0.iter_mut().enumerate() {
-            let offset = slot * CELLS + index;
-            // SAFETY: `slot` is below `ports.len()` and `index` below CELLS, so
-            // the offset lies within the mapping, whose elements are aligned.
-            *cell = unsafe { self.memory.add(offset).as_ref() }.load(Ordering::Relaxed);
+        for (to, from) in counters.0.iter_mut().zip(self.cells(slot)) {
+            *to = from.load(Ordering::Relaxed);
         }
         counters
+    }
+
+    /// The port's cells; `slot` is a position in `ports`.
+    fn cells(&self, slot: usize) -> &[AtomicU64] {
+        let slot = slot.min(self.ports.len() - 1);
+        // SAFETY: the mapping holds CELLS aligned elements for each of `ports`,
+        // of which there is at least one, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(slot * CELLS), CELLS) }
     }
 }
 

@@ -166,9 +166,11 @@ impl Taps {
                     true => ("wire_in", "wire_out"),
                     false => ("wire_in_l3", "wire_out_l3"),
                 };
+                // Answers first: a SYN seen when its answer is not would time out.
+                let out = attach_tcx(ebpf, egress, &interface.name, TcAttachType::Egress)?;
                 let _links = [
                     attach_tcx(ebpf, ingress, &interface.name, TcAttachType::Ingress)?,
-                    attach_tcx(ebpf, egress, &interface.name, TcAttachType::Egress)?,
+                    out,
                 ];
                 Ok(Tap::Tcx { _links })
             }
