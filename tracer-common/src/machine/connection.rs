@@ -1,20 +1,10 @@
-//! From the completed handshake to the close, and what time alone decides.
+//! An established connection: its first bytes, its class, its payload.
 
-use super::{Limits, Now, SYN_RETRANSMIT_SLACK_NS, Segment, near, tcp};
+use super::{Fate, Limits, Now, Segment, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::first_bytes::{CHUNK, Decision, Message, Payload, message_at_start};
 use crate::flow::{Flow, flag, state};
-use crate::words::{Close, Outcome, Retransmit, Traffic};
-
-/// What becomes of a flow's entry after a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Fate {
-    /// It stays in the table.
-    Keep,
-    /// Nothing more can be learnt from it.
-    Remove,
-}
+use crate::words::{Outcome, Retransmit, Traffic};
 
 /// The part of a segment's payload that was not sent before.
 struct Beyond<'a, P: ?Sized> {
@@ -218,7 +208,7 @@ impl Flow {
 
     /// The class is final: count handshake and connection under it.
     #[inline(always)]
-    fn settle<T: Tally>(&mut self, class: Traffic, tally: &mut T) {
+    pub(super) fn settle<T: Tally>(&mut self, class: Traffic, tally: &mut T) {
         self.count_established(class, tally);
         tally.count(Cell::connection(class));
         self.reclass(class, tally);
@@ -226,7 +216,7 @@ impl Flow {
     }
 
     #[inline(always)]
-    fn count_established<T: Tally>(&mut self, class: Traffic, tally: &mut T) {
+    pub(super) fn count_established<T: Tally>(&mut self, class: Traffic, tally: &mut T) {
         if !self.has(flag::COUNTED) {
             tally.count(Cell::handshake(Outcome::Established, class));
             tally.add(Cell::PENDING, -1);
@@ -235,147 +225,9 @@ impl Flow {
     }
 
     #[inline(always)]
-    fn reclass<T: Tally>(&mut self, class: Traffic, tally: &mut T) {
+    pub(super) fn reclass<T: Tally>(&mut self, class: Traffic, tally: &mut T) {
         tally.add(Cell::open(self.class()), -1);
         tally.add(Cell::open(class), 1);
         self.traffic = class as u8;
-    }
-
-    /// RST or FIN: one side's end, or the connection's.
-    #[inline(always)]
-    fn on_end<T: Tally>(
-        &mut self,
-        segment: &Segment,
-        now: Now,
-        limits: &Limits,
-        tally: &mut T,
-    ) -> Fate {
-        let next = if segment.to_node {
-            self.client_next
-        } else {
-            self.server_next
-        };
-        if !near(segment.seq, next) {
-            return Fate::Keep;
-        }
-        let reset = segment.has(tcp::RST);
-        let (bit, close) = match (segment.to_node, reset) {
-            (true, false) => (flag::FIN_CLIENT, Close::ClientFin),
-            (false, false) => (flag::FIN_SERVER, Close::ServerFin),
-            (true, true) => (flag::FIN_CLIENT | flag::FIN_SERVER, Close::ClientRst),
-            (false, true) => (flag::FIN_CLIENT | flag::FIN_SERVER, Close::ServerRst),
-        };
-        self.count_reset(segment, tally);
-        self.flags |= bit;
-        if self.closer == 0 {
-            self.closer = close as u8 + 1;
-        }
-        // The client can send no more: its class is final.
-        if self.has(flag::FIN_CLIENT) && !self.has(flag::FINAL) {
-            let class = self.class_at_close(now, limits);
-            self.settle(class, tally);
-        }
-        if self.has(flag::FIN_CLIENT) && self.has(flag::FIN_SERVER) {
-            self.finish(self.closer(), tally);
-            return Fate::Remove;
-        }
-        Fate::Keep
-    }
-
-    #[inline(always)]
-    fn class_at_close(&self, now: Now, limits: &Limits) -> Traffic {
-        if self.first.has_bytes() {
-            match self.first.at_close() {
-                Decision::Thrift(_) => Traffic::Thrift,
-                _ => Traffic::Other,
-            }
-        } else if self.has(flag::HOLE) {
-            Traffic::Unknown
-        } else if now.ns.saturating_sub(self.since) < limits.idle_after_ns {
-            Traffic::HealthCheck
-        } else {
-            Traffic::Idle
-        }
-    }
-
-    /// Nothing more is heard of the connection.
-    #[inline(always)]
-    pub(super) fn give_up<T: Tally>(&mut self, tally: &mut T) {
-        if !self.has(flag::FINAL) {
-            let told = !self.first.has_bytes() && !self.has(flag::HOLE);
-            let class = if told {
-                Traffic::Idle
-            } else {
-                Traffic::Unknown
-            };
-            self.settle(class, tally);
-        }
-        self.finish(Close::TimeoutIdle, tally);
-    }
-
-    /// The connection, whose class is final, is over.
-    #[inline(always)]
-    fn finish<T: Tally>(&mut self, close: Close, tally: &mut T) {
-        tally.count(Cell::close(close, self.class()));
-        tally.add(Cell::open(self.class()), -1);
-        self.state = state::EMPTY;
-    }
-
-    /// Applies what time alone decides: timeouts, the idle threshold, expiry.
-    #[inline(always)]
-    pub fn tick<T: Tally>(&mut self, now: Now, limits: &Limits, tally: &mut T) -> Fate {
-        let age = now.ns.saturating_sub(self.since);
-        match self.state {
-            state::SYN_SEEN => {
-                if now.ns.saturating_sub(self.syn_at) >= limits.handshake_timeout_ns {
-                    self.decide(Outcome::TimedOut, tally);
-                }
-            }
-            state::ANSWERED => {
-                if age >= limits.handshake_timeout_ns {
-                    self.decide(Outcome::Unacked, tally);
-                    // SYNs and SYN-ACKs may have come again until now.
-                    self.since = self.since.saturating_add(limits.handshake_timeout_ns);
-                }
-            }
-            state::ESTABLISHED => return self.tick_connection(age, now, limits, tally),
-            state::DECIDED => {}
-            _ => return Fate::Remove,
-        }
-        let age = now.ns.saturating_sub(self.since);
-        let spanned = self.since.saturating_sub(self.syn_at);
-        if self.state == state::DECIDED && age >= spanned + SYN_RETRANSMIT_SLACK_NS {
-            return Fate::Remove;
-        }
-        Fate::Keep
-    }
-
-    #[inline(always)]
-    fn tick_connection<T: Tally>(
-        &mut self,
-        age: u64,
-        now: Now,
-        limits: &Limits,
-        tally: &mut T,
-    ) -> Fate {
-        if !self.has(flag::COUNTED) && age >= limits.idle_after_ns {
-            if self.first.has_bytes() || self.has(flag::HOLE) {
-                self.count_established(Traffic::Unknown, tally);
-            } else {
-                self.count_established(Traffic::Idle, tally);
-                self.reclass(Traffic::Idle, tally);
-            }
-        }
-        let half_closed = self.has(flag::FIN_CLIENT | flag::FIN_SERVER);
-        let limit = if half_closed {
-            limits.half_closed_after_s
-        } else {
-            limits.expire_after_s
-        };
-        if now.s.saturating_sub(self.seen_s) >= limit {
-            self.give_up(tally);
-            return Fate::Remove;
-        }
-        Fate::Keep
     }
 }

@@ -4,10 +4,11 @@
 //! What is decided depends on packets and their times alone, never on when a
 //! sweep runs: every step first applies what has become due by then.
 
+mod close;
 mod connection;
 mod handshake;
 
-pub use connection::Fate;
+pub use close::Fate;
 
 use crate::counters::Tally;
 use crate::first_bytes::{Payload, ProbeMethods};
