@@ -61,6 +61,9 @@ fn build_object(root: &Path, linker: &Path) -> Result<(), Box<dyn std::error::Er
     // toolchain needs this, and only the cargo that aya-build runs sees it.
     // SAFETY: as above.
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
+    // aya-build turns each line of that cargo into a warning of this one.
+    // SAFETY: as above.
+    unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
     let root_dir = root.join("tracer-ebpf");
     let package = Package {
         name: "tracer-ebpf",

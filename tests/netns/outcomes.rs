@@ -181,7 +181,7 @@ fn counted(metrics: &Metrics) -> BTreeMap<(u16, String, String), f64> {
         .series("tracer_handshakes_total", &[])
         .filter(|(_, value)| *value != 0.0)
         .map(|(labels, value)| {
-            let port = labels["node_port"].parse().unwrap();
+            let port = labels["node_port"].parse().unwrap_or(0);
             (
                 (port, labels["outcome"].clone(), labels["traffic"].clone()),
                 value,
