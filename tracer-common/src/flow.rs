@@ -56,7 +56,7 @@ impl FlowKey {
     }
 }
 
-/// The state of one attempt; all zero is [`Flow::EMPTY`]. No implicit padding.
+/// The state of one attempt; all zero: not in use. No implicit padding.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {

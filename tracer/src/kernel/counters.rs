@@ -99,9 +99,10 @@ impl Counters {
     /// The port's cells; `slot` is a position in `ports`.
     fn cells(&self, slot: usize) -> &[AtomicU64] {
         let slot = slot.min(self.ports.len() - 1);
+        let first = self.memory.as_ptr().wrapping_add(slot * CELLS);
         // SAFETY: the mapping holds CELLS aligned elements for each of `ports`,
         // of which there is at least one, and lives as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(slot * CELLS), CELLS) }
+        unsafe { std::slice::from_raw_parts(first, CELLS) }
     }
 }
 

@@ -169,7 +169,7 @@ fn privileges() -> Result<(), Exit> {
     let has = |bit: u32| status.capeff >> bit & 1 == 1;
     let missing: Vec<&str> = NEEDED
         .iter()
-        .filter(|(bit, _)| !has(*bit) && !(*bit >= 38 && has(SYS_ADMIN)))
+        .filter(|(bit, _)| !(has(*bit) || *bit >= 38 && has(SYS_ADMIN)))
         .map(|(_, name)| *name)
         .collect();
     if missing.is_empty() {
