@@ -45,7 +45,7 @@ static CONNECTING: HashMap<u32, Connecting> = HashMap::with_max_entries(1024, 0)
 /// outlives its socket, whose RST may come after the transition to CLOSE, until
 /// it is displaced or a new dial takes the address.
 #[map]
-static FOLLOWED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(2048, 0);
+static FOLLOWED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
 
 #[repr(C)]
 #[derive(Clone, Copy)]

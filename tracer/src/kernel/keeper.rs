@@ -97,9 +97,9 @@ impl Keeper {
             let _ = self.local.remove(&addr(*gone));
         }
         for new in now.addresses.difference(&self.known) {
-            self.local
-                .insert(addr(*new), 1, 0)
-                .with_context(|| format!("own address {new}"))?;
+            if let Err(error) = self.local.insert(addr(*new), 1, 0) {
+                tracing::warn!(address = %new, %error, "SYNs to this own address are not counted");
+            }
         }
         self.known.clone_from(&now.addresses);
         let tapped = self.taps.follow(&mut self.ebpf, &now);
