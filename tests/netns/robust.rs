@@ -1,0 +1,11 @@
+//! The daemon never stands in the way: not when it is killed, not when it
+//! cannot start, not when its readers are slow.
+
+#[path = "robust/errors.rs"]
+mod errors;
+#[path = "robust/leftovers.rs"]
+mod leftovers;
+#[path = "robust/readers.rs"]
+mod readers;
+#[path = "robust/stop.rs"]
+mod stop;

@@ -1,0 +1,211 @@
+//! Starts that cannot succeed: the exit code, one line with what is wrong and
+//! how to mend it, and nothing left behind.
+
+use std::{
+    ffi::{CStr, CString},
+    io,
+    net::TcpListener,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use testbed::{Netns, Tracer, cleanup::ScratchDir, http, process::poll_until, tracer::LISTEN};
+
+use crate::leftovers::nothing_attached;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const NET_ADMIN: u32 = 12;
+const NET_RAW: u32 = 13;
+const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
+
+/// `tracer run` in `ns`, on the bed's own address.
+fn tracer(ns: &Netns, args: &[&str]) -> Result<Command> {
+    let mut command = ns.command(Tracer::binary()?)?;
+    command.args(["run", "--web.listen-address", &LISTEN.to_string()]);
+    command.args(args);
+    Ok(command)
+}
+
+/// Runs it to its end; its code and what it said.
+fn ends(ns: &Netns, command: Command) -> Result<(Option<i32>, String)> {
+    let mut process = ns.spawn(command)?;
+    let status = process.wait(LIMIT)?;
+    nothing_attached(ns)?;
+    Ok((status.code(), process.stderr()))
+}
+
+/// The only line that is no information.
+fn complaint(said: &str) -> Result<&str> {
+    let mut lines = said.lines().filter(|line| !line.contains("level=info"));
+    let line = lines.next().context("nothing said")?;
+    ensure!(lines.next().is_none(), "more than one line: {said}");
+    Ok(line)
+}
+
+/// Leaves the program no capabilities but these: exec by root takes the
+/// bounding set (capabilities(7)).
+fn only(command: &mut Command, kept: &'static [u32]) {
+    let drop_others = || {
+        for capability in (0..64).filter(|c| !kept.contains(c)) {
+            // SAFETY: takes integers alone; EINVAL past the last capability.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability)) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure calls only prctl(2), which is async-signal-safe.
+    unsafe { command.pre_exec(drop_others) };
+}
+
+/// Puts an empty directory in the place of `over` for this program alone.
+fn hide(command: &mut Command, empty: &ScratchDir, over: &'static CStr) -> Result<()> {
+    let empty = CString::new(empty.path().as_os_str().as_bytes())?;
+    let mount = |from: *const libc::c_char, to: &CStr, flags| {
+        let none = std::ptr::null();
+        // SAFETY: NUL-terminated strings or null, all alive during the call.
+        match unsafe { libc::mount(from, to.as_ptr(), none, flags, none.cast()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    let enter = move || {
+        // SAFETY: takes an integer alone.
+        if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        mount(std::ptr::null(), c"/", libc::MS_REC | libc::MS_PRIVATE)?;
+        mount(empty.as_ptr(), over, libc::MS_BIND)
+    };
+    // SAFETY: the closure calls only unshare(2) and mount(2), which are
+    // async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(enter) };
+    Ok(())
+}
+
+#[test]
+fn vm_an_interface_that_is_not_there() -> Result<()> {
+    let ns = Netns::new("node")?;
+    ns.ip("link add veth7 type veth peer name veth8\n")?;
+    let (code, said) = ends(&ns, tracer(&ns, &["--interface", "eth9"])?)?;
+    assert_eq!(code, Some(78), "{said}");
+    let line = complaint(&said)?;
+    for word in ["eth9", "does not exist", "lo", "veth7", "veth8"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn vm_a_port_in_use_is_found_before_anything_is_loaded() -> Result<()> {
+    let ns = Netns::new("node")?;
+    let _taken = ns.enter(|| TcpListener::bind(LISTEN))??;
+    // Loading would fail with another code.
+    let mut command = tracer(&ns, &[])?;
+    only(&mut command, &[]);
+    let (code, said) = ends(&ns, command)?;
+    assert_eq!(code, Some(1), "{said}");
+    let line = complaint(&said)?;
+    assert!(
+        line.contains("address in use") && line.contains("9400"),
+        "{line}"
+    );
+    Ok(())
+}
+
+#[test]
+fn vm_wrong_settings_are_told_apart_by_where_they_stand() -> Result<()> {
+    let ns = Netns::new("node")?;
+    let scratch = ScratchDir::new()?;
+    let files = [
+        ("nonsense: 1\n", "nonsense"),
+        ("node_ports: 40000-30000\n", "40000-30000"),
+        ("probe_source: [10.0.0.0/99]\n", "line 1, column 16"),
+        ("web: {nonsense: 1}\n", "nonsense"),
+    ];
+    for (text, named) in files {
+        let path = scratch.write("tracer.yaml", text)?;
+        let path = path.to_str().context("path")?;
+        let (code, said) = ends(&ns, tracer(&ns, &["--config", path])?)?;
+        assert_eq!(code, Some(78), "{text}{said}");
+        assert!(complaint(&said)?.contains(named), "{text}{said}");
+    }
+    let flags = [
+        ("--node-ports", "TRACER_NODE_PORTS", "40000-30000"),
+        ("--probe-source", "TRACER_PROBE_SOURCE", "10.0.0.0/99"),
+        ("--handshake-timeout", "TRACER_HANDSHAKE_TIMEOUT", "soon"),
+    ];
+    for (flag, variable, value) in flags {
+        let (code, said) = ends(&ns, tracer(&ns, &[flag, value])?)?;
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(flag) && said.contains(value), "{said}");
+        let mut command = tracer(&ns, &[])?;
+        command.env(variable, value);
+        let (code, said) = ends(&ns, command)?;
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains(variable) && said.contains(value), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn vm_without_capabilities() -> Result<()> {
+    let ns = Netns::new("node")?;
+    let cases: [(&'static [u32], &[&str]); 3] = [
+        (&[], &["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"]),
+        (&[NET_ADMIN, PERFMON], &["CAP_BPF"]),
+        (&[BPF, SYS_ADMIN], &["CAP_NET_ADMIN"]),
+    ];
+    for (kept, missing) in cases {
+        let mut command = tracer(&ns, &[])?;
+        only(&mut command, kept);
+        let (code, said) = ends(&ns, command)?;
+        assert_eq!(code, Some(69), "{said}");
+        let line = complaint(&said)?;
+        assert!(
+            line.contains(&format!("{} missing", missing.join(", "))),
+            "{line}"
+        );
+        assert!(line.contains("grant these"), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn vm_the_least_privileges_are_enough() -> Result<()> {
+    let ns = Netns::new("node")?;
+    let cases: [(&str, &'static [u32]); 2] = [
+        ("auto", &[NET_ADMIN, PERFMON, BPF, NET_RAW]),
+        ("packet", &[NET_ADMIN, PERFMON, BPF, NET_RAW]),
+    ];
+    for (tap, kept) in cases {
+        let mut command = tracer(&ns, &["--wire-tap", tap, "--interface", "lo"])?;
+        only(&mut command, kept);
+        let mut process = ns.spawn(command)?;
+        process.wait_until(LIMIT, "not ready", |_| {
+            http::get(&ns, LISTEN, "/readyz", "*/*").is_ok_and(|r| r.status == 200)
+        })?;
+        process.kill();
+        poll_until(LIMIT, "still attached", || {
+            Ok(nothing_attached(&ns).is_ok().then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn vm_without_btf() -> Result<()> {
+    let ns = Netns::new("node")?;
+    let empty = ScratchDir::new()?;
+    let mut command = tracer(&ns, &[])?;
+    hide(&mut command, &empty, c"/sys/kernel/btf")?;
+    let (code, said) = ends(&ns, command)?;
+    assert_eq!(code, Some(69), "{said}");
+    let line = complaint(&said)?;
+    for word in ["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    Ok(())
+}

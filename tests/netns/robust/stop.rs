@@ -1,0 +1,259 @@
+//! Ends of every kind under traffic.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use testbed::{
+    KubeProxy, Metrics, Mode, Proc, ServicePort, Topology, Tracer,
+    addr::{NODE_V4, NODE_V6, pod_v4, pod_v6},
+    http,
+    peer::{Behaviour, Dial, Server},
+    process::poll_until,
+    tracer::LISTEN,
+};
+
+use crate::leftovers::{Held, attached, nothing_attached};
+
+/// The hooks see the sockets of every namespace: these are this test's.
+const PORTS: &str = "31220-31229";
+const OPEN: u16 = 31220;
+const CLOSED: u16 = 31221;
+const TAPS: [&str; 2] = ["auto", "packet"];
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn bed() -> Result<(Topology, [Server; 2])> {
+    let bed = Topology::builder().build()?;
+    let pod = &bed.pods[0];
+    let servers = [
+        Server::start(pod, (pod_v4(0), 9090), Behaviour::Echo)?,
+        Server::start(pod, (pod_v6(0), 9090), Behaviour::Echo)?,
+    ];
+    let open = ServicePort::new("default/shop:thrift", OPEN)
+        .backend((pod_v4(0), 9090))
+        .backend((pod_v6(0), 9090));
+    KubeProxy::new(Mode::Nftables).port(open).apply(&bed.node)?;
+    Ok((bed, servers))
+}
+
+/// Sends numbers and reads each back, until told to stop; returns how many.
+fn echo(mut stream: TcpStream, stop: &AtomicBool) -> Result<u64> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut number = 0u64;
+    while !stop.load(Ordering::Relaxed) {
+        stream.write_all(&number.to_be_bytes())?;
+        let mut back = [0; 8];
+        stream.read_exact(&mut back)?;
+        ensure!(
+            back == number.to_be_bytes(),
+            "{number} came back as {back:?}"
+        );
+        number += 1;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(number)
+}
+
+/// One connection after the other, until told to stop; returns how many.
+fn dials(bed: &Topology, to: SocketAddr, stop: &AtomicBool) -> Result<u64> {
+    let mut made = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut reply = [0; 4];
+        Dial::new(&bed.client, to)
+            .limit(LIMIT)
+            .call(b"ping", &mut reply)?;
+        ensure!(reply == *b"ping", "{reply:?}");
+        made += 1;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(made)
+}
+
+/// Does `work` while traffic flows, none of which may be lost.
+fn under_traffic(bed: &Topology, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let stop = AtomicBool::new(false);
+    let all = [SocketAddr::from((NODE_V4, OPEN)), (NODE_V6, OPEN).into()];
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for to in all {
+            let stream = Dial::new(&bed.client, to).stream()?;
+            threads.push(scope.spawn(|| echo(stream, &stop)));
+        }
+        threads.extend(all.map(|to| {
+            let stop = &stop;
+            scope.spawn(move || dials(bed, to, stop))
+        }));
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        for thread in threads {
+            let made = thread
+                .join()
+                .unwrap_or_else(|p| std::panic::resume_unwind(p));
+            ensure!(made.context("traffic was disturbed")? > 0, "no traffic");
+        }
+        done
+    })
+}
+
+/// Some time below `limit`, another one every time.
+fn moment(limit: Duration) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = now.map_or(0, |now| now.subsec_micros());
+    limit * (micros.wrapping_mul(2_654_435_761) >> 22) / 1024
+}
+
+/// Starts the daemon; it may not be ready yet.
+fn begin(bed: &Topology, tap: &str) -> Result<Proc> {
+    let mut command = bed.node.command(Tracer::binary()?)?;
+    let listen = LISTEN.to_string();
+    command.args(["run", "--web.listen-address", &listen]);
+    command.args(["--node-ports", PORTS, "--wire-tap", tap]);
+    bed.node.spawn(command)
+}
+
+fn wait_ready(bed: &Topology, process: &mut Proc) -> Result<()> {
+    process.wait_until(LIMIT, "not ready", |_| {
+        http::get(&bed.node, LISTEN, "/readyz", "*/*").is_ok_and(|r| r.status == 200)
+    })
+}
+
+/// All that a ready daemon has, so that there is something to be gone.
+fn held(bed: &Topology, process: &Proc) -> Result<Held> {
+    let held = Held::by(process.pid())?;
+    ensure!(!held.left()?.is_empty(), "nothing is loaded");
+    ensure!(!attached(&bed.node)?.is_empty(), "nothing is attached");
+    Ok(held)
+}
+
+#[test]
+fn vm_killed_at_any_moment_nothing_stays() -> Result<()> {
+    let (bed, _servers) = bed()?;
+    under_traffic(&bed, || {
+        for round in 0..10 {
+            let tap = TAPS[round / 2 % 2];
+            let mut process = begin(&bed, tap)?;
+            let held = if round % 2 == 0 {
+                std::thread::sleep(moment(Duration::from_secs(2)));
+                Held::by(process.pid())?
+            } else {
+                wait_ready(&bed, &mut process)?;
+                std::thread::sleep(moment(Duration::from_millis(300)));
+                held(&bed, &process)?
+            };
+            process.kill();
+            nothing_attached(&bed.node)?;
+            held.is_freed()?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn vm_sigterm_under_traffic_ends_at_once_and_in_order() -> Result<()> {
+    let (bed, _servers) = bed()?;
+    under_traffic(&bed, || {
+        for tap in TAPS {
+            let mut process = begin(&bed, tap)?;
+            wait_ready(&bed, &mut process)?;
+            let held = held(&bed, &process)?;
+            // A reader in the middle of its request must not hold it up.
+            let reader = bed.node.enter(|| TcpStream::connect(LISTEN))?;
+            write!(reader?, "GET /metrics HT")?;
+            let status = process.stop(Signal::SIGTERM, Duration::from_secs(2))?;
+            ensure!(status.code() == Some(0), "{status}: {}", process.stderr());
+            nothing_attached(&bed.node)?;
+            held.is_freed()?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn vm_sigterm_while_starting_leaves_nothing() -> Result<()> {
+    let (bed, _servers) = bed()?;
+    for delay in [5, 50, 150, 400] {
+        let mut process = begin(&bed, "auto")?;
+        std::thread::sleep(Duration::from_millis(delay));
+        process.stop(Signal::SIGTERM, LIMIT)?;
+        nothing_attached(&bed.node)?;
+    }
+    Ok(())
+}
+
+fn attempts(metrics: &Metrics) -> f64 {
+    metrics.sum("tracer_attempts_total", &[])
+}
+
+/// What both of two daemons have to agree on.
+fn counted(metrics: &Metrics) -> Vec<(String, String, String, f64)> {
+    metrics
+        .series("tracer_handshakes_total", &[])
+        .map(|(of, n)| {
+            let word = |label: &str| of[label].clone();
+            (word("node_port"), word("outcome"), word("traffic"), n)
+        })
+        .collect()
+}
+
+#[test]
+fn vm_two_daemons_count_the_same_on_their_own() -> Result<()> {
+    let (bed, _servers) = bed()?;
+    let refused = || {
+        let dial = Dial::new(&bed.client, (NODE_V4, CLOSED));
+        dial.connect().map(|ended| assert!(ended.is_err()))
+    };
+    for taps in [["auto", "auto"], ["auto", "packet"], ["packet", "packet"]] {
+        let binary = Tracer::binary()?;
+        let start = |tap, port| {
+            let args = ["--node-ports", PORTS, "--wire-tap", tap];
+            Tracer::start_at(&bed.node, &binary, ([127, 0, 0, 1], port).into(), &args)
+        };
+        let (one, two) = (start(taps[0], 9400)?, start(taps[1], 9401)?);
+        for _ in 0..5 {
+            refused()?;
+            Dial::new(&bed.client, (NODE_V6, OPEN)).connect_fin()?;
+        }
+        let both = [&one, &two].map(|tracer| {
+            let done =
+                |m: &Metrics| attempts(m) == 10.0 && m.sum("tracer_handshakes_pending", &[]) == 0.0;
+            tracer.metrics_when(LIMIT, "not counted", done)
+        });
+        let [first, second] = both;
+        let (first, second) = (first?, second?);
+        assert_eq!(counted(&first), counted(&second));
+        assert_eq!(
+            first.sum("tracer_handshakes_total", &[("outcome", "refused")]),
+            5.0
+        );
+        one.stop()?;
+        refused()?;
+        two.metrics_when(LIMIT, "the other one does not go on", |metrics| {
+            attempts(metrics) == 11.0
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn vm_a_frozen_daemon_goes_on_where_it_was() -> Result<()> {
+    let (bed, _servers) = bed()?;
+    let tracer = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    tracer.pause()?;
+    for _ in 0..20 {
+        Dial::new(&bed.client, (NODE_V4, OPEN)).connect_fin()?;
+    }
+    tracer.resume()?;
+    let metrics = poll_until(LIMIT, "not counted", || {
+        let metrics = tracer.metrics()?;
+        Ok((attempts(&metrics) == 20.0).then_some(metrics))
+    })?;
+    let probes = [("outcome", "established"), ("traffic", "health_check")];
+    assert_eq!(metrics.sum("tracer_handshakes_total", &probes), 20.0);
+    Ok(())
+}
