@@ -46,6 +46,11 @@ impl Flow {
         if self.closer == 0 {
             self.closer = close as u8 + 1;
         }
+        // Its end lies beyond what was seen of its bytes: some were missed.
+        let end = segment.seq.wrapping_add(segment.payload_len);
+        if segment.to_node && end.wrapping_sub(next).cast_signed() > 0 {
+            self.flags |= flag::HOLE;
+        }
         // The client can send no more: its class is final.
         if self.has(flag::FIN_CLIENT) && !self.has(flag::FINAL) {
             let class = self.class_at_close(now, limits);

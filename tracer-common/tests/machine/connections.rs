@@ -257,3 +257,14 @@ fn http_is_other() {
         .reply(0, b"HTTP/1.1 200 OK\r\n");
     lab.outcomes(&[(Outcome::Established, Traffic::Other, 1)]);
 }
+
+#[test]
+fn bytes_that_were_missed_are_no_health_check() {
+    let mut lab = Lab::new();
+    lab.establish().client_fin(CALL_LEN);
+    lab.outcomes(&[(Outcome::Established, Traffic::Unknown, 1)]);
+    let mut lab = Lab::new();
+    lab.establish()
+        .client(tcp::RST, ISN.wrapping_add(61), 0, &[]);
+    lab.outcomes(&[(Outcome::Established, Traffic::Unknown, 1)]);
+}

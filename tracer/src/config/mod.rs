@@ -80,7 +80,7 @@ impl Config {
             handshake_timeout: all.handshake_timeout.map_or(seconds(5), |d| d.0),
             idle_after: all.idle_after.map_or(seconds(5), |d| d.0),
             expire_after: all.expire_after.map_or(seconds(3_600), |d| d.0),
-            probe_sources: all.probe_source,
+            probe_sources: all.probe_source.into_iter().map(|s| s.0).collect(),
             probe_methods: all.probe_method.into_iter().map(|m| m.0).collect(),
             listen: all.web.listen_address.map_or(DEFAULT_LISTEN, |l| l.0),
             telemetry_path: match all.web.telemetry_path {

@@ -4,12 +4,11 @@
 use std::fmt;
 
 use clap::{Args, ValueEnum};
-use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::{
     PortSet,
-    values::{Between, Flows, Interface, Listen, ProbeMethod, TelemetryPath},
+    values::{Between, Cidr, Flows, Interface, Listen, ProbeMethod, TelemetryPath},
 };
 
 const SECOND: u64 = 1_000;
@@ -60,7 +59,7 @@ pub struct Settings {
         value_delimiter = ','
     )]
     #[serde(deserialize_with = "present")]
-    pub(super) probe_source: Vec<IpNet>,
+    pub(super) probe_source: Vec<Cidr>,
 
     /// Thrift method whose calls are health checks (repeatable, up to 4)
     #[arg(

@@ -3,11 +3,12 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use tracer_common::first_bytes::ProbeMethods;
 
@@ -49,6 +50,21 @@ impl FromStr for Interface {
             return Err(format!("`{text}` is no interface name (1 to 15 bytes)"));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+/// A range of addresses, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Cidr(pub(super) IpNet);
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let net = text.parse().or_else(|_| text.parse().map(IpAddr::into));
+        let cause = "is no range of addresses such as 10.0.0.0/8 or fd00::/8";
+        net.map(Self).map_err(|_| format!("`{text}` {cause}"))
     }
 }
 
@@ -136,7 +152,7 @@ macro_rules! from_string {
         }
     )+};
 }
-from_string!(Interface, ProbeMethod, Flows, Listen, TelemetryPath);
+from_string!(Cidr, Interface, ProbeMethod, Flows, Listen, TelemetryPath);
 
 impl<const MIN_MS: u64, const MAX_MS: u64> TryFrom<String> for Between<MIN_MS, MAX_MS> {
     type Error = String;
@@ -151,6 +167,15 @@ mod tests {
     use super::*;
 
     type Short = Between<100, 600_000>;
+
+    #[test]
+    fn ranges_and_addresses() {
+        let cidr = |text: &str| text.parse::<Cidr>().map(|cidr| cidr.0.to_string());
+        assert_eq!(cidr("10.0.0.0/8").as_deref(), Ok("10.0.0.0/8"));
+        assert_eq!(cidr("fd00::1").as_deref(), Ok("fd00::1/128"));
+        let error = cidr("10.0.0.0/99").unwrap_err();
+        assert!(error.contains("`10.0.0.0/99` is no range"), "{error}");
+    }
 
     #[test]
     fn durations_are_bounded() {

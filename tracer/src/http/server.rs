@@ -14,6 +14,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 
 use crate::exit::Exit;
 
@@ -25,6 +26,9 @@ pub struct Limits {
     /// Time from the start of a connection, or the last answer, until the next
     /// request's head is complete.
     pub head: Duration,
+    /// Time that a client may take no byte of an answer; a page stays in memory
+    /// that long.
+    pub write: Duration,
     /// Age at which a connection is asked to end.
     pub age: Duration,
     /// Time for the running answer from then on.
@@ -38,6 +42,7 @@ impl Default for Limits {
         Self {
             connections: 64,
             head: Duration::from_secs(10),
+            write: Duration::from_secs(3),
             age: Duration::from_secs(60),
             grace: Duration::from_secs(10),
             stop: Duration::from_secs(1),
@@ -131,11 +136,16 @@ async fn connection(
     limits: Limits,
     mut stopped: watch::Receiver<()>,
 ) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(router),
+        );
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

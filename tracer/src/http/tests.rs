@@ -178,6 +178,7 @@ fn short() -> Limits {
     Limits {
         connections: 2,
         head: short,
+        write: short * 4,
         age: short * 4,
         grace: short,
         stop: short,

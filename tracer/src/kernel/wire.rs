@@ -255,7 +255,7 @@ fn packet_socket() -> anyhow::Result<OwnedFd> {
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
-        return Err(io::Error::last_os_error()).context("open a packet socket");
+        return Err(io::Error::last_os_error()).context("open a packet socket (needs CAP_NET_RAW)");
     }
     // SAFETY: the descriptor is new and nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })

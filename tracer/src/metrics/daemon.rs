@@ -16,7 +16,8 @@ use crate::{
 
 /// Writes what the daemon knows of its hooks, tables and losses.
 pub(super) fn encode(snapshot: &Snapshot, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "Packets and records that were not taken into account, by reason";
+    let help =
+        "TCP packets on tapped interfaces and dials that were not taken into account, by reason";
     let mut family = counter(to, "tracer_events_lost", help)?;
     for (stage, value) in Lost::ALL.iter().zip(snapshot.lost) {
         family.count(&[("stage", stage.as_str())], value)?;
