@@ -86,7 +86,7 @@ fn hide(command: &mut Command, empty: &ScratchDir, over: &'static CStr) -> Resul
 }
 
 #[test]
-fn vm_an_interface_that_is_not_there() -> Result<()> {
+fn an_interface_that_is_not_there() -> Result<()> {
     let ns = Netns::new("node")?;
     ns.ip("link add veth7 type veth peer name veth8\n")?;
     let (code, said) = ends(&ns, tracer(&ns, &["--interface", "eth9"])?)?;
@@ -99,7 +99,7 @@ fn vm_an_interface_that_is_not_there() -> Result<()> {
 }
 
 #[test]
-fn vm_a_port_in_use_is_found_before_anything_is_loaded() -> Result<()> {
+fn a_port_in_use_is_found_before_anything_is_loaded() -> Result<()> {
     let ns = Netns::new("node")?;
     let _taken = ns.enter(|| TcpListener::bind(LISTEN))??;
     // Loading would fail with another code.
@@ -116,7 +116,7 @@ fn vm_a_port_in_use_is_found_before_anything_is_loaded() -> Result<()> {
 }
 
 #[test]
-fn vm_wrong_settings_are_told_apart_by_where_they_stand() -> Result<()> {
+fn wrong_settings_are_told_apart_by_where_they_stand() -> Result<()> {
     let ns = Netns::new("node")?;
     let scratch = ScratchDir::new()?;
     let files = [
@@ -151,7 +151,7 @@ fn vm_wrong_settings_are_told_apart_by_where_they_stand() -> Result<()> {
 }
 
 #[test]
-fn vm_without_capabilities() -> Result<()> {
+fn without_capabilities() -> Result<()> {
     let ns = Netns::new("node")?;
     let cases: [(&'static [u32], &[&str]); 3] = [
         (&[], &["CAP_NET_ADMIN", "CAP_PERFMON", "CAP_BPF"]),
@@ -174,7 +174,7 @@ fn vm_without_capabilities() -> Result<()> {
 }
 
 #[test]
-fn vm_the_least_privileges_are_enough() -> Result<()> {
+fn the_least_privileges_are_enough() -> Result<()> {
     let ns = Netns::new("node")?;
     let cases: [(&str, &'static [u32]); 2] = [
         ("auto", &[NET_ADMIN, PERFMON, BPF, NET_RAW]),
@@ -196,7 +196,7 @@ fn vm_the_least_privileges_are_enough() -> Result<()> {
 }
 
 #[test]
-fn vm_without_btf() -> Result<()> {
+fn without_btf() -> Result<()> {
     let ns = Netns::new("node")?;
     let empty = ScratchDir::new()?;
     let mut command = tracer(&ns, &[])?;

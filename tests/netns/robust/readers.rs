@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use nix::sys::socket::{setsockopt, sockopt};
 use testbed::{
     RawClient, Topology, Tracer,
     addr::{NODE_V4, phantom_v4},
@@ -50,7 +51,7 @@ fn goes_on(tracer: &Tracer<'_>) -> Result<()> {
 }
 
 #[test]
-fn vm_requests_that_never_end() -> Result<()> {
+fn requests_that_never_end() -> Result<()> {
     let bed = Topology::builder().build()?;
     let tracer = tracer(&bed)?;
     let mut slow = Vec::new();
@@ -58,6 +59,24 @@ fn vm_requests_that_never_end() -> Result<()> {
         let mut stream = connect(&bed)?;
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: slow\r\nX-")?;
         slow.push(stream);
+    }
+    goes_on(&tracer)
+}
+
+#[test]
+fn answers_that_are_never_read() -> Result<()> {
+    let bed = Topology::builder().build()?;
+    let tracer = tracer(&bed)?;
+    let page = tracer.scrape("*/*")?.len();
+    ensure!(page > 64 * 1024, "a page of {page} bytes only");
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect(&bed)?;
+        setsockopt(&stream, sockopt::RcvBuf, &2048)?;
+        for _ in 0..50 {
+            write!(stream, "GET /metrics HTTP/1.1\r\nHost: deaf\r\n\r\n")?;
+        }
+        deaf.push(stream);
     }
     goes_on(&tracer)
 }

@@ -132,7 +132,7 @@ fn held(bed: &Topology, process: &Proc) -> Result<Held> {
 }
 
 #[test]
-fn vm_killed_at_any_moment_nothing_stays() -> Result<()> {
+fn killed_at_any_moment_nothing_stays() -> Result<()> {
     let (bed, _servers) = bed()?;
     under_traffic(&bed, || {
         for round in 0..10 {
@@ -155,7 +155,7 @@ fn vm_killed_at_any_moment_nothing_stays() -> Result<()> {
 }
 
 #[test]
-fn vm_sigterm_under_traffic_ends_at_once_and_in_order() -> Result<()> {
+fn sigterm_under_traffic_ends_at_once_and_in_order() -> Result<()> {
     let (bed, _servers) = bed()?;
     under_traffic(&bed, || {
         for tap in TAPS {
@@ -175,7 +175,7 @@ fn vm_sigterm_under_traffic_ends_at_once_and_in_order() -> Result<()> {
 }
 
 #[test]
-fn vm_sigterm_while_starting_leaves_nothing() -> Result<()> {
+fn sigterm_while_starting_leaves_nothing() -> Result<()> {
     let (bed, _servers) = bed()?;
     for delay in [5, 50, 150, 400] {
         let mut process = begin(&bed, "auto")?;
@@ -202,7 +202,7 @@ fn counted(metrics: &Metrics) -> Vec<(String, String, String, f64)> {
 }
 
 #[test]
-fn vm_two_daemons_count_the_same_on_their_own() -> Result<()> {
+fn two_daemons_count_the_same_on_their_own() -> Result<()> {
     let (bed, _servers) = bed()?;
     let refused = || {
         let dial = Dial::new(&bed.client, (NODE_V4, CLOSED));
@@ -241,7 +241,7 @@ fn vm_two_daemons_count_the_same_on_their_own() -> Result<()> {
 }
 
 #[test]
-fn vm_a_frozen_daemon_goes_on_where_it_was() -> Result<()> {
+fn a_frozen_daemon_goes_on_where_it_was() -> Result<()> {
     let (bed, _servers) = bed()?;
     let tracer = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
     tracer.pause()?;

@@ -50,7 +50,7 @@ impl Knocker<'_> {
 }
 
 #[test]
-fn vm_forwarded_to_another_node_unless_the_address_is_ours() -> Result<()> {
+fn forwarded_to_another_node_unless_the_address_is_ours() -> Result<()> {
     let scene = Scene::build(&Topology::builder().second_node())?;
     scene.bed.beyond.as_ref().context("no second node")?;
     for tap in TAPS {

@@ -30,7 +30,7 @@ fn syn(from: impl Into<IpAddr>, source: u16, to: impl Into<IpAddr>) -> Segment {
 }
 
 #[test]
-fn vm_ipv4_options() -> Result<()> {
+fn ipv4_options() -> Result<()> {
     // No operation; router alert (RFC 2113); record route; as many as fit.
     let options: [&[u8]; 4] = [
         &[1, 1, 1, 1],
@@ -76,7 +76,7 @@ fn atomic() -> Extension {
 }
 
 #[test]
-fn vm_ipv6_extension_headers() -> Result<()> {
+fn ipv6_extension_headers() -> Result<()> {
     let followed = [
         vec![options(HOP_BY_HOP, 0)],
         vec![options(DESTINATION, 2)],
@@ -111,7 +111,7 @@ fn vm_ipv6_extension_headers() -> Result<()> {
 }
 
 #[test]
-fn vm_priority_tags() -> Result<()> {
+fn priority_tags() -> Result<()> {
     let scene = Scene::new()?;
     for tap in TAPS {
         let tracer = scene.trace(tap, &[])?;
@@ -152,7 +152,7 @@ fn vm_vlan_interface_and_its_parent() -> Result<()> {
 }
 
 #[test]
-fn vm_fragments_of_a_syn() -> Result<()> {
+fn fragments_of_a_syn() -> Result<()> {
     let scene = Scene::new()?;
     for tap in TAPS {
         let tracer = scene.trace(tap, &[])?;
@@ -171,7 +171,7 @@ fn vm_fragments_of_a_syn() -> Result<()> {
 }
 
 #[test]
-fn vm_fragments_of_data() -> Result<()> {
+fn fragments_of_data() -> Result<()> {
     let scene = Scene::new()?;
     for tap in TAPS {
         // Not where the node sends them on: they count at every interface.
@@ -224,7 +224,7 @@ fn cut(mut packet: Vec<u8>, length: u8) -> Vec<u8> {
 }
 
 #[test]
-fn vm_malformed_headers() -> Result<()> {
+fn malformed_headers() -> Result<()> {
     let scene = Scene::new()?;
     for tap in TAPS {
         let tracer = scene.trace(tap, &[])?;
@@ -251,7 +251,7 @@ fn vm_malformed_headers() -> Result<()> {
 }
 
 #[test]
-fn vm_checksums_are_not_looked_at() -> Result<()> {
+fn checksums_are_not_looked_at() -> Result<()> {
     let scene = Scene::new()?;
     let tracer = scene.trace("auto", &["--handshake-timeout", "1s"])?;
     for (from, to) in [

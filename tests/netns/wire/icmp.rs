@@ -38,7 +38,7 @@ fn silent(from: SocketAddr, to: IpAddr) -> Segment {
 }
 
 #[test]
-fn vm_every_code() -> Result<()> {
+fn every_code() -> Result<()> {
     let scene = Scene::new()?;
     let from_node = RawClient::open_on(&scene.bed.node, "eth0", NODE_MAC, CLIENT_MAC)?;
     for tap in TAPS {
@@ -65,7 +65,7 @@ fn vm_every_code() -> Result<()> {
 }
 
 #[test]
-fn vm_what_is_no_answer_to_the_syn() -> Result<()> {
+fn what_is_no_answer_to_the_syn() -> Result<()> {
     let scene = Scene::new()?;
     let from_node = RawClient::open_on(&scene.bed.node, "eth0", NODE_MAC, CLIENT_MAC)?;
     for tap in TAPS {
@@ -99,7 +99,7 @@ fn vm_what_is_no_answer_to_the_syn() -> Result<()> {
 }
 
 #[test]
-fn vm_reject_rules() -> Result<()> {
+fn reject_rules() -> Result<()> {
     let scene = Scene::new()?;
     let tracer = scene.trace("auto", &[])?;
     let codes = [

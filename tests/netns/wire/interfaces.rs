@@ -28,7 +28,7 @@ const BRIDGE: &str = "\
 ";
 
 #[test]
-fn vm_a_bridge_over_the_edge_interface() -> Result<()> {
+fn a_bridge_over_the_edge_interface() -> Result<()> {
     let scene = Scene::new()?;
     scene.bed.node.ip(BRIDGE)?;
     // Both by name: with br_netfilter the bridge itself sees SYNs after DNAT.
@@ -98,7 +98,7 @@ fn only_refusals(tracer: &Tracer<'_>) -> Result<()> {
 }
 
 #[test]
-fn vm_interfaces_come_and_go() -> Result<()> {
+fn interfaces_come_and_go() -> Result<()> {
     let scene = Scene::new()?;
     for tap in TAPS {
         let tracer = scene.trace(tap, &[])?;
@@ -120,7 +120,7 @@ fn vm_interfaces_come_and_go() -> Result<()> {
 }
 
 #[test]
-fn vm_a_named_interface_comes_back() -> Result<()> {
+fn a_named_interface_comes_back() -> Result<()> {
     let scene = Scene::new()?;
     for tap in TAPS {
         link(&scene, "late0", 66)?;
@@ -144,7 +144,7 @@ fn vm_a_named_interface_comes_back() -> Result<()> {
 }
 
 #[test]
-fn vm_loopback() -> Result<()> {
+fn loopback() -> Result<()> {
     let scene = Scene::new()?;
     let node = &scene.bed.node;
     let own = port::OPEN + 5;

@@ -70,7 +70,7 @@ fn transfer(
 }
 
 #[test]
-fn vm_payload_in_pages() -> Result<()> {
+fn payload_in_pages() -> Result<()> {
     let call = Message::call("putBlob").strict();
     let mut in_frame = framed(&large(&call));
     in_frame.truncate(LARGE);
@@ -108,7 +108,7 @@ fn pieces(bytes: &[u8], size: usize) -> Vec<&[u8]> {
 }
 
 #[test]
-fn vm_proxy_headers_split_over_segments() -> Result<()> {
+fn proxy_headers_split_over_segments() -> Result<()> {
     let v1 = b"PROXY TCP4 192.168.100.101 192.168.100.102 40000 31200\r\n";
     let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\x9c\x40\x79\xe0";
     let call = Message::call("getUser").strict();
@@ -157,7 +157,7 @@ fn fast_open(client: &Netns, to: SocketAddr, bytes: &[u8]) -> Result<()> {
 }
 
 #[test]
-fn vm_fast_open() -> Result<()> {
+fn data_in_the_syn() -> Result<()> {
     let scene = Scene::new()?;
     let (node, client) = (&scene.bed.node, &scene.bed.client);
     // As client and as server, for every listener without its asking.

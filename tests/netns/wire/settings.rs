@@ -16,7 +16,7 @@ use testbed::{
 use crate::scene::{LIMIT, Scene, TAPS, at, attempts, expect, nothing_else, port, refused, sum};
 
 #[test]
-fn vm_probe_sources() -> Result<()> {
+fn probe_sources() -> Result<()> {
     let scene = Scene::build(&Topology::builder().client_addresses(2))?;
     let sources = [
         "--probe-source",
@@ -54,7 +54,7 @@ fn vm_probe_sources() -> Result<()> {
 }
 
 #[test]
-fn vm_probe_methods() -> Result<()> {
+fn probe_methods() -> Result<()> {
     let scene = Scene::new()?;
     let methods = ["--probe-method", "ping", "--probe-method", "Health:check"];
     for tap in TAPS {
@@ -76,7 +76,7 @@ fn vm_probe_methods() -> Result<()> {
 }
 
 #[test]
-fn vm_ports_outside_the_list() -> Result<()> {
+fn ports_outside_the_list() -> Result<()> {
     let scene = Scene::new()?;
     let listed = [port::CLOSED, port::LAST, 31206];
     let ports = format!("{},{}-{},31206", port::CLOSED, port::LAST, port::LAST);
@@ -99,7 +99,7 @@ fn vm_ports_outside_the_list() -> Result<()> {
 }
 
 #[test]
-fn vm_a_full_flow_table() -> Result<()> {
+fn a_full_flow_table() -> Result<()> {
     const ATTEMPTS: u16 = 200;
     const FLOWS: u64 = 64;
     let scene = Scene::new()?;
@@ -138,7 +138,7 @@ fn vm_a_full_flow_table() -> Result<()> {
 }
 
 #[test]
-fn vm_the_idle_threshold() -> Result<()> {
+fn the_idle_threshold() -> Result<()> {
     let scene = Scene::new()?;
     let tracer = scene.trace("auto", &["--idle-after", "1s"])?;
     let dial = Dial::new(&scene.bed.client, at(NODE_V4, port::OPEN));
