@@ -1,6 +1,6 @@
 //! Builds the kernel object into `OUT_DIR/tracer-ebpf` and names the commit.
 //!
-//! Without `bpf-linker`, a debug build gets an empty object (so that plain
+//! Without `bpf-linker` or rust-src, a debug build gets an empty object (so that plain
 //! `cargo test` works anywhere) and a release build fails.
 
 use std::{
@@ -24,21 +24,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         println!("cargo:rerun-if-changed={}", root.join(path).display());
     }
-    match find_linker(&root) {
-        Some(folder) => build_object(&root, &folder),
-        None if env::var("PROFILE").as_deref() == Ok("release") => Err(
-            "bpf-linker is not on PATH: `cargo xtask demo` installs it, or: \
-             cargo install bpf-linker --version 0.10.3 --locked"
-                .into(),
-        ),
-        None => {
-            println!(
-                "cargo:warning=bpf-linker is not on PATH: this debug build carries no kernel programs"
-            );
-            fs::write(Path::new(&env::var("OUT_DIR")?).join("tracer-ebpf"), [])?;
-            Ok(())
-        }
+    let missing = match (find_linker(&root), has_rust_src()) {
+        (Some(folder), true) => return build_object(&root, &folder),
+        (None, _) => "bpf-linker (cargo install bpf-linker --version 0.10.3 --locked)",
+        (_, false) => "rust-src (rustup component add rust-src)",
+    };
+    // Not there: asked for again at every build, until it is.
+    println!(
+        "cargo:rerun-if-changed={}",
+        root.join("target/tools/bin/bpf-linker").display()
+    );
+    let missing = format!("missing: {missing}; `cargo xtask demo` installs it");
+    if env::var("PROFILE").as_deref() == Ok("release") {
+        return Err(missing.into());
     }
+    println!("cargo:warning={missing}. This debug build carries no kernel programs.");
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("tracer-ebpf"), [])?;
+    Ok(())
+}
+
+/// Whether core can be built for the BPF target.
+fn has_rust_src() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output();
+    sysroot.is_ok_and(|out| {
+        let sysroot = String::from_utf8_lossy(&out.stdout);
+        let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/Cargo.toml");
+        println!("cargo:rerun-if-changed={}", source.display());
+        source.is_file()
+    })
 }
 
 /// The folder of bpf-linker: where `cargo xtask` puts it, or on PATH.
