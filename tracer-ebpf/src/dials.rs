@@ -12,13 +12,9 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::bpf_get_current_pid_tgid,
-    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, map, raw_tracepoint},
+    macros::{btf_tracepoint, map, raw_tracepoint},
     maps::{HashMap, LruHashMap},
-    programs::{
-        BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RawTracePointContext,
-        RetProbeContext,
-    },
+    programs::{BtfTracePointContext, RawTracePointContext},
 };
 use aya_log_ebpf::{debug, warn};
 use tracer_common::{
@@ -28,18 +24,14 @@ use tracer_common::{
 };
 
 use crate::{
-    flows,
-    kernel::{self, Sock, tcp},
+    connects, flows,
+    kernel::{Sock, tcp},
     maps::{self, Port},
 };
 
 /// Dials in SYN_SENT (or SYN_RECV: simultaneous open) by socket.
 #[map]
 static DIALS: HashMap<u64, Dial> = HashMap::with_max_entries(4096, 0);
-/// Threads inside `tcp_v4_connect` or `tcp_v6_connect`, by thread id.
-#[map]
-static CONNECTING: HashMap<u32, Connecting> = HashMap::with_max_entries(1024, 0);
-
 /// Established dials that the wire tap follows too, by socket. The tap forgets
 /// a connection at its RST, before the RST gets to the socket's hooks. An entry
 /// outlives its socket, whose RST may come after the transition to CLOSE, until
@@ -56,16 +48,6 @@ struct Dial {
     hooked: u16,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Connecting {
-    sock: u64,
-    /// Destination port, host byte order.
-    port: u32,
-    /// Position of the port's counters.
-    slot: u32,
-}
-
 /// C: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
 #[btf_tracepoint]
 pub fn set_state(ctx: BtfTracePointContext) -> i32 {
@@ -78,107 +60,6 @@ pub fn set_state(ctx: BtfTracePointContext) -> i32 {
 pub fn set_state_raw(ctx: RawTracePointContext) -> i32 {
     on_state(&ctx, Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
     0
-}
-
-/// C: int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
-///
-/// In kernels after 6.18 `uaddr` is a `struct sockaddr_unsized *`.
-#[fentry]
-pub fn connect4_enter(ctx: FEntryContext) -> i32 {
-    on_enter(Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
-    0
-}
-
-/// Return of [`connect4_enter`]'s function.
-#[fexit]
-pub fn connect4_exit(ctx: FExitContext) -> i32 {
-    on_exit(&ctx, ctx.arg(RETURN_VALUE));
-    0
-}
-
-/// C: int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
-///
-/// In kernels after 6.18 `uaddr` is a `struct sockaddr_unsized *`.
-#[fentry]
-pub fn connect6_enter(ctx: FEntryContext) -> i32 {
-    on_enter(Sock(ctx.arg(0)), ctx.arg(1), ctx.arg(2));
-    0
-}
-
-/// Return of [`connect6_enter`]'s function.
-#[fexit]
-pub fn connect6_exit(ctx: FExitContext) -> i32 {
-    on_exit(&ctx, ctx.arg(RETURN_VALUE));
-    0
-}
-
-/// [`connect4_enter`] and [`connect6_enter`] as one kprobe.
-#[kprobe]
-pub fn connect_enter(ctx: ProbeContext) -> u32 {
-    if let (Some(sock), Some(addr), Some(len)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        on_enter(Sock(sock), addr, len);
-    }
-    0
-}
-
-/// [`connect4_exit`] and [`connect6_exit`] as one kretprobe.
-#[kretprobe]
-pub fn connect_exit(ctx: RetProbeContext) -> u32 {
-    on_exit(&ctx, ctx.ret());
-    0
-}
-
-/// An fexit program finds the return value behind the three arguments
-/// (`bpf_get_func_ret` exists from 5.17 on).
-const RETURN_VALUE: usize = 3;
-
-#[inline(always)]
-fn thread() -> u32 {
-    bpf_get_current_pid_tgid() as u32
-}
-
-/// Marks the thread. A dial to an IPv4-mapped address passes `tcp_v6_connect`,
-/// then `tcp_v4_connect` inside it: the second mark replaces the first by its
-/// equal, and the first return takes it away.
-#[inline(always)]
-fn on_enter(sock: Sock, addr: *const u8, addr_len: i32) {
-    let Some(port) = kernel::sockaddr_port(addr, addr_len) else {
-        return;
-    };
-    let Some(slot) = maps::slot_of(port) else {
-        return;
-    };
-    let mark = Connecting {
-        sock: sock.id(),
-        port: port.into(),
-        slot: slot.into(),
-    };
-    if CONNECTING.insert(thread(), mark, 0).is_err() {
-        maps::lost(Lost::Dials);
-    }
-}
-
-/// Counts a dial that failed inside the connect function.
-#[inline(always)]
-fn on_exit(ctx: &impl EbpfContext, ret: i32) {
-    let thread = thread();
-    // SAFETY: only this thread writes the element, and it is here.
-    let Some(&mark) = (unsafe { CONNECTING.get(thread) }) else {
-        return;
-    };
-    // It was there; no other program removes it.
-    let _ = CONNECTING.remove(thread);
-    if ret < 0 {
-        debug!(ctx, "dial to port {} failed at once: {}", mark.port, ret);
-        count(mark.slot as u16, by_errno(ret.wrapping_neg()));
-    }
-}
-
-/// True while this thread is inside the connect function with this socket.
-#[inline(always)]
-fn inside_connect(sock: Sock) -> bool {
-    // SAFETY: only this thread writes the element, and it is here.
-    unsafe { CONNECTING.get(thread()) }.is_some_and(|mark| mark.sock == sock.id())
 }
 
 #[inline(always)]
@@ -205,7 +86,7 @@ fn began(ctx: &impl EbpfContext, sock: Sock) {
     }
     let dial = Dial {
         slot,
-        hooked: u16::from(inside_connect(sock)),
+        hooked: u16::from(connects::inside(sock)),
     };
     // Whatever is noted under this address belongs to a socket that is gone.
     let _ = FOLLOWED.remove(sock.id());
@@ -223,7 +104,7 @@ fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
     };
     // It was there; no other program removes it.
     let _ = DIALS.remove(sock.id());
-    if dial.hooked != 0 && inside_connect(sock) {
+    if dial.hooked != 0 && connects::inside(sock) {
         return;
     }
     let outcome = match new {
@@ -279,7 +160,7 @@ fn closed(sock: Sock, dial: Dial) -> LocalOutcome {
 /// The class of a positive errno (`include/uapi/asm-generic/errno.h`, the same
 /// on x86_64 and arm64).
 #[inline(always)]
-fn by_errno(errno: i32) -> LocalOutcome {
+pub fn by_errno(errno: i32) -> LocalOutcome {
     match errno {
         // EPERM, EACCES
         1 | 13 => LocalOutcome::Denied,
@@ -296,7 +177,7 @@ fn by_errno(errno: i32) -> LocalOutcome {
 }
 
 #[inline(always)]
-fn count(slot: u16, outcome: LocalOutcome) {
+pub fn count(slot: u16, outcome: LocalOutcome) {
     if let Some(mut port) = Port::at(slot) {
         port.count(Cell::local_connect(outcome));
     }

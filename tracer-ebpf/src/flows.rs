@@ -75,11 +75,10 @@ impl<'a> Entry<'a> {
     /// The flow, if it is in the table.
     #[inline(always)]
     pub fn flow(&self) -> Option<&'static mut Flow> {
+        let flow = FLOWS.get_ptr_mut(self.key)?;
         // SAFETY: the stripe's lock is held, so that nobody else changes or
         // removes this element while it is in use.
-        FLOWS
-            .get_ptr_mut(self.key)
-            .map(|flow| unsafe { &mut *flow })
+        Some(unsafe { &mut *flow })
     }
 
     /// Puts an unused flow for the port at `slot` into the table; `None` when full.

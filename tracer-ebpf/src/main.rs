@@ -8,6 +8,7 @@
     reason = "the BPF target has atomic addition but, lacking compare-and-swap, no core::sync::atomic methods"
 )]
 
+mod connects;
 mod dials;
 mod flows;
 mod globals;

@@ -169,9 +169,9 @@ impl<const DIRECT: bool> Payload for SkbPayload<'_, DIRECT> {
         };
         let want = (opaque(u64::from(last)) as u32 & (CHUNK as u32 - 1)) + 1;
         let at = self.offset.wrapping_add(offset);
+        let out = out.as_mut_ptr().cast();
         // SAFETY: `want` is 1 to CHUNK, the length of `out`.
-        let failed =
-            unsafe { bpf_skb_load_bytes(self.skb.0.cast(), at, out.as_mut_ptr().cast(), want) };
+        let failed = unsafe { bpf_skb_load_bytes(self.skb.0.cast(), at, out, want) };
         if failed == 0 { want } else { 0 }
     }
 }
