@@ -1,6 +1,7 @@
 //! Per-port counters: one fixed array of `u64` per watched port, an element of
 //! a memory-mapped BPF array, so that reading is a copy and never a system call.
 
+use crate::failure::Failed;
 use crate::first_bytes::{MessageType, Protocol};
 use crate::words::{Answer, Close, LocalOutcome, Outcome, ResetOrigin, Retransmit, Traffic};
 
@@ -195,6 +196,12 @@ pub trait Tally {
     /// registers hold, and would walk each way on from there apart.
     #[inline(always)]
     fn ways_meet(&mut self) {}
+
+    /// Something failed; at most once per step of the machine.
+    #[inline(always)]
+    fn failed(&mut self, failed: Failed) {
+        let _ = failed;
+    }
 
     /// Adds one to a cell.
     #[inline(always)]

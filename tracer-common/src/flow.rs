@@ -91,8 +91,12 @@ pub struct Flow {
     pub closer: u8,
     /// First message found in a SYN's payload, by number plus one; 0: none.
     pub syn_message: u8,
+    /// Bits of [`mark`].
+    pub marks: u8,
+    /// The backend: position in the table of backends plus one; 0: unknown.
+    pub backend: u16,
     /// Explicit padding.
-    pub pad: u8,
+    pub pad: [u8; 6],
     /// The client's first bytes as far as they matter.
     pub first: FirstBytes,
 }
@@ -129,6 +133,18 @@ pub mod flag {
     pub const HOLE: u8 = 1 << 6;
     /// The SYN carried payload (TCP Fast Open, RFC 7413) not yet acknowledged.
     pub const SYN_DATA: u8 = 1 << 7;
+}
+
+/// Bits of [`Flow::marks`].
+pub mod mark {
+    /// The SYN came again before any answer.
+    pub const SYN_AGAIN: u8 = 1;
+    /// The first SYN-ACK came after [`SYN_AGAIN`].
+    pub const LATE: u8 = 1 << 1;
+    /// The client's first message is a Thrift oneway call.
+    pub const ONEWAY: u8 = 1 << 2;
+    /// Reported as unanswered.
+    pub const UNANSWERED: u8 = 1 << 3;
 }
 
 impl Flow {
@@ -170,6 +186,6 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 4);
     assert!(Close::ClientFin as u8 + 1 == 1 && Close::ServerRst as u8 + 1 == 4);
     assert!(Traffic::Thrift as u8 == 0 && Traffic::Idle as u8 == 3);
-    assert!(size_of::<Flow>() == 52 + size_of::<FirstBytes>());
+    assert!(size_of::<Flow>() == 60 + size_of::<FirstBytes>());
     assert!(size_of::<Flow>() <= 96);
 };

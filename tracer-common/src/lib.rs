@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod counters;
+pub mod failure;
 pub mod first_bytes;
 pub mod flow;
 pub mod machine;

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait")]
 
 use crate::counters::PortCounters;
+use crate::failure::{Backend, FailureKey, Note, Record};
 use crate::first_bytes::ProbeMethods;
 use crate::flow::{Addr, Flow, FlowKey};
 
@@ -15,3 +16,11 @@ unsafe impl aya::Pod for Flow {}
 unsafe impl aya::Pod for PortCounters {}
 // SAFETY: as above.
 unsafe impl aya::Pod for ProbeMethods {}
+// SAFETY: as above; its padding is an explicit field.
+unsafe impl aya::Pod for Note {}
+// SAFETY: as above.
+unsafe impl aya::Pod for FailureKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Backend {}
+// SAFETY: as above; its padding is an explicit field.
+unsafe impl aya::Pod for Record {}

@@ -4,14 +4,17 @@ mod build_info;
 mod check;
 mod cli;
 mod config;
+mod evidence;
 mod exit;
 mod hooks;
 mod http;
 mod kernel;
 mod logging;
 mod metrics;
+mod report;
 mod run;
 mod snapshot;
+mod verdict;
 
 use std::{env, process::ExitCode, sync::Arc};
 

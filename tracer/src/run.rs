@@ -115,13 +115,30 @@ mod tests {
     use nix::sys::signal;
 
     use super::*;
-    use crate::{config::Settings, snapshot::Snapshot};
+    use tracer_common::failure::Record;
+
+    use crate::{
+        config::Settings,
+        snapshot::{Failures, Snapshot},
+    };
 
     struct Empty;
 
     impl Source for Empty {
         fn snapshot(&self) -> anyhow::Result<Snapshot> {
             anyhow::bail!("nothing to read")
+        }
+
+        fn failures(&self) -> anyhow::Result<Failures> {
+            Ok(Failures::default())
+        }
+
+        fn records(&self) -> Vec<Record> {
+            Vec::new()
+        }
+
+        fn port_at(&self, _slot: u16) -> Option<u16> {
+            None
         }
 
         fn ready(&self) -> Result<(), String> {

@@ -1,6 +1,12 @@
 //! The boundary between the kernel side and what shows its numbers.
 
-use tracer_common::{counters::PortCounters, words::Lost};
+use std::collections::BTreeMap;
+
+use tracer_common::{
+    counters::PortCounters,
+    failure::{Backend, FailureKey, Record},
+    words::Lost,
+};
 
 /// State of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +50,16 @@ pub struct Snapshot {
     pub hooks: Vec<HookStatus>,
 }
 
+/// Failures since start by kind, and the backends known.
+#[derive(Clone, Debug, Default)]
+pub struct Failures {
+    /// How often each kind was counted. `FailureKey::slot` is for
+    /// [`Source::port_at`].
+    pub kinds: Vec<(FailureKey, u64)>,
+    /// Backends by [`FailureKey::backend`].
+    pub backends: BTreeMap<u16, Backend>,
+}
+
 /// Where snapshots come from.
 pub trait Source: Send + Sync + 'static {
     /// Reads all numbers.
@@ -51,6 +67,18 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// When a map cannot be read; a snapshot is whole or not at all.
     fn snapshot(&self) -> anyhow::Result<Snapshot>;
+
+    /// Reads the failures by kind.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    fn failures(&self) -> anyhow::Result<Failures>;
+
+    /// Takes the records of single failures that have come since the last call.
+    fn records(&self) -> Vec<Record>;
+
+    /// The port whose counters stand at a position ([`FailureKey::slot`]).
+    fn port_at(&self, slot: u16) -> Option<u16>;
 
     /// Whether everything required is attached and works.
     ///

@@ -7,9 +7,10 @@ use tokio::{
     sync::oneshot,
 };
 use tower::ServiceExt as _;
+use tracer_common::failure::Record;
 
 use super::*;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Failures, Snapshot};
 
 #[derive(Default)]
 struct Fake {
@@ -26,6 +27,18 @@ impl Source for Fake {
             flows_capacity: 64,
             hooks: vec![],
         })
+    }
+
+    fn failures(&self) -> anyhow::Result<Failures> {
+        Ok(Failures::default())
+    }
+
+    fn records(&self) -> Vec<Record> {
+        Vec::new()
+    }
+
+    fn port_at(&self, _slot: u16) -> Option<u16> {
+        None
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -22,7 +22,7 @@ use std::{
 use anyhow::Context as _;
 use aya::maps::{MapData, PerCpuArray};
 use nix::{fcntl::OFlag, unistd::pipe2};
-use tracer_common::words::Lost;
+use tracer_common::{failure::Record, words::Lost};
 
 use self::{
     counters::Counters,
@@ -35,7 +35,7 @@ use crate::{
     config::{Config, KernelLog},
     exit::Exit,
     hooks::{self, Plan},
-    snapshot::{HookStatus, Snapshot, Source, WIRE},
+    snapshot::{Failures, HookStatus, Snapshot, Source, WIRE},
 };
 
 /// The loaded and attached programs. Dropping it detaches everything.
@@ -138,6 +138,18 @@ impl Source for Tracer {
             flows_capacity: u64::from(self.flows_capacity),
             hooks: self.hooks.clone(),
         })
+    }
+
+    fn failures(&self) -> anyhow::Result<Failures> {
+        Ok(Failures::default())
+    }
+
+    fn records(&self) -> Vec<Record> {
+        Vec::new()
+    }
+
+    fn port_at(&self, _slot: u16) -> Option<u16> {
+        None
     }
 
     fn ready(&self) -> Result<(), String> {

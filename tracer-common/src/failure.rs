@@ -1,0 +1,196 @@
+//! What is kept of a failure: how it showed at the node's edge, and what the
+//! kernel's own hooks noted about it. Counted by kind (never by client), so
+//! that explaining needs no record that may be lost.
+
+use crate::flow::{Addr, FlowKey};
+use crate::words::words;
+
+words! {
+    /// What went wrong with an attempt or a connection.
+    Failure {
+        /// RST in answer to the SYN.
+        Refused = "refused",
+        /// ICMP or ICMPv6 destination unreachable in answer to the SYN.
+        Unreachable = "unreachable",
+        /// No answer to the SYN within the handshake timeout.
+        TimedOut = "timed_out",
+        /// SYN-ACK sent, nothing came back within the handshake timeout.
+        Unacked = "unacked",
+        /// The client gave up before any answer.
+        Cancelled = "cancelled",
+        /// Half open, but the SYN-ACK had come only after another SYN: the
+        /// client's RST says that it had given up.
+        Abandoned = "abandoned",
+        /// Established, but the SYN-ACK had come only after another SYN.
+        Late = "late",
+        /// Established; payload of the client had no reply by the close or the
+        /// idle threshold (a Thrift oneway call expects none).
+        Unanswered = "unanswered",
+        /// Established; the server closed first, within the idle threshold and
+        /// before any payload of its own.
+        ClosedAtOnce = "closed_at_once",
+        /// Established; RST from the server's side after payload of its own.
+        Reset = "reset",
+    }
+}
+
+impl Failure {
+    /// Whether the attempt has a failed outcome in `tracer_handshakes_total`.
+    #[must_use]
+    pub const fn is_attempt(self) -> bool {
+        matches!(
+            self,
+            Self::Refused | Self::Unreachable | Self::TimedOut | Self::Unacked | Self::Cancelled
+        )
+    }
+}
+
+words! {
+    /// What the client got in place of a connection.
+    Reply {
+        /// Nothing.
+        None = "none",
+        /// RST made on the node: by its TCP stack or a netfilter rule.
+        NodeRst = "node_rst",
+        /// RST forwarded from behind the node.
+        BackendRst = "backend_rst",
+        /// ICMP destination unreachable (RFC 792); the code is beside it.
+        Icmp = "icmp",
+        /// ICMPv6 destination unreachable (RFC 4443); the code is beside it.
+        Icmpv6 = "icmpv6",
+    }
+}
+
+/// What the machine says when something fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// What went wrong.
+    pub failure: Failure,
+    /// What the client got.
+    pub reply: Reply,
+    /// ICMP code, when the reply is ICMP.
+    pub code: u8,
+    /// The class of the connection or attempt: a [`crate::words::Traffic`] by number.
+    pub traffic: u8,
+    /// The flow's backend: position in the table of backends plus one; 0: unknown.
+    pub backend: u16,
+    /// When the attempt's SYN came, nanoseconds of the monotonic clock.
+    pub syn_at: u64,
+}
+
+/// Bits of [`Note::seen`] and [`FailureKey::seen`].
+pub mod seen {
+    /// This kernel dropped a SYN of the attempt, before or after DNAT.
+    pub const DROPPED_SYN: u8 = 1;
+    /// It dropped a SYN-ACK that answered the attempt.
+    pub const DROPPED_SYN_ACK: u8 = 1 << 1;
+    /// It dropped another segment from the client.
+    pub const DROPPED_CLIENT: u8 = 1 << 2;
+    /// It dropped another segment from the server.
+    pub const DROPPED_SERVER: u8 = 1 << 3;
+    /// A TCP stack of this kernel answered a segment of the client with RST:
+    /// the backend's (the flow has one), else the node's.
+    pub const RESET_CLIENT: u8 = 1 << 4;
+    /// The node's own stack answered a segment of the backend with RST.
+    pub const RESET_SERVER: u8 = 1 << 5;
+    /// A socket of this kernel sent its SYN-ACK again.
+    pub const SYN_ACK_AGAIN: u8 = 1 << 6;
+    /// The SYN met a conntrack entry that was there before.
+    pub const OLD_ENTRY: u8 = 1 << 7;
+    /// Any drop.
+    pub const DROPPED: u8 = DROPPED_SYN | DROPPED_SYN_ACK | DROPPED_CLIENT | DROPPED_SERVER;
+}
+
+/// What the kernel's hooks noted about one flow; about an attempt only when
+/// `at` is not before its SYN.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// When it was last added to, nanoseconds of the monotonic clock.
+    pub at: u64,
+    /// Where the first drop was: low half of the kernel text address, whose
+    /// high half is all ones on x86-64.
+    pub location: u32,
+    /// Why: `enum skb_drop_reason` by this kernel's numbers; 0: it gives none.
+    pub reason: u16,
+    /// Why the RST was sent: `enum sk_rst_reason`; 0: it gives none.
+    pub reset_reason: u16,
+    /// Bits of [`seen`].
+    pub seen: u8,
+    /// Drops so far, up to 255.
+    pub drops: u8,
+    /// Explicit padding.
+    pub pad: [u8; 6],
+}
+
+/// One kind of failure at one port: the key of a count.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FailureKey {
+    /// [`Note::location`]
+    pub location: u32,
+    /// [`Note::reason`]
+    pub reason: u16,
+    /// [`Note::reset_reason`]
+    pub reset_reason: u16,
+    /// Position of the port's counters.
+    pub slot: u16,
+    /// [`Failed::backend`]
+    pub backend: u16,
+    /// A [`Failure`] by number.
+    pub failure: u8,
+    /// A [`Reply`] by number.
+    pub reply: u8,
+    /// ICMP code, when the reply is ICMP.
+    pub code: u8,
+    /// Bits of [`seen`].
+    pub seen: u8,
+}
+
+/// A backend that NAT chose for a port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backend {
+    /// Its address.
+    pub addr: Addr,
+    /// Attempts that were sent to it.
+    pub attempts: u64,
+    /// Last attempt, seconds of the coarse clock.
+    pub seen_s: u32,
+    /// Its port, host byte order; 0: this place is free.
+    pub port: u16,
+    /// Position of the node port's counters.
+    pub slot: u16,
+}
+
+/// One failure, for those who want to see each.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// When it was decided, nanoseconds of the monotonic clock.
+    pub at: u64,
+    /// When the SYN came, nanoseconds of the monotonic clock.
+    pub syn_at: u64,
+    /// The flow.
+    pub flow: FlowKey,
+    /// What is known.
+    pub key: FailureKey,
+    /// [`Failed::traffic`]
+    pub traffic: u8,
+    /// Explicit padding.
+    pub pad: [u8; 7],
+}
+
+/// Places in the table of backends.
+pub const BACKENDS: u32 = 1024;
+/// Kinds of failure that can be counted at once.
+pub const FAILURES: u32 = 2048;
+/// Bytes of the ring of [`Record`]s.
+pub const RECORDS_BYTES: u32 = 256 * 1024;
+
+const _: () = {
+    assert!(size_of::<Note>() == 24);
+    assert!(size_of::<FailureKey>() == 16);
+    assert!(size_of::<Backend>() == 32);
+    assert!(size_of::<Record>() == 80);
+};

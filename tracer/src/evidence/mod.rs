@@ -1,0 +1,228 @@
+//! What is known about one window of time: counts from the kernel programs and
+//! facts from the system. Plain data; judging it is `verdict`'s business.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tracer_common::{
+    counters::PortCounters,
+    failure::{Failure, Reply},
+};
+
+/// Everything that a judgement may rest on.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Length of the window.
+    pub window: Duration,
+    /// What each port's counters rose by within it; only ports with any attempt.
+    /// Gauges are as they stand at its end.
+    pub ports: Vec<(u16, PortCounters)>,
+    /// Failures within it, by kind.
+    pub rows: Vec<Row>,
+    /// The backends of these ports.
+    pub backends: Vec<Backend>,
+    /// The node's own network namespace.
+    pub node: Namespace,
+    /// Sockets in the node's namespace that listen on a watched port.
+    pub holders: Vec<Holder>,
+    /// conntrack of the node's namespace; `None`: see `absent`.
+    pub conntrack: Option<Conntrack>,
+    /// conntrack entries of failed attempts whose backend the kernel programs
+    /// do not know (older than the daemon), within a budget.
+    pub entries: Vec<Entry>,
+    /// Sources that could not be asked, or not in full, each with its reason.
+    pub absent: Vec<Absent>,
+}
+
+/// Failures of one kind at one port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Row {
+    /// The port.
+    pub node_port: u16,
+    /// What went wrong.
+    pub failure: Failure,
+    /// What the client got.
+    pub reply: Reply,
+    /// ICMP code, when the reply is ICMP or ICMPv6.
+    pub code: u8,
+    /// Where NAT sent it.
+    pub backend: Option<SocketAddr>,
+    /// Bits of [`tracer_common::failure::seen`].
+    pub seen: u8,
+    /// Name of the first drop's reason without its prefix (`NETFILTER_DROP`).
+    /// `None` without a drop, and on kernels that give no reasons (before 5.17).
+    pub reason: Option<String>,
+    /// Kernel function of the first drop. `None` without a drop, and when
+    /// /proc/kallsyms cannot be read.
+    pub location: Option<String>,
+    /// Name of the reason of the RST without its prefix (`NO_SOCKET`); kernels
+    /// from 6.12 on.
+    pub reset_reason: Option<String>,
+    /// How many.
+    pub count: u64,
+}
+
+/// A backend of one port.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// The port it serves.
+    pub node_port: u16,
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// Attempts sent to it within the window.
+    pub attempts: u64,
+    /// Where it is.
+    pub place: Place,
+    /// How the node reaches it.
+    pub route: Option<Route>,
+    /// State of the neighbour entry of the next hop, as `ip neigh` names it
+    /// (`REACHABLE`, `FAILED`, …); `None`: there is none.
+    pub neighbour: Option<String>,
+}
+
+/// Where a backend is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In a network namespace of this node.
+    Here(Box<Pod>),
+    /// No namespace of this node has its address.
+    Beyond,
+    /// The node's namespaces could not all be looked into (see `absent`).
+    Unknown,
+}
+
+/// A backend's namespace, looked at on this node.
+#[derive(Clone, Debug, Default)]
+pub struct Pod {
+    /// Its counters.
+    pub namespace: Namespace,
+    /// The socket that listens where NAT sends to, if any does.
+    pub listener: Option<Listener>,
+    /// Ports on which something listens at an address that NAT could reach.
+    pub listens_on: Vec<u16>,
+    /// Something listens on the port, but at a loopback address only.
+    pub loopback_only: bool,
+    /// Connections at the backend's port that the process has not accepted.
+    pub not_accepted: u32,
+    /// Accepted connections there whose received bytes wait to be read
+    /// (Recv-Q above 0).
+    pub unread: u32,
+    /// `net.ipv4.conf.{all,eth0…}.rp_filter`, the highest that applies.
+    pub rp_filter: u8,
+}
+
+/// A listening socket's accept queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Connections in the accept queue (`sk_ack_backlog`).
+    pub queue: u32,
+    /// Its limit (`sk_max_ack_backlog`); one more than that fits.
+    pub limit: u32,
+}
+
+/// Counters of a network namespace (/proc/net/snmp, /proc/net/netstat): what
+/// they rose by within the window, and a little before it, since a failure is
+/// decided later than it is caused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// TcpExt ListenOverflows: accept queue full.
+    pub listen_overflows: u64,
+    /// TcpExt ListenDrops: SYNs dropped for any reason at the listener.
+    pub listen_drops: u64,
+    /// TcpExt TCPReqQFullDrop: SYN queue full, no cookies.
+    pub req_q_full_drop: u64,
+    /// TcpExt TCPReqQFullDoCookies: SYN queue full, cookies sent.
+    pub req_q_full_cookies: u64,
+    /// TcpExt SyncookiesSent
+    pub syncookies_sent: u64,
+    /// TcpExt PAWSPassive + PAWSActive + PAWSEstab + PAWSOldAck + PAWSTimewait,
+    /// as far as the kernel has them.
+    pub paws: u64,
+    /// Tcp InCsumErrors
+    pub checksum_errors: u64,
+    /// TcpExt EmbryonicRsts
+    pub embryonic_rsts: u64,
+    /// TcpExt IPReversePathFilter
+    pub reverse_path_filter: u64,
+    /// Ip FragFails
+    pub frag_fails: u64,
+    /// Tcp OutRsts
+    pub out_rsts: u64,
+    /// TcpExt TCPAbortOnMemory
+    pub abort_on_memory: u64,
+}
+
+/// A socket in the node's namespace that listens on a watched port, as
+/// kube-proxy used to reserve NodePorts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The port.
+    pub node_port: u16,
+    /// Its queue.
+    pub listener: Listener,
+    /// Connections to it that no process has accepted.
+    pub not_accepted: u32,
+    /// Of these, in CLOSE_WAIT: the client has gone.
+    pub close_wait: u32,
+    /// Name of the process, when /proc shows it.
+    pub process: Option<String>,
+}
+
+/// conntrack's statistics, summed over CPUs: what they rose by within the
+/// window and a little before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conntrack {
+    /// Entries now.
+    pub count: u64,
+    /// nf_conntrack_max
+    pub max: u64,
+    /// insert_failed: clash, or no free tuple.
+    pub insert_failed: u64,
+    /// drop: no entry could be made, or it was refused.
+    pub drop: u64,
+    /// early_drop: entries displaced to make room.
+    pub early_drop: u64,
+    /// invalid: segments that fit no state.
+    pub invalid: u64,
+}
+
+/// A conntrack entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Port of the original destination.
+    pub node_port: u16,
+    /// Source of the reply direction: the backend, or the node itself.
+    pub backend: SocketAddr,
+    /// TCP state of conntrack, as conntrack(8) names it (`ESTABLISHED`, …).
+    pub state: String,
+}
+
+/// How the node's routing answers for an address (`ip route get`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// By this interface, to this next hop if it is not on the link.
+    Unicast {
+        /// Name of the interface.
+        dev: String,
+        /// Next hop.
+        via: Option<std::net::IpAddr>,
+    },
+    /// An address of the node itself.
+    Local,
+    /// `blackhole`: dropped without a word.
+    Blackhole,
+    /// `unreachable`: ICMP host unreachable.
+    Unreachable,
+    /// `prohibit`: ICMP administratively prohibited.
+    Prohibit,
+    /// No route at all.
+    Missing,
+}
+
+/// A source of evidence that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// The source, e.g. `network namespaces`.
+    pub source: &'static str,
+    /// Why, and what would help.
+    pub why: String,
+}

@@ -1,0 +1,75 @@
+//! What `tracer explain` and `tracer events` tell, as it travels over the unix
+//! socket and leaves as JSON.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::{Finding, Verdict};
+
+/// The answer of `tracer explain -o json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Length of the window in seconds.
+    pub window_s: f64,
+    /// One row per port with attempts in the window, or with a verdict.
+    pub ports: Vec<PortRow>,
+    /// The problems, the largest first.
+    pub verdicts: Vec<Finding>,
+    /// Failed attempts that no verdict explains.
+    pub unexplained: u64,
+    /// What cannot be seen from this node, or could not be asked, and why.
+    pub not_visible: Vec<String>,
+}
+
+/// One port in the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PortRow {
+    /// The port.
+    pub node_port: u16,
+    /// SYNs that opened an attempt.
+    pub attempts: u64,
+    /// Attempts by outcome (all seven words).
+    pub outcomes: BTreeMap<String, u64>,
+    /// Attempts by class (all five words).
+    pub traffic: BTreeMap<String, u64>,
+    /// SYN to first answer, quantiles within a histogram bucket.
+    pub answer: Option<Latency>,
+    /// Who answered failed attempts: `node_rst`, `backend_rst`, `icmp`,
+    /// `icmpv6`, `none` -> how many.
+    pub answered_by: BTreeMap<String, u64>,
+}
+
+/// Quantiles in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+}
+
+/// One failure: a line of `tracer events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it was decided: seconds since the Unix epoch.
+    pub time: f64,
+    /// The client.
+    pub client: SocketAddr,
+    /// The port.
+    pub node_port: u16,
+    /// Where NAT sent it.
+    pub backend: Option<SocketAddr>,
+    /// What went wrong: a [`tracer_common::failure::Failure`].
+    pub outcome: String,
+    /// The class.
+    pub traffic: String,
+    /// Who answered: a [`tracer_common::failure::Reply`].
+    pub answered_by: String,
+    /// Why, as far as this one failure tells.
+    pub verdict: Verdict,
+    /// What the kernel's hooks noted, one line.
+    pub evidence: String,
+    /// Seconds from the SYN until this was decided.
+    pub latency: f64,
+}
