@@ -1,8 +1,6 @@
 //! The packet behind a program's context, as [`Packet`] and [`Payload`]. With
 //! `kernel.rs` the only place that touches memory which is not a map's.
 
-use core::arch::asm;
-
 use aya_ebpf::{
     EbpfContext,
     bindings::__sk_buff,
@@ -90,7 +88,8 @@ impl<const DIRECT: bool> Packet for Skb<DIRECT> {
             // relate the two sums ("invalid access to packet").
             let at = opaque((data + offset) as u64) as usize;
             if at + N <= end {
-                return Some(load_words(at));
+                // SAFETY: the N bytes at `at` lie within the packet, as just checked.
+                return Some(unsafe { (at as *const [u8; N]).read_unaligned() });
             }
         }
         self.load_by_helper(offset)
@@ -101,43 +100,6 @@ impl<const DIRECT: bool> Packet for Skb<DIRECT> {
         // SAFETY: a field of the program's own context.
         unsafe { (*self.0).len }
     }
-}
-
-/// `N` bytes of packet memory that has been checked to be there, by wide loads:
-/// LLVM would read memory of unknown alignment byte by byte, where the kernel
-/// allows any alignment on x86-64 and arm64.
-#[inline(always)]
-fn load_words<const N: usize>(at: usize) -> [u8; N] {
-    let mut bytes = [0; N];
-    let (words, rest) = bytes.as_chunks_mut::<8>();
-    for (i, word) in words.iter_mut().enumerate() {
-        let value: u64;
-        // SAFETY: within the N bytes at `at`, which the caller has checked.
-        unsafe {
-            asm!("{0} = *(u64 *)({1} + 0)", out(reg) value, in(reg) at + i * 8, options(nostack, readonly));
-        }
-        *word = value.to_ne_bytes();
-    }
-    let done = N - rest.len();
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    for word in words {
-        let value: u64;
-        // SAFETY: as above.
-        unsafe {
-            asm!("{0} = *(u32 *)({1} + 0)", out(reg) value, in(reg) at + done, options(nostack, readonly));
-        }
-        *word = (value as u32).to_ne_bytes();
-    }
-    let done = N - rest.len();
-    for (i, byte) in rest.iter_mut().enumerate() {
-        let value: u64;
-        // SAFETY: as above.
-        unsafe {
-            asm!("{0} = *(u8 *)({1} + 0)", out(reg) value, in(reg) at + done + i, options(nostack, readonly));
-        }
-        *byte = value as u8;
-    }
-    bytes
 }
 
 /// The TCP payload of an skb, paged or not.
