@@ -73,3 +73,40 @@ pub struct Event {
     /// Seconds from the SYN until this was decided.
     pub latency: f64,
 }
+
+/// A line of `GET /v1/events`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// A failure.
+    Event(Event),
+    /// This many were not sent, because the reader was too slow.
+    Lost {
+        /// How many.
+        lost: u64,
+    },
+}
+
+/// The answer of `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Commit that it was built from.
+    pub commit: String,
+    /// Seconds since its start.
+    pub uptime_s: f64,
+    /// How far back windows can reach, in seconds.
+    pub reach_s: f64,
+    /// Failed attempts since its start.
+    pub failed: u64,
+    /// Failures remembered one by one.
+    pub events: u64,
+}
+
+/// The answer to a request that cannot be fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What is wrong, and what to do.
+    pub error: String,
+}

@@ -16,6 +16,7 @@ use tracer_common::first_bytes::ProbeMethods;
 pub use file::read;
 pub use ports::PortSet;
 pub use settings::{ConnectHook, KernelLog, LogFormat, LogLevel, Settings, WireTap};
+pub use values::{DEFAULT_SOCKET, Socket};
 
 /// Most probe ranges.
 pub const PROBE_SOURCES_MAX: usize = 1024;
@@ -45,6 +46,11 @@ pub struct Config {
     pub telemetry_path: String,
     /// Places in the flow table, 64 to 4,194,304.
     pub flows: u32,
+    /// The socket that answers questions on this node.
+    pub socket: Socket,
+    /// Backends of a port that have failure counts of their own; `None`: there
+    /// are no counts by backend.
+    pub backend_metrics: Option<usize>,
     /// The hook that sees packets.
     pub wire_tap: WireTap,
     /// The hook that sees dials made on this node.
@@ -88,6 +94,11 @@ impl Config {
                 None => "/metrics".to_owned(),
             },
             flows: all.flows.map_or(65_536, |f| f.0),
+            socket: all.socket.unwrap_or_default(),
+            backend_metrics: all.backend_metrics.unwrap_or_default().then_some(
+                all.backend_metrics_limit
+                    .map_or(20, |limit| limit.0 as usize),
+            ),
             wire_tap: all.wire_tap.unwrap_or_default(),
             connect_hook: all.connect_hook.unwrap_or_default(),
             kernel_log: all.kernel_log.unwrap_or_default(),

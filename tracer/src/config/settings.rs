@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     PortSet,
-    values::{Between, Cidr, Flows, Interface, Listen, ProbeMethod, TelemetryPath},
+    values::{Between, Cidr, Flows, Interface, Listen, Number, ProbeMethod, Socket, TelemetryPath},
 };
 
 const SECOND: u64 = 1_000;
@@ -75,6 +75,27 @@ pub struct Settings {
     /// to 4194304 [default: 65536]
     #[arg(long, value_name = "N", env = "TRACER_FLOWS")]
     pub(super) flows: Option<Flows>,
+
+    /// Unix socket that answers `tracer explain` and `tracer events`, or `none`
+    /// [default: /run/tracer/tracer.sock]
+    #[arg(long, value_name = "PATH", env = "TRACER_SOCKET")]
+    pub(super) socket: Option<Socket>,
+
+    /// Count failures by backend too (tracer_backend_failures_total)
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "TRACER_BACKEND_METRICS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) backend_metrics: Option<bool>,
+
+    /// Backends of a port that are counted one by one, the rest as `other`; 1
+    /// to 1024 [default: 20]
+    #[arg(long, value_name = "N", env = "TRACER_BACKEND_METRICS_LIMIT")]
+    pub(super) backend_metrics_limit: Option<Number<1, 1024>>,
 
     /// How packets are seen [default: auto]
     #[arg(long, value_name = "HOOK", env = "TRACER_WIRE_TAP")]
@@ -245,6 +266,9 @@ impl Settings {
             probe_source: first(self.probe_source, lower.probe_source),
             probe_method: first(self.probe_method, lower.probe_method),
             flows: self.flows.or(lower.flows),
+            socket: self.socket.or(lower.socket),
+            backend_metrics: self.backend_metrics.or(lower.backend_metrics),
+            backend_metrics_limit: self.backend_metrics_limit.or(lower.backend_metrics_limit),
             wire_tap: self.wire_tap.or(lower.wire_tap),
             connect_hook: self.connect_hook.or(lower.connect_hook),
             kernel_log: self.kernel_log.or(lower.kernel_log),

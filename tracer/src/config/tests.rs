@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::{file::parse, *};
 
 fn config(text: &str) -> Result<Config, Invalid> {
@@ -16,6 +18,8 @@ fn defaults_are_those_of_the_design() {
         assert_eq!(config.listen.to_string(), "0.0.0.0:9400");
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.flows, 65_536);
+        assert_eq!(config.socket.path(), Some(Path::new(DEFAULT_SOCKET)));
+        assert_eq!(config.backend_metrics, None);
         assert_eq!(config.kernel_log, KernelLog::Off);
         assert_eq!(config.log_level, LogLevel::Info);
     }
@@ -32,6 +36,9 @@ expire_after: 10m
 probe_source: [10.0.0.0/8, 'fd00::/8']
 probe_method: [ping, Health:check]
 flows: 1024
+socket: /tmp/tracer.sock
+backend_metrics: true
+backend_metrics_limit: 5
 wire_tap: packet
 connect_hook: set-state
 kernel_log: debug
@@ -51,6 +58,8 @@ log:
     assert_eq!(config.probe_sources.len(), 2);
     assert_eq!(config.probe_methods, ["ping", "Health:check"]);
     assert_eq!(config.flows, 1024);
+    assert_eq!(config.socket.path(), Some(Path::new("/tmp/tracer.sock")));
+    assert_eq!(config.backend_metrics, Some(5));
     assert_eq!(config.wire_tap, WireTap::Packet);
     assert_eq!(config.connect_hook, ConnectHook::SetState);
     assert_eq!(config.kernel_log, KernelLog::Debug);

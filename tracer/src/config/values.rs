@@ -4,6 +4,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
@@ -140,6 +141,72 @@ impl FromStr for TelemetryPath {
     }
 }
 
+/// Where the socket of `tracer explain` and `tracer events` is when nobody says.
+pub const DEFAULT_SOCKET: &str = "/run/tracer/tracer.sock";
+
+/// The unix socket that answers `tracer explain` and `tracer events`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Socket {
+    /// At [`DEFAULT_SOCKET`], if it can be made there.
+    #[default]
+    Default,
+    /// At this absolute path.
+    At(PathBuf),
+    /// There is none.
+    Off,
+}
+
+impl Socket {
+    /// The path, unless there is no socket.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Default => Some(Path::new(DEFAULT_SOCKET)),
+            Self::At(path) => Some(path),
+            Self::Off => None,
+        }
+    }
+}
+
+impl FromStr for Socket {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::Off),
+            _ if text.starts_with('/') && !text.ends_with('/') => Ok(Self::At(text.into())),
+            _ => Err(format!(
+                "`{text}` is no absolute path such as {DEFAULT_SOCKET}, nor `none`"
+            )),
+        }
+    }
+}
+
+/// A number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Number<const MIN: u32, const MAX: u32>(pub(super) u32);
+
+impl<const MIN: u32, const MAX: u32> FromStr for Number<MIN, MAX> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(format!("`{text}` is no number from {MIN} to {MAX}")),
+        }
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> TryFrom<String> for Number<MIN, MAX> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// `serde(try_from = "String")` for types that parse themselves.
 macro_rules! from_string {
     ($($name:ty),+) => {$(
@@ -152,7 +219,15 @@ macro_rules! from_string {
         }
     )+};
 }
-from_string!(Cidr, Interface, ProbeMethod, Flows, Listen, TelemetryPath);
+from_string!(
+    Cidr,
+    Interface,
+    ProbeMethod,
+    Flows,
+    Listen,
+    Socket,
+    TelemetryPath
+);
 
 impl<const MIN_MS: u64, const MAX_MS: u64> TryFrom<String> for Between<MIN_MS, MAX_MS> {
     type Error = String;
@@ -222,6 +297,17 @@ mod tests {
         assert_eq!("64".parse(), Ok(Flows(64)));
         for bad in ["63", "4194305", "-1", "1e3", ""] {
             assert!(bad.parse::<Flows>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sockets_are_absolute_paths_or_none() {
+        assert_eq!("none".parse::<Socket>().unwrap().path(), None);
+        let at = "/tmp/t.sock".parse::<Socket>().unwrap();
+        assert_eq!(at.path(), Some(Path::new("/tmp/t.sock")));
+        assert_eq!(Socket::default().path(), Some(Path::new(DEFAULT_SOCKET)));
+        for bad in ["", "t.sock", "./t.sock", "/tmp/"] {
+            assert!(bad.parse::<Socket>().is_err(), "{bad}");
         }
     }
 

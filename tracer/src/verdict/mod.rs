@@ -1,6 +1,8 @@
 //! Judges evidence: a pure function from what is known to what went wrong,
 //! with the fact that decides, what that excludes, and what to do.
 
+mod names;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
