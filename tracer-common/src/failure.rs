@@ -23,8 +23,8 @@ words! {
         Abandoned = "abandoned",
         /// Established, but the SYN-ACK had come only after another SYN.
         Late = "late",
-        /// Established; payload of the client had no reply by the close or the
-        /// idle threshold (a Thrift oneway call expects none).
+        /// Established; the client's first message had no reply by the close or
+        /// within the idle threshold (a Thrift oneway call expects none).
         Unanswered = "unanswered",
         /// Established; the server closed first, within the idle threshold and
         /// before any payload of its own.
@@ -59,6 +59,23 @@ words! {
         /// ICMPv6 destination unreachable (RFC 4443); the code is beside it.
         Icmpv6 = "icmpv6",
     }
+}
+
+/// What the client got, exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Got {
+    /// Who answered.
+    pub reply: Reply,
+    /// ICMP code, when the reply is ICMP; else 0.
+    pub code: u8,
+}
+
+impl Got {
+    /// Nothing.
+    pub const NOTHING: Self = Self {
+        reply: Reply::None,
+        code: 0,
+    };
 }
 
 /// What the machine says when something fails.

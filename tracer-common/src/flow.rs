@@ -96,7 +96,10 @@ pub struct Flow {
     /// The backend: position in the table of backends plus one; 0: unknown.
     pub backend: u16,
     /// Explicit padding.
-    pub pad: [u8; 6],
+    pub pad: [u8; 2],
+    /// When the client's message came, in 2^20 ns of the monotonic clock,
+    /// modulo 2^32; set with class Thrift or other.
+    pub asked_at: u32,
     /// The client's first bytes as far as they matter.
     pub first: FirstBytes,
 }
@@ -143,8 +146,8 @@ pub mod mark {
     pub const LATE: u8 = 1 << 1;
     /// The client's first message is a Thrift oneway call.
     pub const ONEWAY: u8 = 1 << 2;
-    /// Reported as unanswered.
-    pub const UNANSWERED: u8 = 1 << 3;
+    /// The connection is reported as unanswered, closed at once or reset.
+    pub const REPORTED: u8 = 1 << 3;
 }
 
 impl Flow {

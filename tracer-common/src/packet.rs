@@ -1,6 +1,7 @@
 //! Reads Ethernet, VLAN, IP, TCP and ICMP headers from untrusted bytes: an skb
 //! in the kernel, a slice in userspace.
 
+use crate::failure::{Got, Reply};
 use crate::flow::Addr;
 
 /// Random access to a packet's bytes.
@@ -254,6 +255,8 @@ pub struct Quote {
     pub dst_port: u16,
     /// Sequence number, host byte order.
     pub seq: u32,
+    /// The error around it.
+    pub got: Got,
 }
 
 /// Reads the quote of an ICMP (RFC 792, type 3) or ICMPv6 (RFC 4443, type 1)
@@ -263,22 +266,22 @@ pub struct Quote {
 /// A [`Skip`] when it is anything else or quotes anything but TCP.
 #[inline(always)]
 pub fn unreachable<P: Packet>(packet: &P, ip: &Ip) -> Result<Quote, Skip> {
-    let kind: [u8; 1] = packet.load(ip.payload).ok_or(Skip::NotOurs)?;
+    let [kind, code] = packet.load(ip.payload).ok_or(Skip::NotOurs)?;
     let inner = ip.payload + 8;
-    let (src, dst, protocol, tcp) = match (ip.protocol, kind[0]) {
+    let (reply, src, dst, protocol, tcp) = match (ip.protocol, kind) {
         (ICMP, ICMP_UNREACHABLE) => {
             let h: [u8; 20] = packet.load(inner).ok_or(Skip::NotOurs)?;
             let header = u32::from(h[0] & 0xf) * 4;
             let src = Addr::v4([h[12], h[13], h[14], h[15]]);
             let dst = Addr::v4([h[16], h[17], h[18], h[19]]);
-            (src, dst, h[9], inner + header)
+            (Reply::Icmp, src, dst, h[9], inner + header)
         }
         (ICMPV6, ICMPV6_UNREACHABLE) => {
             let h: [u8; 8] = packet.load(inner).ok_or(Skip::NotOurs)?;
             let src = Addr::v6(packet.load(inner + 8).ok_or(Skip::NotOurs)?);
             let dst = Addr::v6(packet.load(inner + 24).ok_or(Skip::NotOurs)?);
             let (protocol, tcp) = extensions(packet, h[6], inner + 40)?;
-            (src, dst, protocol, tcp)
+            (Reply::Icmpv6, src, dst, protocol, tcp)
         }
         _ => return Err(Skip::NotOurs),
     };
@@ -293,6 +296,7 @@ pub fn unreachable<P: Packet>(packet: &P, ip: &Ip) -> Result<Quote, Skip> {
         src_port: be16([h[0], h[1]]),
         dst_port: be16([h[2], h[3]]),
         seq: be32([h[4], h[5], h[6], h[7]]),
+        got: Got { reply, code },
     })
 }
 

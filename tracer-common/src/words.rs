@@ -171,5 +171,11 @@ words! {
         Malformed = "malformed",
         /// Dial made on this node not followed: table of dials full.
         Dials = "dials",
+        /// Failure of a new kind not counted by kind: table of kinds full.
+        Failures = "failures",
+        /// Failure without a record of its own: ring of records full.
+        Records = "records",
+        /// Backend of an attempt not noted: table of backends full.
+        Backends = "backends",
     }
 }

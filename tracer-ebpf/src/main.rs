@@ -8,12 +8,18 @@
     reason = "the BPF target has atomic addition but, lacking compare-and-swap, no core::sync::atomic methods"
 )]
 
+mod backends;
 mod connects;
 mod dials;
+mod drops;
+mod failures;
 mod flows;
 mod globals;
 mod kernel;
 mod maps;
+mod nat;
+mod notes;
+mod records;
 mod resets;
 mod retransmits;
 mod skb;

@@ -12,6 +12,7 @@ use aya_ebpf::{
 use tracer_common::{
     config::{PORT_LINES, PORTS_PER_LINE, PortLine, Tail},
     counters::{CELLS, Cell, PortCounters, Tally},
+    failure::Got,
     flow::{Addr, FlowKey},
     machine::Segment,
     words::Lost,
@@ -61,6 +62,8 @@ pub struct Work {
     pub payload: u32,
     /// Position of the port's counters.
     pub slot: u16,
+    /// An ICMP error that quotes a segment of the flow.
+    pub got: Got,
 }
 
 /// Scratch space of one packet. It is a map and not the stack because the

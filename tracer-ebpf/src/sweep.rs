@@ -5,7 +5,14 @@
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use tracer_common::{config::SWEEP_KEYS, flow::FlowKey, machine::Fate};
 
-use crate::{flows::Entry, globals, maps::Port, skb::Skb, tap};
+use crate::{
+    failures::{Effects, Scratch},
+    flows::{self, Entry},
+    globals,
+    maps::Port,
+    skb::Skb,
+    tap,
+};
 
 /// The "packet" is an array of [`FlowKey`]; returns the layout version.
 #[classifier]
@@ -25,14 +32,25 @@ pub fn sweep(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn tick(key: &FlowKey) {
+    let Some(flow) = flows::peek(key) else {
+        return;
+    };
+    let slot = flow.slot;
+    let port = Port::at(slot);
+    let Some(mut effects) = port.and_then(|port| Effects::of(port, Scratch::Sweep)) else {
+        return;
+    };
+    tick_locked(key, &mut effects);
+    effects.report(key, slot);
+}
+
+#[inline(always)]
+fn tick_locked(key: &FlowKey, effects: &mut Effects) {
     let Some(entry) = Entry::lock(key) else {
         return;
     };
     let Some(flow) = entry.flow() else { return };
-    let Some(mut port) = Port::at(flow.slot) else {
-        return;
-    };
-    if flow.tick(tap::now(), &globals::limits(), &mut port) == Fate::Remove {
+    if flow.tick(tap::now(), &globals::limits(), effects) == Fate::Remove {
         entry.remove();
     }
 }

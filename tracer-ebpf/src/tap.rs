@@ -11,6 +11,7 @@ use tracer_common::{
 };
 
 use crate::{
+    failures::{Effects, Scratch},
     flows::{self, Entry},
     globals,
     maps::{self, Port, Work},
@@ -143,6 +144,7 @@ fn read_quote<const DIRECT: bool>(skb: &Skb<DIRECT>, ip: &Ip) -> Seen {
         node_port: quote.dst_port,
     };
     work.segment.seq = quote.seq;
+    work.got = quote.got;
     Seen::Unreachable(work)
 }
 
@@ -172,20 +174,25 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
         }
     }
     forget();
-    on_handshake(work, &payload, &mut port);
+    on_handshake(work, &payload, port);
 }
 
 /// A segment that may change the flow's state: under its lock.
 #[inline(always)]
-fn on_handshake<const DIRECT: bool>(
-    work: &Work,
-    payload: &SkbPayload<'_, DIRECT>,
-    port: &mut Port,
-) {
+fn on_handshake<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>, port: Port) {
+    let Some(mut effects) = Effects::of(port, Scratch::Tap) else {
+        return;
+    };
+    step(work, payload, &mut effects);
+    effects.report(&work.key, work.slot);
+}
+
+#[inline(always)]
+fn step<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>, effects: &mut Effects) {
     let opens = work.segment.to_node && work.segment.is_syn();
     let Some(entry) = Entry::lock(&work.key) else {
         if opens {
-            untracked(port);
+            untracked(effects);
         }
         return;
     };
@@ -194,10 +201,11 @@ fn on_handshake<const DIRECT: bool>(
         None if !opens => return,
         None => match entry.insert(work.slot) {
             Some(flow) => flow,
-            None => return untracked(port),
+            None => return untracked(effects),
         },
     };
-    let fate = flow.step(&work.segment, payload, now(), &globals::limits(), port);
+    let limits = globals::limits();
+    let fate = flow.step(&work.segment, payload, now(), &limits, effects);
     if fate == Fate::Remove {
         entry.remove();
     }
@@ -205,22 +213,29 @@ fn on_handshake<const DIRECT: bool>(
 
 /// A SYN that cannot be followed is an attempt all the same.
 #[inline(always)]
-fn untracked(port: &mut Port) {
-    port.count(Cell::ATTEMPTS);
-    port.count(Cell::UNTRACKED);
+fn untracked(effects: &mut Effects) {
+    effects.count(Cell::ATTEMPTS);
+    effects.count(Cell::UNTRACKED);
 }
 
 #[inline(always)]
 fn on_unreachable(work: &Work) {
-    let Some(mut port) = Port::at(work.slot) else {
+    let port = Port::at(work.slot);
+    let Some(mut effects) = port.and_then(|port| Effects::of(port, Scratch::Tap)) else {
         return;
     };
+    unreachable(work, &mut effects);
+    effects.report(&work.key, work.slot);
+}
+
+#[inline(always)]
+fn unreachable(work: &Work, effects: &mut Effects) {
     let Some(entry) = Entry::lock(&work.key) else {
         return;
     };
     let Some(flow) = entry.flow() else { return };
-    let limits = globals::limits();
-    if flow.unreachable(work.segment.seq, now(), &limits, &mut port) == Fate::Remove {
+    let (seq, limits) = (work.segment.seq, globals::limits());
+    if flow.unreachable(seq, work.got, now(), &limits, effects) == Fate::Remove {
         entry.remove();
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Limits, Now, SYN_RETRANSMIT_SLACK_NS, Segment, near, tcp};
 use crate::counters::{Cell, Tally};
+use crate::failure::{Failure, Got};
 use crate::first_bytes::Decision;
 use crate::flow::{Flow, flag, state};
 use crate::words::{Close, Outcome, Traffic};
@@ -43,7 +44,8 @@ impl Flow {
         };
         self.count_reset(segment, tally);
         self.flags |= bit;
-        if self.closer == 0 {
+        let first = self.closer == 0;
+        if first {
             self.closer = close as u8 + 1;
         }
         // Its end lies beyond what was seen of its bytes: some were missed.
@@ -56,7 +58,9 @@ impl Flow {
             let class = self.class_at_close(now, limits);
             self.settle(class, tally);
         }
-        if self.has(flag::FIN_CLIENT) && self.has(flag::FIN_SERVER) {
+        let over = self.has(flag::FIN_CLIENT) && self.has(flag::FIN_SERVER);
+        self.report_end(segment, (first, over), now, limits, tally);
+        if over {
             self.finish(self.closer(), tally);
             return Fate::Remove;
         }
@@ -64,10 +68,13 @@ impl Flow {
     }
 
     #[inline(always)]
-    fn class_at_close(&self, now: Now, limits: &Limits) -> Traffic {
+    fn class_at_close(&mut self, now: Now, limits: &Limits) -> Traffic {
         if self.first.has_bytes() {
             match self.first.at_close() {
-                Decision::Thrift(_) => Traffic::Thrift,
+                Decision::Thrift(message) => {
+                    self.note_oneway(message);
+                    Traffic::Thrift
+                }
                 _ => Traffic::Other,
             }
         } else if self.has(flag::HOLE) {
@@ -91,6 +98,9 @@ impl Flow {
             };
             self.settle(class, tally);
         }
+        if self.unanswered() {
+            self.fail_connection(Failure::Unanswered, Got::NOTHING, tally);
+        }
         self.finish(Close::TimeoutIdle, tally);
     }
 
@@ -109,12 +119,12 @@ impl Flow {
         match self.state {
             state::SYN_SEEN => {
                 if now.ns.saturating_sub(self.syn_at) >= limits.handshake_timeout_ns {
-                    self.decide(Outcome::TimedOut, tally);
+                    self.decide(Outcome::TimedOut, Got::NOTHING, tally);
                 }
             }
             state::ANSWERED => {
                 if age >= limits.handshake_timeout_ns {
-                    self.decide(Outcome::Unacked, tally);
+                    self.decide(Outcome::Unacked, Got::NOTHING, tally);
                     // SYNs and SYN-ACKs may have come again until now.
                     self.since = self.since.saturating_add(limits.handshake_timeout_ns);
                 }
@@ -146,6 +156,9 @@ impl Flow {
                 self.count_established(Traffic::Idle, tally);
                 self.reclass(Traffic::Idle, tally);
             }
+        }
+        if self.unanswered_for_long(now, limits) {
+            self.fail_connection(Failure::Unanswered, Got::NOTHING, tally);
         }
         let half_closed = self.has(flag::FIN_CLIENT | flag::FIN_SERVER);
         let limit = if half_closed {

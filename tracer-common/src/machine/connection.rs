@@ -2,8 +2,9 @@
 
 use super::{Fate, Limits, Now, Segment, near, tcp};
 use crate::counters::{Cell, Tally};
-use crate::first_bytes::{CHUNK, Decision, Message, Payload, message_at_start};
-use crate::flow::{Flow, flag, state};
+use crate::failure::{Failure, Got};
+use crate::first_bytes::{CHUNK, Decision, Message, MessageType, Payload, message_at_start};
+use crate::flow::{Flow, flag, mark, state};
 use crate::words::{Outcome, Retransmit, Traffic};
 
 /// The part of a segment's payload that was not sent before.
@@ -42,6 +43,9 @@ impl Flow {
         if self.syn_message != 0 {
             tally.count(Cell::message_number(self.syn_message - 1));
         }
+        if self.marked(mark::LATE) {
+            self.fail(Failure::Late, Got::NOTHING, self.class(), tally);
+        }
     }
 
     /// Payload and close: what is left of a segment of an established
@@ -58,6 +62,7 @@ impl Flow {
         if segment.payload_len > 0 {
             if segment.to_node && !self.has(flag::FINAL) {
                 self.on_first_bytes(segment, payload, limits, tally);
+                self.asks(now);
             } else {
                 self.on_data(segment, payload, tally);
             }
@@ -189,8 +194,9 @@ impl Flow {
 
     #[inline(always)]
     fn on_class<T: Tally>(&mut self, class: Traffic, message: Option<Message>, tally: &mut T) {
-        if message.is_some() {
+        if let Some(message) = message {
             self.flags |= flag::THRIFT;
+            self.note_oneway(message);
         }
         if self.state == state::ESTABLISHED {
             if let Some(message) = message {
@@ -203,6 +209,13 @@ impl Flow {
             if let Some(message) = message {
                 self.syn_message = Cell::number_of_message(message.kind, message.protocol) + 1;
             }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn note_oneway(&mut self, message: Message) {
+        if message.kind as u8 == MessageType::Oneway as u8 {
+            self.marks |= mark::ONEWAY;
         }
     }
 

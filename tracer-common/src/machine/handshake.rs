@@ -2,8 +2,9 @@
 
 use super::{Fate, Limits, Now, Segment, at_or_after, tcp};
 use crate::counters::{Cell, Tally};
+use crate::failure::{Failure, Got};
 use crate::first_bytes::FirstBytes;
-use crate::flow::{Flow, flag, state};
+use crate::flow::{Flow, flag, mark, state};
 use crate::words::{Answer, Outcome, Retransmit, Traffic};
 
 impl Flow {
@@ -13,6 +14,9 @@ impl Flow {
         if self.state != state::EMPTY && self.isn == segment.seq {
             if self.ifindex_in == segment.ifindex {
                 tally.count(Cell::retransmit(Retransmit::Syn));
+                if self.state == state::SYN_SEEN {
+                    self.marks |= mark::SYN_AGAIN;
+                }
                 if self.state == state::SYN_SEEN || self.state == state::DECIDED {
                     self.since = now.ns;
                 }
@@ -46,8 +50,8 @@ impl Flow {
     #[inline(always)]
     fn abandon<T: Tally>(&mut self, tally: &mut T) {
         match self.state {
-            state::SYN_SEEN => self.decide(Outcome::Cancelled, tally),
-            state::ANSWERED => self.decide(Outcome::Unacked, tally),
+            state::SYN_SEEN => self.decide(Outcome::Cancelled, Got::NOTHING, tally),
+            state::ANSWERED => self.decide(Outcome::Unacked, Got::NOTHING, tally),
             state::ESTABLISHED => self.give_up(tally),
             _ => {}
         }
@@ -64,7 +68,7 @@ impl Flow {
         match self.state {
             state::SYN_SEEN if segment.has(tcp::RST | tcp::FIN) && follows_syn => {
                 self.count_reset(segment, tally);
-                self.decide(Outcome::Cancelled, tally);
+                self.decide(Outcome::Cancelled, Got::NOTHING, tally);
             }
             // Simultaneous open (RFC 9293, 3.5): SYN and ACK in one, the same ISN.
             state::SYN_SEEN
@@ -86,7 +90,7 @@ impl Flow {
                 let acks_syn_ack = acks_server && segment.ack == self.server_isn.wrapping_add(1);
                 if follows_syn || acks_syn_ack {
                     self.count_reset(segment, tally);
-                    self.decide(Outcome::HalfOpen, tally);
+                    self.decide(Outcome::HalfOpen, Got::NOTHING, tally);
                 }
             }
             state::ANSWERED if acks_server && at_or_after(segment.seq, first) => {
@@ -112,7 +116,7 @@ impl Flow {
             state::SYN_SEEN if segment.has(tcp::RST) && acks_syn => {
                 self.count_reset(segment, tally);
                 tally.answered(Answer::Rst, now.ns.saturating_sub(self.syn_at));
-                self.decide(Outcome::Refused, tally);
+                self.decide(Outcome::Refused, segment.got(), tally);
             }
             state::SYN_SEEN if segment.has(tcp::RST) => {}
             state::SYN_SEEN if segment.has(tcp::SYN) => {
@@ -127,7 +131,7 @@ impl Flow {
                     && (acks_syn || segment.seq == self.server_isn.wrapping_add(1)) =>
             {
                 self.count_reset(segment, tally);
-                self.decide(Outcome::Refused, tally);
+                self.decide(Outcome::Refused, segment.got(), tally);
             }
             state::ANSWERED | state::ESTABLISHED | state::DECIDED
                 if segment.has(tcp::SYN) && acks_syn =>
@@ -154,6 +158,9 @@ impl Flow {
         self.since = now.ns;
         self.server_isn = segment.seq;
         self.server_next = segment.seq.wrapping_add(1);
+        if self.marked(mark::SYN_AGAIN) {
+            self.marks |= mark::LATE;
+        }
         let first = self.isn.wrapping_add(1);
         if self.has(flag::SYN_DATA) && segment.ack == first {
             // Fast Open refused: the client sends the same bytes again.
@@ -162,15 +169,18 @@ impl Flow {
             self.traffic = Traffic::Unknown as u8;
             self.syn_message = 0;
             self.flags &= !(flag::SYN_DATA | flag::THRIFT);
+            self.marks &= !mark::ONEWAY;
         }
     }
 
     /// ICMP or ICMPv6 destination unreachable from the node that quotes a SYN
-    /// of this flow; `quoted_seq` is the sequence number in the quote.
+    /// of this flow: `quoted_seq` is the sequence number in the quote, `got` the
+    /// error.
     #[inline(always)]
     pub fn unreachable<T: Tally>(
         &mut self,
         quoted_seq: u32,
+        got: Got,
         now: Now,
         limits: &Limits,
         tally: &mut T,
@@ -178,14 +188,14 @@ impl Flow {
         let fate = self.tick(now, limits, tally);
         if self.state == state::SYN_SEEN && quoted_seq == self.isn {
             tally.answered(Answer::Icmp, now.ns.saturating_sub(self.syn_at));
-            self.decide(Outcome::Unreachable, tally);
+            self.decide(Outcome::Unreachable, got, tally);
         }
         fate
     }
 
-    /// Ends the handshake without a connection.
+    /// Ends the handshake without a connection; `got` is what the client got.
     #[inline(always)]
-    pub(super) fn decide<T: Tally>(&mut self, outcome: Outcome, tally: &mut T) {
+    pub(super) fn decide<T: Tally>(&mut self, outcome: Outcome, got: Got, tally: &mut T) {
         let probe = self.has(flag::PROBE_SOURCE) || outcome as u8 == Outcome::HalfOpen as u8;
         let traffic = if probe {
             Traffic::HealthCheck
@@ -196,6 +206,23 @@ impl Flow {
         tally.add(Cell::PENDING, -1);
         self.flags |= flag::COUNTED;
         self.state = state::DECIDED;
+        if let Some(failure) = self.failure_of(outcome) {
+            self.fail(failure, got, traffic, tally);
+        }
+    }
+
+    /// A half-open handshake is a probe's, unless the client had to ask again.
+    #[inline(always)]
+    const fn failure_of(&self, outcome: Outcome) -> Option<Failure> {
+        match outcome {
+            Outcome::Refused => Some(Failure::Refused),
+            Outcome::Unreachable => Some(Failure::Unreachable),
+            Outcome::TimedOut => Some(Failure::TimedOut),
+            Outcome::Unacked => Some(Failure::Unacked),
+            Outcome::Cancelled => Some(Failure::Cancelled),
+            Outcome::HalfOpen if self.marked(mark::LATE) => Some(Failure::Abandoned),
+            Outcome::HalfOpen | Outcome::Established => None,
+        }
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@
 
 mod close;
 mod connection;
+mod failing;
 mod handshake;
 
 pub use close::Fate;

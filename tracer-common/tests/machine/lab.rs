@@ -1,7 +1,8 @@
 //! One flow, its port's counters and a clock that the test moves.
 
 use tracer_common::{
-    counters::{Cell, PortCounters},
+    counters::{Cell, PortCounters, Tally},
+    failure::{Failed, Failure, Got, Reply},
     first_bytes::ProbeMethods,
     flow::{Flow, state},
     machine::{Fate, Limits, Now, Segment, tcp},
@@ -21,10 +22,28 @@ pub const LIMITS: Limits = Limits {
     probes: ProbeMethods::new(),
 };
 
+/// Where one step's effects go.
+struct Effects<'a> {
+    port: &'a mut PortCounters,
+    failed: Option<Failed>,
+}
+
+impl Tally for Effects<'_> {
+    fn add(&mut self, cell: Cell, delta: i64) {
+        self.port.add(cell, delta);
+    }
+
+    fn failed(&mut self, failed: Failed) {
+        let before = self.failed.replace(failed);
+        assert_eq!(before, None, "a step reports once");
+    }
+}
+
 /// A flow under test; `None` while it is not in the table.
 pub struct Lab {
     pub flow: Option<Flow>,
     pub port: PortCounters,
+    pub failed: Vec<Failed>,
     pub limits: Limits,
     pub now: u64,
 }
@@ -34,6 +53,7 @@ impl Lab {
         Self {
             flow: None,
             port: PortCounters::ZERO,
+            failed: Vec::new(),
             limits: LIMITS,
             now: 1_000 * S,
         }
@@ -46,12 +66,21 @@ impl Lab {
         }
     }
 
+    fn effects<R>(&mut self, step: impl FnOnce(&mut Effects<'_>) -> R) -> R {
+        let port = &mut self.port;
+        let mut effects = Effects { port, failed: None };
+        let result = step(&mut effects);
+        self.failed.extend(effects.failed);
+        result
+    }
+
     /// Lets time pass and sweeps.
     pub fn wait(&mut self, ns: u64) -> &mut Self {
         self.now += ns;
         let now = self.time();
         if let Some(mut flow) = self.flow {
-            let fate = flow.tick(now, &self.limits, &mut self.port);
+            let limits = self.limits;
+            let fate = self.effects(|to| flow.tick(now, &limits, to));
             self.flow = (fate == Fate::Keep).then_some(flow);
         }
         self
@@ -76,7 +105,8 @@ impl Lab {
             self.flow = Some(flow);
             return self;
         }
-        let fate = flow.step(&segment, payload, now, &self.limits, &mut self.port);
+        let limits = self.limits;
+        let fate = self.effects(|to| flow.step(&segment, payload, now, &limits, to));
         self.flow = (fate == Fate::Keep).then_some(flow);
         self
     }
@@ -135,10 +165,14 @@ impl Lab {
         self.server(tcp::FIN | tcp::ACK, SERVER_ISN + 1 + offset, ack, &[])
     }
 
+    /// Port unreachable (RFC 792: type 3, code 3).
     pub fn unreachable(&mut self, quoted_seq: u32) -> &mut Self {
+        let (reply, code) = (Reply::Icmp, 3);
+        let got = Got { reply, code };
         let now = self.time();
         if let Some(mut flow) = self.flow {
-            let fate = flow.unreachable(quoted_seq, now, &self.limits, &mut self.port);
+            let limits = self.limits;
+            let fate = self.effects(|to| flow.unreachable(quoted_seq, got, now, &limits, to));
             self.flow = (fate == Fate::Keep).then_some(flow);
         }
         self
@@ -162,6 +196,14 @@ impl Lab {
         }
         assert_eq!(found, expected);
         assert!(self.port.balances());
+        self
+    }
+
+    /// Asserts that exactly these failures were reported, in this order.
+    #[track_caller]
+    pub fn failures(&self, expected: &[(Failure, Reply)]) -> &Self {
+        let found: Vec<_> = self.failed.iter().map(|f| (f.failure, f.reply)).collect();
+        assert_eq!(found, expected);
         self
     }
 

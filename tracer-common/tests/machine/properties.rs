@@ -3,8 +3,9 @@
 use proptest::{collection::vec, prelude::*};
 use tracer_common::{
     counters::Cell,
+    failure::Failure,
     machine::tcp,
-    words::{Close, Traffic},
+    words::{Close, Outcome, Traffic},
 };
 
 use crate::lab::{ISN, Lab, S, SERVER_ISN, segment};
@@ -98,6 +99,15 @@ fn sum(lab: &Lab, cell: impl Fn(Traffic) -> Cell) -> u64 {
     Traffic::ALL.iter().map(|t| lab.get(cell(*t))).sum()
 }
 
+/// The failed outcomes, as failures.
+const FAILED: [(Failure, Outcome); 5] = [
+    (Failure::Refused, Outcome::Refused),
+    (Failure::Unreachable, Outcome::Unreachable),
+    (Failure::TimedOut, Outcome::TimedOut),
+    (Failure::Unacked, Outcome::Unacked),
+    (Failure::Cancelled, Outcome::Cancelled),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
@@ -133,6 +143,35 @@ proptest! {
             let closed: u64 = Close::ALL.iter().map(of).sum();
             prop_assert_eq!(lab.get(Cell::connection(*traffic)), closed);
         }
+    }
+
+    // `Lab` holds every step to one report at most.
+    #[test]
+    fn every_failed_outcome_is_reported_once(events in vec(event(), 0..60)) {
+        let mut lab = Lab::new();
+        for event in &events {
+            apply(&mut lab, event);
+            for (failure, outcome) in FAILED {
+                let reported = lab.failed.iter().filter(|f| f.failure == failure).count() as u64;
+                prop_assert_eq!(reported, sum(&lab, |t| Cell::handshake(outcome, t)));
+            }
+        }
+        let attempts = lab.failed.iter().filter(|f| f.failure.is_attempt()).count();
+        let known = FAILED.iter().filter(|(failure, _)| failure.is_attempt()).count();
+        prop_assert_eq!(known, FAILED.len());
+        prop_assert!(attempts as u64 <= lab.attempts());
+    }
+
+    #[test]
+    fn a_connection_is_reported_once(events in vec(event(), 0..60)) {
+        let mut lab = Lab::new();
+        for event in &events {
+            apply(&mut lab, event);
+        }
+        const ONCE: [Failure; 3] = [Failure::Unanswered, Failure::ClosedAtOnce, Failure::Reset];
+        let reported = lab.failed.iter().filter(|f| ONCE.contains(&f.failure)).count();
+        let established = sum(&lab, |t| Cell::handshake(Outcome::Established, t));
+        prop_assert!(reported as u64 <= established);
     }
 
     #[test]

@@ -1,0 +1,124 @@
+//! What the machine reports of a failure, besides counting it.
+
+use super::{Limits, Now, Segment, tcp};
+use crate::counters::Tally;
+use crate::failure::{Failed, Failure, Got, Reply};
+use crate::flow::{Flow, flag, mark};
+use crate::words::{ResetOrigin, Traffic};
+
+impl Flow {
+    /// Reports a failure of this attempt or connection. Its callers leave the
+    /// state that they report from, or set [`mark::REPORTED`], so that a step
+    /// never reports twice.
+    #[inline(always)]
+    pub(super) fn fail<T: Tally>(
+        &self,
+        failure: Failure,
+        got: Got,
+        traffic: Traffic,
+        tally: &mut T,
+    ) {
+        tally.failed(Failed {
+            failure,
+            reply: got.reply,
+            code: got.code,
+            traffic: traffic as u8,
+            backend: self.backend,
+            syn_at: self.syn_at,
+        });
+    }
+
+    /// The same of a connection, which is reported once.
+    #[inline(always)]
+    pub(super) fn fail_connection<T: Tally>(&mut self, failure: Failure, got: Got, tally: &mut T) {
+        self.marks |= mark::REPORTED;
+        self.fail(failure, got, self.class(), tally);
+    }
+
+    #[inline(always)]
+    pub(super) const fn marked(&self, bits: u8) -> bool {
+        self.marks & bits != 0
+    }
+
+    /// The client has sent a message, no reply has come, and that was not
+    /// reported yet. Without any segment of the server nothing can be said.
+    #[inline(always)]
+    pub(super) const fn unanswered(&self) -> bool {
+        let asked = matches!(self.class(), Traffic::Thrift | Traffic::Other);
+        asked
+            && !self.marked(mark::ONEWAY | mark::REPORTED)
+            && self.ifindex_out != 0
+            && self.server_next == self.server_isn.wrapping_add(1)
+    }
+
+    /// The message came longer ago than the idle threshold, and for as long
+    /// nothing at all came: a long upload is not waiting yet.
+    #[inline(always)]
+    pub(super) fn unanswered_for_long(&self, now: Now, limits: &Limits) -> bool {
+        const NS_PER_S: u64 = 1_000_000_000;
+        let waited = u64::from(units(now).wrapping_sub(self.asked_at)) << UNIT_BITS;
+        let silent = u64::from(now.s.saturating_sub(self.seen_s)) * NS_PER_S;
+        self.unanswered() && waited >= limits.idle_after_ns && silent >= limits.idle_after_ns
+    }
+
+    /// The client's message is there: from now on it waits for a reply.
+    #[inline(always)]
+    pub(super) fn asks(&mut self, now: Now) {
+        self.asked_at = units(now);
+    }
+
+    /// What is wrong with the end of a connection that a FIN or RST brings:
+    /// `first` when no side has closed before, `over` when both have now.
+    #[inline(always)]
+    pub(super) fn report_end<T: Tally>(
+        &mut self,
+        segment: &Segment,
+        (first, over): (bool, bool),
+        now: Now,
+        limits: &Limits,
+        tally: &mut T,
+    ) {
+        if self.marked(mark::REPORTED) {
+            return;
+        }
+        let young = now.ns.saturating_sub(self.since) < limits.idle_after_ns;
+        let by_server = first && !segment.to_node;
+        let spoke = self.server_spoke(segment);
+        if by_server && !spoke && young && !self.has(flag::PROBE_SOURCE) {
+            self.fail_connection(Failure::ClosedAtOnce, segment.got(), tally);
+        } else if by_server && spoke && segment.has(tcp::RST) {
+            self.fail_connection(Failure::Reset, segment.got(), tally);
+        } else if over && self.unanswered() {
+            self.fail_connection(Failure::Unanswered, segment.got(), tally);
+        }
+    }
+
+    /// The server has sent payload, some of which may have been missed.
+    #[inline(always)]
+    const fn server_spoke(&self, segment: &Segment) -> bool {
+        let first = self.server_isn.wrapping_add(1);
+        let end = segment.seq.wrapping_add(segment.payload_len);
+        self.server_next != first || !segment.to_node && end.wrapping_sub(first).cast_signed() > 0
+    }
+}
+
+/// [`Flow::asked_at`] counts 2^20 ns, about a millisecond.
+const UNIT_BITS: u32 = 20;
+
+#[inline(always)]
+const fn units(now: Now) -> u32 {
+    (now.ns >> UNIT_BITS) as u32
+}
+
+impl Segment {
+    /// What the client got with this segment, should it be the server's RST.
+    #[inline(always)]
+    pub(super) const fn got(&self) -> Got {
+        let reply = match self.origin {
+            ResetOrigin::Node if self.has(tcp::RST) => Reply::NodeRst,
+            ResetOrigin::Backend if self.has(tcp::RST) => Reply::BackendRst,
+            _ => Reply::None,
+        };
+        Got { reply, code: 0 }
+    }
+}
