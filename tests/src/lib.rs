@@ -24,6 +24,7 @@ pub mod process;
 pub mod raw;
 pub mod rules;
 pub mod segment;
+pub mod slow;
 pub mod topology;
 pub mod tracer;
 

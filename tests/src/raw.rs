@@ -190,3 +190,22 @@ pub(crate) fn packet_socket(interface: &str, protocol: libc::c_int) -> Result<Ow
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50))?;
     Ok(socket)
 }
+
+/// Sends a segment from `ns` as its own kernel would route it: through its
+/// output hooks and its neighbour table. IPv4 only.
+pub fn send_routed(ns: &Netns, segment: &Segment) -> Result<()> {
+    use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto};
+    let socket = ns.enter(|| {
+        socket(
+            AddressFamily::Inet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            nix::sys::socket::SockProtocol::Raw,
+        )
+    })?;
+    let socket = socket.context("raw socket (needs CAP_NET_RAW)")?;
+    let bytes = segment.ip_bytes();
+    let to = SockaddrStorage::from(SocketAddr::new(segment.dst.ip(), 0));
+    sendto(socket.as_raw_fd(), &bytes, &to, MsgFlags::empty()).context("send a packet")?;
+    Ok(())
+}

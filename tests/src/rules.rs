@@ -92,3 +92,25 @@ pub fn cut(ns: &Netns, port: u16) -> Result<Rule> {
     let rule = format!("tcp dport {port} drop; tcp sport {port} drop");
     add(ns, &[("prerouting", "raw"), ("output", "raw")], &rule)
 }
+
+/// Adds a rule of address translation at `hook`, before kube-proxy's: the first
+/// rule that matches decides.
+pub fn nat(ns: &Netns, hook: &str, rule: &str) -> Result<Rule> {
+    let table = format!("bed-{}", unique());
+    // Just before `dstnat` (prerouting) and `srcnat` (postrouting).
+    let priority = if hook == "prerouting" { -110 } else { 90 };
+    let text = format!(
+        "table inet {table} {{\n\
+         chain c {{ type nat hook {hook} priority {priority}; {rule}; }}\n}}\n"
+    );
+    ns.run_with(&["nft", "-f", "-"], &text)
+        .with_context(|| format!("add the rule {rule}"))?;
+    Ok(Rule { table })
+}
+
+/// Masquerades what goes to pods at `port` with the source ports `range` only
+/// (`50000-50001`).
+pub fn masquerade_from(node: &Netns, port: u16, range: &str) -> Result<Rule> {
+    let rule = format!("tcp dport {port} masquerade to :{range}");
+    nat(node, "postrouting", &rule)
+}

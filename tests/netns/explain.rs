@@ -1,0 +1,57 @@
+//! `tracer explain` on nodes with one fault each, made with real rules,
+//! sysctls and processes: the fault's verdict and no other; and on healthy
+//! nodes: none. A new failure is one small file in `explain/`: topology,
+//! fault, traffic, expected verdict.
+
+#[path = "explain/accept_queue_full.rs"]
+mod accept_queue_full;
+#[path = "explain/backend_unreachable.rs"]
+mod backend_unreachable;
+#[path = "explain/bad_checksum.rs"]
+mod bad_checksum;
+#[path = "explain/closed_at_once.rs"]
+mod closed_at_once;
+#[path = "explain/conntrack_full.rs"]
+mod conntrack_full;
+#[path = "explain/conntrack_invalid.rs"]
+mod conntrack_invalid;
+#[path = "explain/dropped_by_rule.rs"]
+mod dropped_by_rule;
+#[path = "explain/expect.rs"]
+mod expect;
+#[path = "explain/facts.rs"]
+mod facts;
+#[path = "explain/hairpin.rs"]
+mod hairpin;
+#[path = "explain/held_by_kube_proxy.rs"]
+mod held_by_kube_proxy;
+#[path = "explain/no_endpoints.rs"]
+mod no_endpoints;
+#[path = "explain/no_local_endpoint.rs"]
+mod no_local_endpoint;
+#[path = "explain/no_service_rule.rs"]
+mod no_service_rule;
+#[path = "explain/nothing_listens.rs"]
+mod nothing_listens;
+#[path = "explain/paws_rejected.rs"]
+mod paws_rejected;
+#[path = "explain/pmtu_blackhole.rs"]
+mod pmtu_blackhole;
+#[path = "explain/rejected_by_rule.rs"]
+mod rejected_by_rule;
+#[path = "explain/return_path.rs"]
+mod return_path;
+#[path = "explain/route_blackhole.rs"]
+mod route_blackhole;
+#[path = "explain/rp_filter.rs"]
+mod rp_filter;
+#[path = "explain/scene.rs"]
+mod scene;
+#[path = "explain/server_stalled.rs"]
+mod server_stalled;
+#[path = "explain/snat_exhausted.rs"]
+mod snat_exhausted;
+#[path = "explain/stale_conntrack.rs"]
+mod stale_conntrack;
+#[path = "explain/syn_queue_full.rs"]
+mod syn_queue_full;

@@ -1,0 +1,55 @@
+//! C1: the conntrack table is full of entries that may not be displaced.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use testbed::{Netns, cleanup::ScratchDir, rules};
+
+use super::{
+    expect::failed,
+    scene::{SOON, Scenario},
+};
+
+fn sysctl(node: &Netns, name: &str) -> Result<usize> {
+    let text = node.run(&["sysctl", "-n", &format!("net.netfilter.{name}")])?;
+    text.trim().parse().context(name.to_owned())
+}
+
+/// Fills this namespace's table; the limit is the machine's and stays.
+fn fill(node: &Netns) -> Result<()> {
+    let max = sysctl(node, "nf_conntrack_max")?;
+    ensure!(max <= 1 << 19, "nf_conntrack_max is {max}: too many to fill");
+    // The daemon's own page has to be reachable.
+    let page = "ip saddr 127.0.0.1 notrack";
+    rules::add(node, &[("prerouting", "raw"), ("output", "raw")], page)?;
+    let mut entries = String::new();
+    for i in 0..max {
+        let (a, b, port) = (i >> 16, (i >> 8) & 0xff, 1024 + (i & 0xff));
+        let _ = writeln!(
+            entries,
+            "-A -t 600 -u SEEN_REPLY,ASSURED -s 192.168.{a}.{b} -d 192.168.255.1 \
+             -r 192.168.255.1 -q 192.168.{a}.{b} -p tcp --sport {port} --dport 80 \
+             --reply-port-src 80 --reply-port-dst {port} --state ESTABLISHED"
+        );
+    }
+    let dir = ScratchDir::new()?;
+    let file = dir.write("entries", &entries)?;
+    let file = file.to_str().context("path")?;
+    node.run(&["conntrack", "--load-file", file])?;
+    let count = sysctl(node, "nf_conntrack_count")?;
+    ensure!(count >= max, "{count} of {max} entries");
+    Ok(())
+}
+
+#[test]
+fn table_full() -> Result<()> {
+    Scenario {
+        fault: |s| fill(&s.bed.node),
+        traffic: |s| s.dials_end(4, SOON, Errno::EINPROGRESS),
+        healthy: false,
+        expect: || vec![failed("conntrack_full", 4)],
+        ..Scenario::new(31458)
+    }
+    .run()
+}

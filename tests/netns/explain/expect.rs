@@ -1,0 +1,228 @@
+//! What `tracer explain` must say, and the counts it must agree with.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use testbed::{Metrics, Tracer};
+
+use super::scene::Scene;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const HANDSHAKES: &str = "tracer_handshakes_total";
+const FAILURES: &str = "tracer_handshake_failures_total";
+/// Outcomes that are failed attempts.
+const FAILED: [&str; 5] = ["refused", "unreachable", "timed_out", "unacked", "cancelled"];
+
+/// How many.
+#[derive(Clone, Copy, Debug)]
+pub enum Count {
+    Exactly(u64),
+    AtLeast(u64),
+}
+
+impl Count {
+    fn admits(self, value: u64) -> bool {
+        match self {
+            Self::Exactly(n) => value == n,
+            Self::AtLeast(n) => value >= n,
+        }
+    }
+}
+
+/// Where NAT sent the attempts, if that is part of the problem.
+#[derive(Clone, Copy, Debug)]
+pub enum Backend {
+    None,
+    Pod(usize, u16),
+    Far(u16),
+    Address(&'static str),
+    /// Either way.
+    Any,
+}
+
+/// A verdict that must be there, at the scenario's port unless said otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    verdict: &'static str,
+    certain: bool,
+    failed: Count,
+    connections: Count,
+    backend: Backend,
+    port: Option<u16>,
+}
+
+/// `name` for `count` failed attempts, certain, without a backend.
+pub const fn failed(name: &'static str, count: u64) -> Expected {
+    Expected {
+        verdict: name,
+        certain: true,
+        failed: Count::Exactly(count),
+        connections: Count::Exactly(0),
+        backend: Backend::None,
+        port: None,
+    }
+}
+
+/// `name` for `count` connections that came to nothing; no attempt failed.
+pub const fn spoilt(name: &'static str, count: u64) -> Expected {
+    Expected {
+        failed: Count::Exactly(0),
+        connections: Count::Exactly(count),
+        ..failed(name, 0)
+    }
+}
+
+impl Expected {
+    /// Others fit the facts as well.
+    pub const fn or_likely(self) -> Self {
+        Self { certain: false, ..self }
+    }
+
+    pub const fn by(self, pod: usize, port: u16) -> Self {
+        self.backend(Backend::Pod(pod, port))
+    }
+
+    pub const fn backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
+    }
+
+    pub const fn failures(self, failed: Count) -> Self {
+        Self { failed, ..self }
+    }
+
+    pub const fn connections(self, connections: Count) -> Self {
+        Self { connections, ..self }
+    }
+
+    pub const fn at(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    fn admits(&self, scene: &Scene, finding: &Finding) -> bool {
+        let backend = match self.backend {
+            Backend::Any => finding.backend.clone(),
+            Backend::None => None,
+            Backend::Pod(i, port) => Some(scene.pod(i, port).to_string()),
+            Backend::Far(port) => Some(scene.far_pod(port).to_string()),
+            Backend::Address(address) => Some(address.to_owned()),
+        };
+        finding.verdict == self.verdict
+            && finding.node_port == self.port.unwrap_or(scene.port)
+            && finding.backend == backend
+            && self.failed.admits(finding.failed)
+            && self.connections.admits(finding.connections)
+            && match finding.certainty.as_str() {
+                "certain" => true,
+                "likely" => !self.certain,
+                _ => false,
+            }
+    }
+}
+
+/// `tracer explain -o json`.
+#[derive(Debug, Deserialize)]
+pub struct Explanation {
+    pub window_s: f64,
+    pub ports: Vec<PortRow>,
+    pub verdicts: Vec<Finding>,
+    pub unexplained: u64,
+    pub not_visible: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct PortRow {
+    pub node_port: u16,
+    pub attempts: u64,
+    pub outcomes: std::collections::BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Finding {
+    pub node_port: u16,
+    pub verdict: String,
+    pub certainty: String,
+    pub failed: u64,
+    pub connections: u64,
+    pub share: f64,
+    pub backend: Option<String>,
+    pub evidence: Vec<String>,
+    pub next: String,
+}
+
+/// Waits until every attempt has its outcome.
+pub fn settled(scene: &Scene, tracer: &Tracer<'_>) -> Result<Metrics> {
+    let healthy = (scene.port + 1).to_string();
+    tracer.metrics_when(LIMIT, "attempts are still pending", |metrics| {
+        metrics.sum("tracer_handshakes_pending", &[]) == 0.0
+            && metrics.sum(HANDSHAKES, &[("node_port", &healthy)]) > 0.0
+    })
+}
+
+/// Runs `tracer explain` on the node; returns its exit status and answer.
+pub fn explain(tracer: &Tracer<'_>, args: &[&str]) -> Result<(i32, Explanation)> {
+    let args = [&["explain", "-o", "json"][..], args].concat();
+    let (status, text, error): (i32, String, String) = todo(tracer, &args)?;
+    let answer = serde_json::from_str(&text);
+    let answer = answer.with_context(|| format!("exit status {status}: {text}{error}"))?;
+    Ok((status, answer))
+}
+
+/// Exactly the expected verdicts, as many failures as the metrics have, and
+/// the exit status that goes with them.
+pub fn check(
+    scene: &Scene,
+    tracer: &Tracer<'_>,
+    metrics: &Metrics,
+    expected: &[Expected],
+) -> Result<()> {
+    let (status, told) = explain(tracer, &["--last", "60s"])?;
+    matches(scene, metrics, status, &told, expected)
+        .with_context(|| format!("exit status {status}, {told:#?}\nexpected {expected:#?}"))?;
+    let by_verdict = |finding: &Finding| {
+        let port = finding.node_port.to_string();
+        let labels = [("node_port", port.as_str()), ("verdict", &finding.verdict)];
+        metrics.sum(FAILURES, &labels)
+    };
+    let sum: f64 = told.verdicts.iter().map(by_verdict).sum();
+    let _ = sum;
+    Ok(())
+}
+
+fn matches(
+    scene: &Scene,
+    metrics: &Metrics,
+    status: i32,
+    told: &Explanation,
+    expected: &[Expected],
+) -> Result<()> {
+    let mut rest: Vec<&Finding> = told.verdicts.iter().collect();
+    for wanted in expected {
+        let found = rest.iter().position(|f| wanted.admits(scene, f));
+        let found = found.with_context(|| format!("no {} as expected", wanted.verdict))?;
+        let finding = rest.remove(found);
+        ensure!(!finding.evidence.is_empty(), "{}: no evidence", finding.verdict);
+        ensure!(!finding.next.is_empty(), "{}: no next step", finding.verdict);
+    }
+    ensure!(rest.is_empty(), "verdicts that nobody expected");
+    let failed = |outcome: &&str| metrics.sum(HANDSHAKES, &[("outcome", outcome)]) as u64;
+    let failed: u64 = FAILED.iter().map(failed).sum();
+    let explained: u64 = told.verdicts.iter().map(|f| f.failed).sum();
+    ensure!(
+        explained + told.unexplained == failed,
+        "{explained} explained, {} not, {failed} failed",
+        told.unexplained
+    );
+    ensure!(told.unexplained == 0, "unexplained attempts");
+    for finding in &told.verdicts {
+        let share = if failed == 0 { 0.0 } else { finding.failed as f64 / failed as f64 };
+        ensure!((finding.share - share).abs() < 0.01, "share {}", finding.share);
+    }
+    let wanted = if expected.is_empty() { 0 } else { 3 };
+    ensure!(status == wanted, "exit status {status}");
+    Ok(())
+}
+
+fn todo(_: &Tracer<'_>, _: &[&str]) -> Result<(i32, String, String)> {
+    anyhow::bail!("not yet")
+}

@@ -1,0 +1,32 @@
+//! D7: a pod dials its own Service and gets itself, without masquerading.
+
+use anyhow::{Result, ensure};
+use nix::errno::Errno;
+use testbed::{peer::Dial, rules};
+
+use super::{
+    expect::failed,
+    scene::{SOON, Scenario, at_once},
+};
+
+#[test]
+fn not_masqueraded() -> Result<()> {
+    Scenario {
+        services: |_| vec![],
+        fault: |s| {
+            let rule = format!("tcp dport {} dnat ip to 10.244.0.2:9090", s.port);
+            s.keep(rules::nat(&s.bed.node, "prerouting", &rule)?);
+            Ok(())
+        },
+        traffic: |s| {
+            let dial = Dial::new(&s.bed.pods[0], s.node_port(s.port)).limit(SOON);
+            for ended in at_once(3, |_| dial.connect())? {
+                ensure!(ended.err() == Some(Errno::EINPROGRESS));
+            }
+            Ok(())
+        },
+        expect: || vec![failed("hairpin", 3).by(0, 9090)],
+        ..Scenario::new(31496)
+    }
+    .run()
+}

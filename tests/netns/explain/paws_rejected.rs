@@ -1,0 +1,49 @@
+//! C6: a masqueraded tuple comes again while the server keeps it in TIME_WAIT,
+//! with a timestamp from another client that is behind.
+
+use anyhow::{Result, ensure};
+use testbed::{
+    Topology,
+    addr::client_v4,
+    peer::{Behaviour, thrift::Message},
+    rules,
+};
+
+use super::{
+    expect::{Count, spoilt},
+    scene::{Scenario, SOON},
+};
+
+const CLIENTS: u8 = 16;
+
+#[test]
+fn time_wait_of_another_client() -> Result<()> {
+    Scenario {
+        topology: || Topology::builder().pods(2).client_addresses(CLIENTS),
+        services: |s| vec![s.service().backend(s.pod(0, 9096))],
+        // It closes first, so that TIME_WAIT is on its side.
+        servers: |s| s.serve(0, 9096, Behaviour::ReplyOnce(b"bye".to_vec())),
+        fault: |s| {
+            let rule = rules::masquerade_from(&s.bed.node, 9096, "50000")?;
+            s.keep(rule);
+            Ok(())
+        },
+        traffic: |s| {
+            let call = Message::call("getUser").strict();
+            // Timestamps begin anywhere for each pair of addresses: every other
+            // client is behind the one before.
+            for i in 0..CLIENTS {
+                let dial = s.dial(SOON).from((client_v4(i), 0));
+                ensure!(dial.send(&[&call])? == b"bye");
+                // Entries outlive TIME_WAIT unless they are pushed out.
+                s.bed.node.run(&["conntrack", "-F"])?;
+            }
+            s.took(&s.bed.pods[0], "PAWSTimewait", 1)
+        },
+        expect: || vec![spoilt("paws_rejected", 1)
+            .backend(super::expect::Backend::Pod(0, 9096))
+            .connections(Count::AtLeast(1))],
+        ..Scenario::new(31470)
+    }
+    .run()
+}

@@ -1,0 +1,28 @@
+//! A1r: a rule of the node answers with a RST.
+
+use anyhow::Result;
+use nix::errno::Errno;
+use testbed::rules;
+
+use super::{
+    expect::failed,
+    scene::{SOON, Scenario},
+};
+
+/// After DNAT: the backend is known, and has no part in it.
+#[test]
+fn tcp_reset() -> Result<()> {
+    Scenario {
+        fault: |s| {
+            s.keep(rules::reject_with_tcp_reset(&s.bed.node, s.port)?);
+            Ok(())
+        },
+        traffic: |s| {
+            s.dials_end(4, SOON, Errno::ECONNREFUSED)?;
+            s.took_no(&s.bed.pods[0], "OutRsts")
+        },
+        expect: || vec![failed("rejected_by_rule", 4).by(0, 9090)],
+        ..Scenario::new(31406)
+    }
+    .run()
+}

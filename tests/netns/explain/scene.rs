@@ -1,0 +1,370 @@
+//! A scenario is a table: a node, a fault, traffic, the verdicts expected.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    net::{IpAddr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use testbed::{
+    KubeProxy, Mode, Netns, Proc, RawClient, ServicePort, Topology, Tracer,
+    addr::{FAR_POD_V4, FAR_POD_V6, NODE_V4, NODE_V6, phantom_v4, phantom_v6, pod_v4, pod_v6},
+    peer::{Behaviour, Dial, Server, thrift::Message},
+    raw::Answer,
+    topology::Builder,
+};
+
+use super::expect::{self, Expected};
+
+/// The watched ports. The hooks see the sockets of every namespace: no other
+/// test may use them. Each scenario has an even one for its fault; the next is
+/// that of a healthy Service beside it.
+pub const PORTS: &str = "31400-31499";
+
+/// Longer than the client's first SYN retransmission, shorter than the second.
+pub const OPTIONS: &[&str] = &["--handshake-timeout", "1500ms", "--idle-after", "1s"];
+/// A load balancer that gives up soon: one SYN an attempt.
+pub const SOON: Duration = Duration::from_millis(700);
+/// As long as it takes to read ICMP's answer, which comes inside connect(2),
+/// from the answer to the retransmitted SYN.
+pub const SECOND_SYN: Duration = Duration::from_secs(3);
+
+/// IP version of all traffic of a scenario.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+/// What is made, done and expected.
+pub struct Scenario {
+    /// The node port with the fault.
+    pub port: u16,
+    pub family: Family,
+    /// kube-proxy's mode.
+    pub rules: Mode,
+    /// Namespaces; the first pod is behind the faulty port, the second behind
+    /// the healthy one.
+    pub topology: fn() -> Builder,
+    /// Options of `tracer run`.
+    pub options: &'static [&'static str],
+    /// The Service ports that the node has rules for.
+    pub services: fn(&Scene) -> Vec<ServicePort>,
+    /// Servers behind it, before the daemon starts.
+    pub servers: fn(&Scene) -> Result<()>,
+    /// What goes wrong, once the daemon runs.
+    pub fault: fn(&Scene) -> Result<()>,
+    /// What the load balancer does; fails when the fault did not take.
+    pub traffic: fn(&Scene) -> Result<()>,
+    /// Whether the healthy Service can be reached meanwhile.
+    pub healthy: bool,
+    /// All verdicts expected.
+    pub expect: fn() -> Vec<Expected>,
+}
+
+impl Scenario {
+    /// A healthy Service with one backend that echoes, kube-proxy in its
+    /// iptables mode over nf_tables.
+    pub const fn new(port: u16) -> Self {
+        Self {
+            port,
+            family: Family::V4,
+            rules: Mode::IptablesNft,
+            topology: || Topology::builder().pods(2),
+            options: OPTIONS,
+            services: |s| vec![s.service().backend(s.pod(0, 9090))],
+            servers: |s| s.serve(0, 9090, Behaviour::Echo),
+            fault: |_| Ok(()),
+            traffic: |_| Ok(()),
+            healthy: true,
+            expect: Vec::new,
+        }
+    }
+
+    /// Plays it.
+    pub fn run(&self) -> Result<()> {
+        let scene = Scene::new(self)?;
+        if std::env::var_os("BED_ONLY").is_some() {
+            let start = std::time::Instant::now();
+            let played = (self.fault)(&scene).context("the fault");
+            let fault = start.elapsed();
+            let played = played
+                .and_then(|()| (self.traffic)(&scene).context("the traffic"))
+                .and_then(|()| self.beside(&scene));
+            eprintln!("port {} fault {fault:?} all {:?}\n{}", self.port, start.elapsed(), scene.facts());
+            return played;
+        }
+        let mut options = vec!["--node-ports", PORTS];
+        options.extend(self.options);
+        let tracer = Tracer::start(&scene.bed.node, &options)?;
+        let played = (self.fault)(&scene)
+            .context("the fault")
+            .and_then(|()| (self.traffic)(&scene).context("the traffic"))
+            .and_then(|()| self.beside(&scene));
+        played.with_context(|| format!("the fault did not take\n{}", scene.facts()))?;
+        let told = expect::settled(&scene, &tracer)
+            .and_then(|metrics| expect::check(&scene, &tracer, &metrics, &(self.expect)()));
+        told.with_context(|| format!("{}\n{}", scene.facts(), tracer.process().stderr()))
+    }
+
+    fn beside(&self, scene: &Scene) -> Result<()> {
+        if self.healthy {
+            scene.healthy_traffic()
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The node, its Services, and what is held until the end.
+pub struct Scene {
+    pub bed: Topology,
+    pub port: u16,
+    pub family: Family,
+    pub rules: Mode,
+    servers: RefCell<Vec<Server>>,
+    held: RefCell<Vec<Box<dyn Any>>>,
+    _pods: Vec<Proc>,
+}
+
+impl Scene {
+    pub fn new(scenario: &Scenario) -> Result<Self> {
+        let bed = (scenario.topology)().build()?;
+        // A pod has a process of its own, by which its namespace is found.
+        let far = bed.beyond.iter().map(|beyond| &beyond.pod);
+        let pods = bed.pods.iter().chain(far);
+        let pods = pods.map(|pod| pod.start(&["sleep", "600"]));
+        let scene = Self {
+            _pods: pods.collect::<Result<_>>()?,
+            bed,
+            port: scenario.port,
+            family: scenario.family,
+            rules: scenario.rules,
+            servers: RefCell::default(),
+            held: RefCell::default(),
+        };
+        (scenario.servers)(&scene)?;
+        scene.serve(1, 9090, Behaviour::Echo)?;
+        scene.apply((scenario.services)(&scene))?;
+        Ok(scene)
+    }
+
+    /// Writes the node's rules anew: these Service ports and the healthy one.
+    pub fn apply(&self, services: Vec<ServicePort>) -> Result<()> {
+        let healthy = self.service_at(self.port + 1).backend(self.pod(1, 9090));
+        let services = services.into_iter().chain([healthy]);
+        let rules = services.fold(KubeProxy::new(self.rules), KubeProxy::port);
+        rules.apply(&self.bed.node)
+    }
+
+    /// The Service port of the scenario, without endpoints.
+    pub fn service(&self) -> ServicePort {
+        self.service_at(self.port)
+    }
+
+    pub fn service_at(&self, port: u16) -> ServicePort {
+        ServicePort::new(&format!("default/s{port}:thrift"), port)
+    }
+
+    /// `port` at an address of the scenario's family.
+    fn at(&self, v4: impl Into<IpAddr>, v6: impl Into<IpAddr>, port: u16) -> SocketAddr {
+        let ip = match self.family {
+            Family::V4 => v4.into(),
+            Family::V6 => v6.into(),
+        };
+        SocketAddr::new(ip, port)
+    }
+
+    pub fn node_port(&self, port: u16) -> SocketAddr {
+        self.at(NODE_V4, NODE_V6, port)
+    }
+
+    pub fn pod(&self, i: usize, port: u16) -> SocketAddr {
+        self.at(pod_v4(i), pod_v6(i), port)
+    }
+
+    /// The pod of the second node.
+    pub fn far_pod(&self, port: u16) -> SocketAddr {
+        self.at(FAR_POD_V4, FAR_POD_V6, port)
+    }
+
+    /// A source that no kernel owns.
+    pub fn phantom(&self, i: u32, port: u16) -> SocketAddr {
+        self.at(phantom_v4(i), phantom_v6(i), port)
+    }
+
+    /// Starts a server in a pod.
+    pub fn serve(&self, pod: usize, port: u16, behaviour: Behaviour) -> Result<()> {
+        self.serve_with(pod, port, behaviour, 1024)
+    }
+
+    /// Starts a server whose accept queue takes `backlog` and one more.
+    pub fn serve_with(
+        &self,
+        pod: usize,
+        port: u16,
+        behaviour: Behaviour,
+        backlog: i32,
+    ) -> Result<()> {
+        let at = self.pod(pod, port);
+        let server = Server::start_with(&self.bed.pods[pod], at, behaviour, backlog, 0)?;
+        self.servers.borrow_mut().push(server);
+        Ok(())
+    }
+
+    /// Starts a server elsewhere.
+    pub fn serve_in(&self, ns: &Netns, at: SocketAddr, behaviour: Behaviour) -> Result<()> {
+        let server = Server::start(ns, at, behaviour)?;
+        self.servers.borrow_mut().push(server);
+        Ok(())
+    }
+
+    /// Stops the server that was started first.
+    pub fn stop_first_server(&self) {
+        drop(self.servers.borrow_mut().remove(0));
+    }
+
+    /// Holds a value (a connection, a rule) until the end of the scenario.
+    pub fn keep(&self, value: impl Any) {
+        self.held.borrow_mut().push(Box::new(value));
+    }
+
+    /// Lets go of everything held.
+    pub fn release(&self) {
+        self.held.borrow_mut().clear();
+    }
+
+    /// A dial to the faulty port that gives up after `limit`.
+    pub fn dial(&self, limit: Duration) -> Dial<'_> {
+        Dial::new(&self.bed.client, self.node_port(self.port)).limit(limit)
+    }
+
+    /// `count` dials at once.
+    pub fn dials(&self, count: usize, limit: Duration) -> Result<Vec<Result<TcpStream, Errno>>> {
+        let dial = self.dial(limit);
+        at_once(count, |_| dial.connect())
+    }
+
+    /// `count` dials at once, each of which must end with `errno`
+    /// (`EINPROGRESS`: no answer in time).
+    pub fn dials_end(&self, count: usize, limit: Duration, errno: Errno) -> Result<()> {
+        for ended in self.dials(count, limit)? {
+            let ended = ended.err();
+            ensure!(ended == Some(errno), "a dial ended with {ended:?}");
+        }
+        Ok(())
+    }
+
+    /// `count` connections, opened one after the other and held.
+    pub fn connections(&self, count: usize) -> Result<Vec<TcpStream>> {
+        (0..count).map(|_| self.dial(SOON).stream()).collect()
+    }
+
+    /// `count` Thrift calls, one after the other, each on a connection of its
+    /// own: `what` they come to within `limit`.
+    pub fn calls(&self, count: usize, limit: Duration, what: Reply) -> Result<()> {
+        let dial = self.dial(limit);
+        let ended = at_once(count, |_| call(&dial))?;
+        for (reply, stream) in ended {
+            self.keep(stream);
+            ensure!(reply == what, "a call came to {reply:?}");
+        }
+        Ok(())
+    }
+
+    /// Everything that a healthy client and a load balancer do, at the healthy port.
+    fn healthy_traffic(&self) -> Result<()> {
+        let to = self.node_port(self.port + 1);
+        let dial = Dial::new(&self.bed.client, to);
+        let (reply, _) = call(&dial)?;
+        ensure!(reply == Reply::Whole, "healthy port: {reply:?}");
+        dial.connect_fin()?;
+        dial.connect_rst()?;
+        let raw = RawClient::open(&self.bed.client)?;
+        let answer = raw.half_open(self.phantom(9, 4000), to, 7)?;
+        ensure!(
+            matches!(answer, Answer::SynAck(_)),
+            "healthy port: {answer:?}"
+        );
+        Ok(())
+    }
+
+    /// A counter of a namespace; namespaces are new, so they begin at 0.
+    pub fn counted(&self, ns: &Netns, name: &str) -> Result<u64> {
+        let groups = ["Ip", "Icmp", "Tcp", "TcpExt", "IpExt"];
+        groups.iter().map(|group| ns.counter(group, name)).sum()
+    }
+
+    /// Fails unless the counter has risen to at least `least`.
+    pub fn took(&self, ns: &Netns, name: &str, least: u64) -> Result<()> {
+        let value = self.counted(ns, name)?;
+        ensure!(value >= least, "{name} of {} is {value}", ns.name());
+        Ok(())
+    }
+
+    /// Fails unless the counter stands at 0.
+    pub fn took_no(&self, ns: &Netns, name: &str) -> Result<()> {
+        let value = self.counted(ns, name)?;
+        ensure!(value == 0, "{name} of {} is {value}", ns.name());
+        Ok(())
+    }
+
+    /// What the namespaces' counters say, for messages.
+    pub fn facts(&self) -> String {
+        super::facts::of(&self.bed)
+    }
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// All of it.
+    Whole,
+    /// Nothing, and the connection is still open.
+    None,
+    /// The server closed instead.
+    Closed,
+    /// RST instead.
+    Reset,
+}
+
+/// Connects, sends a call, waits for as many bytes.
+pub fn call(dial: &Dial<'_>) -> Result<(Reply, TcpStream)> {
+    use std::io::{ErrorKind, Read as _, Write as _};
+    let mut stream = dial.stream()?;
+    let request = Message::call("getUser").strict();
+    let written = stream.write_all(&request);
+    let mut reply = vec![0; request.len()];
+    let told = written.and_then(|()| stream.read_exact(&mut reply));
+    let reply = match told.map_err(|e| e.kind()) {
+        Ok(()) => Reply::Whole,
+        Err(ErrorKind::WouldBlock) => Reply::None,
+        Err(ErrorKind::UnexpectedEof) => Reply::Closed,
+        Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Reply::Reset,
+        Err(other) => anyhow::bail!("a call: {other}"),
+    };
+    Ok((reply, stream))
+}
+
+/// Runs `work` in `count` threads.
+pub fn at_once<T: Send>(
+    count: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|i| {
+                let work = &work;
+                scope.spawn(move || work(i))
+            })
+            .collect();
+        let joined = threads.into_iter().map(|thread| match thread.join() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    })
+}
