@@ -50,6 +50,11 @@ impl Counters {
         })
     }
 
+    /// The port at a position.
+    pub fn port_at(&self, slot: u16) -> Option<u16> {
+        self.ports.get(usize::from(slot)).copied()
+    }
+
     /// Counters of all ports that have seen anything, by ascending port.
     pub fn read(&self) -> Vec<(u16, PortCounters)> {
         let with_counts =

@@ -20,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracer_common::{flow::Addr, machine::Now};
 
 use super::{
+    failures::Tables,
     flows::{Flows, monotonic},
     interfaces::{Changes, Inventory, addr, inventory},
     log::KernelLog,
@@ -29,6 +30,9 @@ use super::{
 /// Milliseconds between two sweeps: what time alone decides is decided this
 /// much late at most.
 const SWEEP_EVERY_MS: u16 = 1000;
+
+/// Seconds between two looks for failures and backends that are long past.
+const CLEAN_EVERY_S: u32 = 60;
 
 /// Everything the thread owns; dropping it detaches all programs.
 pub struct Keeper {
@@ -40,6 +44,8 @@ pub struct Keeper {
     pub local: HashMap<MapData, Addr, u8>,
     pub known: BTreeSet<IpAddr>,
     pub flow_count: Arc<AtomicU64>,
+    pub tables: Arc<Tables>,
+    pub next_clean_s: u32,
     pub log: Option<KernelLog>,
 }
 
@@ -72,7 +78,8 @@ impl Keeper {
         }
     }
 
-    /// One round: changes of the node, then the clock, then the sweep.
+    /// One round: changes of the node, then the clock, then the sweep, and now
+    /// and then what is long past.
     pub fn round(&mut self) -> anyhow::Result<()> {
         if self.changes.drain() {
             let (_, tapped) = self.follow()?;
@@ -85,6 +92,10 @@ impl Keeper {
         let now = self.tick_clock()?;
         let flows = self.flows.sweep(&mut self.ebpf, now)?;
         self.flow_count.store(flows, Ordering::Relaxed);
+        if now.s >= self.next_clean_s {
+            self.next_clean_s = now.s.saturating_add(CLEAN_EVERY_S);
+            self.tables.clean(now.s, self.flows.used())?;
+        }
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! The kernel side of the daemon: loads and attaches the programs, keeps them
 //! up to date and reads their counters.
 
+mod batch;
 mod counters;
+mod failures;
 mod flows;
 mod interfaces;
 mod keeper;
@@ -26,6 +28,7 @@ use tracer_common::{failure::Record, words::Lost};
 
 use self::{
     counters::Counters,
+    failures::Tables,
     flows::Flows,
     interfaces::{Changes, inventory},
     keeper::Keeper,
@@ -41,6 +44,7 @@ use crate::{
 /// The loaded and attached programs. Dropping it detaches everything.
 pub struct Tracer {
     counters: Counters,
+    tables: Arc<Tables>,
     lost: PerCpuArray<MapData, u64>,
     flow_count: Arc<AtomicU64>,
     flows_capacity: u32,
@@ -72,6 +76,7 @@ impl Tracer {
             _ => Some(log::start(&mut ebpf)?),
         };
         let counters = Counters::map(&mut ebpf, config.ports.as_slice())?;
+        let tables = Arc::new(Tables::new(&mut ebpf)?);
         let lost = object::take(&mut ebpf, "LOST")?;
         let flow_count = Arc::new(AtomicU64::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
@@ -85,6 +90,8 @@ impl Tracer {
             local: object::take(&mut ebpf, "LOCAL")?,
             known: BTreeSet::new(),
             flow_count: Arc::clone(&flow_count),
+            tables: Arc::clone(&tables),
+            next_clean_s: 0,
             ebpf,
             taps,
             flows,
@@ -114,6 +121,7 @@ impl Tracer {
             .context("start the keeper thread")?;
         Ok(Self {
             counters,
+            tables,
             lost,
             flow_count,
             flows_capacity: config.flows,
@@ -141,15 +149,15 @@ impl Source for Tracer {
     }
 
     fn failures(&self) -> anyhow::Result<Failures> {
-        Ok(Failures::default())
+        self.tables.read()
     }
 
     fn records(&self) -> Vec<Record> {
-        Vec::new()
+        self.tables.records()
     }
 
-    fn port_at(&self, _slot: u16) -> Option<u16> {
-        None
+    fn port_at(&self, slot: u16) -> Option<u16> {
+        self.counters.port_at(slot)
     }
 
     fn ready(&self) -> Result<(), String> {
