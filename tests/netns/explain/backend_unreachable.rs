@@ -1,13 +1,14 @@
 //! A6: the backend's address is gone. A7b: no route leads to it, or one that
 //! says so.
 
-use anyhow::Result;
-use nix::errno::Errno;
 use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use nix::errno::Errno;
 
 use super::{
     expect::{Backend, failed},
-    scene::{SECOND_SYN, Scenario},
+    scene::{SOON, Scenario},
 };
 
 /// The node asks for its neighbour for 3 s, then sends ICMP 3/1.
@@ -34,20 +35,31 @@ fn address_gone_impatient() -> Result<()> {
             s.bed.pods[0].ip("addr flush dev eth0\n")?;
             s.bed.node.ip("neigh flush dev cbr0\n")
         },
-        traffic: |s| s.dials_end(3, super::scene::SOON, Errno::EINPROGRESS),
+        traffic: |s| s.dials_end(3, SOON, Errno::EINPROGRESS),
         expect: || vec![failed("backend_unreachable", 3).by(0, 9090).or_likely()],
         ..Scenario::new(31430)
     }
     .run()
 }
 
+/// An ICMP error at once; the node sends few of them to one client, so that
+/// other dials are silent.
+const ROUTE: Scenario = Scenario {
+    traffic: |s| {
+        for ended in s.dials(3, SOON)? {
+            ensure!(ended.is_err(), "a dial succeeded");
+        }
+        s.took(&s.bed.node, "OutDestUnreachs", 1)
+    },
+    expect: || vec![failed("backend_unreachable", 3).by(0, 9090)],
+    ..Scenario::new(31432)
+};
+
 #[test]
 fn route_unreachable() -> Result<()> {
     Scenario {
         fault: |s| s.bed.node.ip("route add unreachable 10.244.0.2/32\n"),
-        traffic: |s| s.dials_end(3, SECOND_SYN, Errno::EHOSTUNREACH),
-        expect: || vec![failed("backend_unreachable", 3).by(0, 9090)],
-        ..Scenario::new(31432)
+        ..ROUTE
     }
     .run()
 }
@@ -55,10 +67,9 @@ fn route_unreachable() -> Result<()> {
 #[test]
 fn route_prohibit() -> Result<()> {
     Scenario {
+        port: 31434,
         fault: |s| s.bed.node.ip("route add prohibit 10.244.0.2/32\n"),
-        traffic: |s| s.dials_end(3, SECOND_SYN, Errno::EHOSTUNREACH),
-        expect: || vec![failed("backend_unreachable", 3).by(0, 9090)],
-        ..Scenario::new(31434)
+        ..ROUTE
     }
     .run()
 }
@@ -66,10 +77,13 @@ fn route_prohibit() -> Result<()> {
 #[test]
 fn no_route() -> Result<()> {
     Scenario {
+        port: 31436,
         services: |s| vec![s.service().backend(([10, 250, 0, 9], 9090))],
-        traffic: |s| s.dials_end(3, SECOND_SYN, Errno::ENETUNREACH),
-        expect: || vec![failed("backend_unreachable", 3).backend(Backend::Address("10.250.0.9:9090"))],
-        ..Scenario::new(31436)
+        expect: || {
+            let backend = Backend::Address("10.250.0.9:9090");
+            vec![failed("backend_unreachable", 3).backend(backend)]
+        },
+        ..ROUTE
     }
     .run()
 }

@@ -32,7 +32,7 @@ fn iptables_legacy() -> Result<()> {
         port: 31478,
         rules: Mode::IptablesLegacy,
         fault: |s| {
-            let rule = "-w 30 -A FORWARD -p tcp -d 10.244.0.2 --dport 9090 -j DROP";
+            let rule = "-w 30 -I FORWARD -p tcp -d 10.244.0.2 --dport 9090 -j DROP";
             let argv = ["iptables-legacy"].into_iter().chain(rule.split(' '));
             s.bed.node.run(&argv.collect::<Vec<_>>()).map(drop)
         },

@@ -1,6 +1,8 @@
 //! C6: a masqueraded tuple comes again while the server keeps it in TIME_WAIT,
 //! with a timestamp from another client that is behind.
 
+use std::io::{Read as _, Write as _};
+
 use anyhow::{Result, ensure};
 use testbed::{
     Topology,
@@ -34,7 +36,12 @@ fn time_wait_of_another_client() -> Result<()> {
             // client is behind the one before.
             for i in 0..CLIENTS {
                 let dial = s.dial(SOON).from((client_v4(i), 0));
-                ensure!(dial.send(&[&call])? == b"bye");
+                let mut stream = dial.stream()?;
+                stream.write_all(&call)?;
+                let mut reply = Vec::new();
+                stream.read_to_end(&mut reply)?;
+                ensure!(reply == b"bye");
+                drop(stream);
                 // Entries outlive TIME_WAIT unless they are pushed out.
                 s.bed.node.run(&["conntrack", "-F"])?;
             }

@@ -14,6 +14,8 @@ use super::{
 fn strict() -> Result<()> {
     Scenario {
         fault: |s| {
+            // The filter is for ARP, too.
+            s.dial(SOON).connect_fin()?;
             s.bed.client.ip("addr add 172.31.9.1/32 dev eth0\n")?;
             s.bed.node.ip("route add 172.31.9.0/24 dev cbr0\n")?;
             s.bed.node.sysctls(&[("net/ipv4/conf/eth0/rp_filter", "1")])
