@@ -10,6 +10,7 @@ mod hooks;
 mod http;
 mod kernel;
 mod logging;
+mod recorder;
 mod metrics;
 mod report;
 mod run;

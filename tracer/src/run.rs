@@ -9,8 +9,12 @@ use crate::{
     config::Config,
     exit::Exit,
     http, logging,
+    recorder::Recorder,
     snapshot::{HookStatus, Source},
 };
+
+/// Threads for requests that wait: scrapes and explanations are few at a time.
+const BLOCKING: usize = 16;
 
 /// Runs until SIGTERM or SIGINT; `load` loads and attaches the kernel side,
 /// which is dropped before this returns.
@@ -24,6 +28,7 @@ where
     logging::start(config.log_level, config.log_format)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING)
         .build();
     let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
     runtime.block_on(daemon(config, load))
@@ -47,7 +52,8 @@ where
         .map_or(config.listen, |address| address);
     let source = load(config)?;
     log_hooks(&*source);
-    let router = http::router(source, &config.telemetry_path);
+    let recorder = Recorder::start(source, config).map_err(|e| Exit::runtime("remember", e))?;
+    let router = http::router(recorder, &config.telemetry_path);
     tracing::info!(%address, path = config.telemetry_path, "ready");
     let stopped = async {
         let signal = stop.wait().await;
@@ -118,7 +124,7 @@ mod tests {
     use tracer_common::failure::Record;
 
     use crate::{
-        config::Settings,
+        config::{Settings, Socket},
         snapshot::{Failures, Snapshot},
     };
 
@@ -149,6 +155,7 @@ mod tests {
     fn config(address: &str) -> Config {
         let mut config = Config::new(Settings::default(), Settings::default()).unwrap();
         config.listen = address.parse().unwrap();
+        config.socket = Socket::Off;
         config
     }
 

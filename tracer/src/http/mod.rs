@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     build_info,
     metrics::{Format, Process, render},
-    snapshot::Source,
+    recorder::Recorder,
 };
 
 pub use server::{Limits, bind, serve};
@@ -34,15 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct App {
-    source: Arc<dyn Source>,
+    recorder: Recorder,
     pages: Arc<Semaphore>,
     telemetry_path: Arc<str>,
 }
 
-/// The pages over a source.
-pub fn router(source: Arc<dyn Source>, telemetry_path: &str) -> Router {
+/// The pages over a recorder.
+pub fn router(recorder: Recorder, telemetry_path: &str) -> Router {
     let app = App {
-        source,
+        recorder,
         pages: Arc::new(Semaphore::new(PAGES)),
         telemetry_path: telemetry_path.into(),
     };
@@ -68,7 +68,7 @@ async fn index(State(app): State<App>) -> Html<String> {
 }
 
 async fn readyz(State(app): State<App>) -> Response {
-    match app.source.ready() {
+    match app.recorder.ready() {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -95,7 +95,9 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
         .flat_map(|value| value.to_str())
         .collect();
     let format = accept::negotiate(&accept.join(","));
-    match page(&*app.source, format) {
+    // A look at the counters may wait for another one's end.
+    let made = tokio::task::spawn_blocking(move || page(&app.recorder, format)).await;
+    match made.unwrap_or_else(|e| Err(e.into())) {
         Ok(text) => {
             let body = Bytes::from_owner(Page {
                 text,
@@ -114,11 +116,11 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     }
 }
 
-fn page(source: &dyn Source, format: Format) -> anyhow::Result<String> {
-    let snapshot = source
-        .snapshot()
+fn page(recorder: &Recorder, format: Format) -> anyhow::Result<String> {
+    let scrape = recorder
+        .scrape()
         .map_err(|e| e.context("read the counters"))?;
-    render(snapshot, Process::read(), format)
+    render(scrape, Process::read(), format)
         .map_err(|e| anyhow::Error::new(e).context("write the page"))
 }
 

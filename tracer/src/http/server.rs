@@ -9,7 +9,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -79,9 +80,34 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
     })
 }
 
+/// Where connections come from.
+pub trait Listener: Send + 'static {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+
+    /// Waits for the next one; may be dropped while waiting.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
 /// Serves until `stop`; running answers then have [`Limits::stop`] to end.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Listener,
     router: Router,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -114,13 +140,13 @@ pub async fn serve(
 }
 
 /// The next connection, once there is room for it.
-async fn next(
-    listener: &TcpListener,
+async fn next<L: Listener>(
+    listener: &L,
     slots: &Arc<Semaphore>,
-) -> Option<(OwnedSemaphorePermit, TcpStream)> {
+) -> Option<(OwnedSemaphorePermit, L::Stream)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((slot, stream)),
+        Ok(stream) => Some((slot, stream)),
         Err(e) => {
             tracing::debug!(cause = %e, "accept failed");
             // Out of file descriptors does not pass by asking again at once.
@@ -131,7 +157,7 @@ async fn next(
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
     router: Router,
     limits: Limits,
     mut stopped: watch::Receiver<()>,

@@ -10,7 +10,7 @@ use tower::ServiceExt as _;
 use tracer_common::failure::Record;
 
 use super::*;
-use crate::snapshot::{Failures, Snapshot};
+use crate::snapshot::{Failures, Snapshot, Source};
 
 #[derive(Default)]
 struct Fake {
@@ -68,7 +68,8 @@ async fn ask(
         .uri(path)
         .header("Accept", accept);
     let request = request.body(Body::empty()).unwrap();
-    let response = router(source, "/metrics").oneshot(request).await.unwrap();
+    let router = router(Recorder::bare(source), "/metrics");
+    let response = router.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     (
@@ -134,7 +135,7 @@ async fn a_failed_read_is_an_error_with_its_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn pages_held_by_slow_readers_are_bounded() {
-    let router = router(Arc::new(Fake::default()), "/metrics");
+    let router = router(Recorder::bare(Arc::new(Fake::default())), "/metrics");
     let scrape = || {
         let request = Request::builder()
             .uri("/metrics")
@@ -164,7 +165,7 @@ async fn start(limits: Limits) -> Server {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let router = router(Arc::new(Fake::default()), "/metrics");
+    let router = router(Recorder::bare(Arc::new(Fake::default())), "/metrics");
     let stopped = async { stopped.await.unwrap_or(()) };
     let task = tokio::spawn(serve(listener, router, limits, stopped));
     Server {

@@ -1,6 +1,7 @@
-//! The metrics page, made from one snapshot.
+//! The metrics page, made from one scrape of the recorder.
 
 mod daemon;
+mod failures;
 mod family;
 mod ports;
 mod process;
@@ -14,7 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::snapshot::Snapshot;
+use crate::recorder;
 
 use ports::Port;
 pub use process::Process;
@@ -39,18 +40,19 @@ impl Format {
     }
 }
 
-/// A scrape: everything on its page comes from the same snapshot.
+/// Everything on a page comes from the same scrape.
 #[derive(Debug)]
-struct Scrape {
+struct Page {
     ports: Vec<Port>,
-    snapshot: Snapshot,
+    scrape: recorder::Scrape,
     process: Process,
 }
 
-impl Collector for Scrape {
+impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         ports::encode(&self.ports, &mut encoder)?;
-        daemon::encode(&self.snapshot, &mut encoder)?;
+        failures::encode(&self.scrape, &mut encoder)?;
+        daemon::encode(&self.scrape.snapshot, &mut encoder)?;
         daemon::build(&mut encoder)?;
         daemon::process(&self.process, &mut encoder)
     }
@@ -61,20 +63,17 @@ impl Collector for Scrape {
 /// # Errors
 /// When the encoder refuses a value; there is no half page.
 pub fn render(
-    mut snapshot: Snapshot,
+    scrape: recorder::Scrape,
     process: Process,
     format: Format,
 ) -> Result<String, fmt::Error> {
-    let ports: Vec<Port> = std::mem::take(&mut snapshot.ports)
-        .into_iter()
-        .map(Port::new)
-        .collect();
+    let ports: Vec<Port> = scrape.snapshot.ports.iter().map(Port::new).collect();
     // A port has about 80 series, most of less than 100 bytes.
     let mut page = String::with_capacity(8192 * (ports.len() + 1));
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape {
+    registry.register_collector(Box::new(Page {
         ports,
-        snapshot,
+        scrape,
         process,
     }));
     encode(&mut page, &registry)?;

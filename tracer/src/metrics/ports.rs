@@ -11,7 +11,7 @@ use tracer_common::{
 
 use super::family::{Bucket, counter, gauge, histogram};
 
-const NODE_PORT: &str = "node_port";
+pub(super) const NODE_PORT: &str = "node_port";
 const TRAFFIC: &str = "traffic";
 
 /// A port with its label value, which is made once per scrape.
@@ -22,10 +22,10 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new((port, counters): (u16, PortCounters)) -> Self {
+    pub(super) fn new((port, counters): &(u16, PortCounters)) -> Self {
         Self {
             label: port.to_string(),
-            counters,
+            counters: *counters,
         }
     }
 

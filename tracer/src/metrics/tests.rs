@@ -1,11 +1,16 @@
 use tracer_common::{
     counters::{Cell, PortCounters, Tally as _},
+    failure::Failure,
     first_bytes::{MessageType, Protocol},
     words::{Answer, Close, LocalOutcome, Lost, Outcome, ResetOrigin, Retransmit, Traffic},
 };
 
 use super::*;
-use crate::snapshot::{HookStatus, SOCKET_STATE, WIRE};
+use crate::{
+    recorder::Scrape,
+    snapshot::{HookStatus, SOCKET_STATE, Snapshot, WIRE},
+    verdict::Verdict,
+};
 
 const COMMIT: &str = crate::build_info::COMMIT;
 
@@ -86,6 +91,30 @@ fn snapshot() -> Snapshot {
     }
 }
 
+/// The failures of [`snapshot`]: those of one port are explained but for one.
+fn scrape() -> Scrape {
+    let mut busy = [0; Verdict::COUNT];
+    busy[Verdict::NothingListens.index()] = 5;
+    busy[Verdict::AcceptQueueFull.index()] = 2;
+    busy[Verdict::Unexplained.index()] = 1;
+    let mut quiet = [0; Verdict::COUNT];
+    quiet[Verdict::NoEndpoints.index()] = 1;
+    let mut bad = [0; Failure::COUNT];
+    bad[Failure::Refused.index()] = 5;
+    bad[Failure::Late.index()] = 3;
+    let mut rest = [0; Failure::COUNT];
+    rest[Failure::TimedOut.index()] = 2;
+    Scrape {
+        snapshot: snapshot().into(),
+        verdicts: vec![(30080, busy), (32767, quiet)],
+        backends: Some(vec![
+            (30080, Some("10.0.0.7:9092".parse().unwrap()), bad),
+            (30080, Some("[fd00::7]:9092".parse().unwrap()), bad),
+            (30080, None, rest),
+        ]),
+    }
+}
+
 const PROCESS: Process = Process {
     cpu_seconds: Some(1.25),
     resident_bytes: Some(20_480),
@@ -96,9 +125,9 @@ const PROCESS: Process = Process {
 };
 
 fn page(format: Format) -> String {
-    render(snapshot(), PROCESS, format)
+    render(scrape(), PROCESS, format)
         .unwrap()
-        .replace(COMMIT, "COMMIT")
+        .replace(&format!("commit=\"{COMMIT}\""), "commit=\"COMMIT\"")
 }
 
 /// Compares with a file beside this one; `TRACER_BLESS=1` writes it anew.
@@ -144,6 +173,28 @@ fn the_identity_can_be_checked_from_outside() {
             + of("tracer_untracked_syns_total");
         assert_eq!(of("tracer_attempts_total"), accounted, "{port}");
     }
+}
+
+#[test]
+fn failed_outcomes_are_as_many_as_verdicts() {
+    let page = page(Format::Text);
+    for port in [30080, 32767] {
+        let handshakes = format!("tracer_handshakes_total{{node_port=\"{port}\",outcome=");
+        let good = ["established", "half_open"].map(|o| format!("{handshakes}\"{o}\""));
+        let failed = sum(&page, &handshakes) - sum(&page, &good[0]) - sum(&page, &good[1]);
+        let name = "tracer_handshake_failures_total";
+        let judged = sum(&page, &format!("{name}{{node_port=\"{port}\""));
+        assert_eq!(failed, judged, "{port}");
+    }
+}
+
+#[test]
+fn backends_have_no_series_unless_asked_for() {
+    let mut scrape = scrape();
+    scrape.backends = None;
+    let page = render(scrape, PROCESS, Format::Text).unwrap();
+    assert!(!page.contains("backend_failures"));
+    assert!(page.contains("verdict=\"unexplained\"} 1\n"), "{page}");
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! The thread that gathers facts from the system, so that looking at the
+//! kernel's counters never waits for it.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::system::{Asked, Facts};
+use crate::evidence::Evidence;
+
+/// How often the counters of the system are read when nobody asks.
+const POLL: Duration = Duration::from_secs(5);
+/// Questions that may wait for their turn.
+const WAITING: usize = 4;
+
+/// A question, of no use after `until`.
+struct Job {
+    asked: Asked,
+    until: Instant,
+    reply: SyncSender<Evidence>,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// Too many wait already.
+    Busy,
+    /// It took too long.
+    Late,
+    /// The thread has ended.
+    Ended,
+}
+
+/// Asks the thread, which ends with the last of these.
+#[derive(Clone)]
+pub(super) struct Asker(SyncSender<Job>);
+
+impl Asker {
+    /// Waits for an answer until `until`.
+    pub(super) fn ask(&self, asked: Asked, until: Instant) -> Result<Evidence, NoAnswer> {
+        let (reply, answer) = sync_channel(1);
+        let job = Job {
+            asked,
+            until,
+            reply,
+        };
+        self.0.try_send(job).map_err(|e| match e {
+            std::sync::mpsc::TrySendError::Full(_) => NoAnswer::Busy,
+            std::sync::mpsc::TrySendError::Disconnected(_) => NoAnswer::Ended,
+        })?;
+        let left = until.saturating_duration_since(Instant::now());
+        answer.recv_timeout(left).map_err(|e| match e {
+            RecvTimeoutError::Timeout => NoAnswer::Late,
+            // A question that came up too late is dropped unanswered.
+            RecvTimeoutError::Disconnected => NoAnswer::Late,
+        })
+    }
+}
+
+/// Starts the thread; `backends` says which are known.
+pub(super) fn start(
+    facts: Box<dyn Facts>,
+    backends: impl Fn() -> BTreeSet<SocketAddr> + Send + 'static,
+) -> io::Result<(Asker, JoinHandle<()>)> {
+    let (sender, jobs) = sync_channel(WAITING);
+    let thread = std::thread::Builder::new()
+        .name("collector".into())
+        .spawn(move || run(facts, &jobs, backends))?;
+    Ok((Asker(sender), thread))
+}
+
+fn run(
+    mut facts: Box<dyn Facts>,
+    jobs: &Receiver<Job>,
+    backends: impl Fn() -> BTreeSet<SocketAddr>,
+) {
+    let mut due = Instant::now();
+    loop {
+        if due <= Instant::now() {
+            facts.poll(&backends());
+            due = Instant::now() + POLL;
+        }
+        match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(job) if Instant::now() < job.until => {
+                // Whoever asked may have stopped waiting.
+                let _ = job.reply.send(facts.collect(job.asked));
+            }
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

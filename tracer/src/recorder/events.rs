@@ -1,0 +1,128 @@
+//! The last failures one by one, for those who ask and those who follow.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::broadcast::{self, error::RecvError};
+use tracer_common::failure::Failure;
+
+use crate::report::{Event, Line};
+
+/// Failures that are remembered.
+const REMEMBERED: usize = 4096;
+/// Failures that a follower may be behind.
+const BEHIND: usize = 1024;
+
+/// Which failures; an empty list is no restriction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// At these ports.
+    pub ports: Vec<u16>,
+    /// That went wrong so.
+    pub outcomes: Vec<Failure>,
+}
+
+impl EventFilter {
+    fn lets_through(&self, event: &Event) -> bool {
+        let named = |o: &Failure| o.as_str() == event.outcome;
+        (self.ports.is_empty() || self.ports.contains(&event.node_port))
+            && (self.outcomes.is_empty() || self.outcomes.iter().any(named))
+    }
+}
+
+/// The memory.
+#[derive(Debug)]
+pub(super) struct Events {
+    remembered: Mutex<VecDeque<Arc<Event>>>,
+    followers: broadcast::Sender<Arc<Event>>,
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        Self {
+            remembered: Mutex::default(),
+            followers: broadcast::Sender::new(BEHIND),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, event: Event) {
+        let event = Arc::new(event);
+        let mut remembered = self.lock();
+        if remembered.len() == REMEMBERED {
+            remembered.pop_front();
+        }
+        remembered.push_back(Arc::clone(&event));
+        // Nobody follows: nobody misses it.
+        let _ = self.followers.send(event);
+    }
+
+    /// How many are remembered.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Those remembered, oldest first, and those that come after them.
+    pub(super) fn follow(&self, filter: &EventFilter) -> (Vec<Arc<Event>>, Follower) {
+        let remembered = self.lock();
+        let follower = Follower {
+            receiver: self.followers.subscribe(),
+            filter: filter.clone(),
+        };
+        let all = remembered.iter().filter(|e| filter.lets_through(e));
+        (all.cloned().collect(), follower)
+    }
+}
+
+/// Hears of failures as they come.
+#[derive(Debug)]
+pub struct Follower {
+    receiver: broadcast::Receiver<Arc<Event>>,
+    filter: EventFilter,
+}
+
+impl Follower {
+    /// The next one, or how many were lost because this was called too late;
+    /// `None` once the recorder has ended. May be dropped while waiting.
+    pub async fn next(&mut self) -> Option<Line> {
+        loop {
+            let next = self.receiver.recv().await;
+            if let Some(line) = self.line(next)? {
+                return Some(line);
+            }
+        }
+    }
+
+    /// The same without waiting: `None` when there is none yet.
+    pub fn try_next(&mut self) -> Option<Line> {
+        use broadcast::error::TryRecvError;
+        loop {
+            let next = match self.receiver.try_recv() {
+                Ok(event) => Ok(event),
+                Err(TryRecvError::Lagged(lost)) => Err(RecvError::Lagged(lost)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            };
+            if let Some(line) = self.line(next)? {
+                return Some(line);
+            }
+        }
+    }
+
+    fn line(&self, next: Result<Arc<Event>, RecvError>) -> Option<Option<Line>> {
+        match next {
+            Ok(event) if self.filter.lets_through(&event) => {
+                Some(Some(Line::Event(Event::clone(&event))))
+            }
+            Ok(_) => Some(None),
+            Err(RecvError::Lagged(lost)) => Some(Some(Line::Lost { lost })),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}

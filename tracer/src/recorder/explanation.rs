@@ -1,0 +1,178 @@
+//! Puts evidence and judgement into the form that users get.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tracer_common::{
+    counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS, PortCounters},
+    words::{Answer, Lost, Outcome, Traffic},
+};
+
+use super::ledger::failed;
+use crate::{
+    evidence::Evidence,
+    report::{Explanation, Latency, PortRow},
+    snapshot::HookStatus,
+    verdict::{Judgement, Verdict},
+};
+
+/// What no evidence on one node can tell.
+const NEVER: [&str; 5] = [
+    "SYNs dropped before they reach this node (security group, network ACL, limits of the instance): only their absence shows.",
+    "Whether an attempt that got no connection was a health check, a spare connection or a client's call, unless its source is a --probe-source.",
+    "The far side of a backend on another node, unless tracer runs there too.",
+    "Retries inside the load balancer, and whether it counts connections closed by the server as errors.",
+    "Drops inside an eBPF datapath such as Cilium's: it has its own drop events.",
+];
+
+/// What was asked, and how the recorder fared.
+pub(super) struct Circumstances<'a> {
+    /// The window that was asked for.
+    pub(super) asked: Duration,
+    /// How far back it could reach.
+    pub(super) reach: Duration,
+    /// State of the hooks.
+    pub(super) hooks: &'a [HookStatus],
+    /// What was not taken into account within the window.
+    pub(super) lost: [u64; Lost::COUNT],
+    /// Ports that were asked for; empty: all.
+    pub(super) ports: &'a [u16],
+}
+
+/// The whole answer.
+pub(super) fn explanation(
+    evidence: &Evidence,
+    judgement: Judgement,
+    about: &Circumstances<'_>,
+) -> Explanation {
+    let wanted = |port: u16| about.ports.is_empty() || about.ports.contains(&port);
+    let mut verdicts = judgement.findings;
+    verdicts.retain(|finding| wanted(finding.node_port));
+    let shown = evidence.ports.iter().filter(|(port, _)| wanted(*port));
+    let ports: Vec<PortRow> = shown
+        .map(|(port, counters)| port_row(*port, counters, evidence))
+        .collect();
+    let unexplained = if about.ports.is_empty() {
+        judgement.unexplained
+    } else {
+        let shown = evidence.ports.iter().filter(|(port, _)| wanted(*port));
+        let failed: u64 = shown.map(|(_, counters)| failed(counters)).sum();
+        let named = verdicts
+            .iter()
+            .filter(|f| f.verdict != Verdict::Unexplained);
+        failed.saturating_sub(named.map(|f| f.failed).sum())
+    };
+    Explanation {
+        window_s: evidence.window.as_secs_f64(),
+        ports,
+        verdicts,
+        unexplained,
+        not_visible: not_visible(evidence, about),
+    }
+}
+
+fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> PortRow {
+    let sum = |cells: &mut dyn Iterator<Item = Cell>| cells.map(|c| counters.get(c)).sum();
+    let by_outcome = |o: &Outcome| {
+        let mut cells = Traffic::ALL.iter().map(|t| Cell::handshake(*o, *t));
+        (o.as_str().to_owned(), sum(&mut cells))
+    };
+    let by_traffic = |t: &Traffic| {
+        let mut cells = Outcome::ALL.iter().map(|o| Cell::handshake(*o, *t));
+        (t.as_str().to_owned(), sum(&mut cells))
+    };
+    let mut answered_by = BTreeMap::new();
+    let rows = evidence.rows.iter().filter(|row| row.node_port == port);
+    for row in rows.filter(|row| row.failure.is_attempt()) {
+        *answered_by
+            .entry(row.reply.as_str().to_owned())
+            .or_default() += row.count;
+    }
+    PortRow {
+        node_port: port,
+        attempts: counters.get(Cell::ATTEMPTS),
+        outcomes: Outcome::ALL.iter().map(by_outcome).collect(),
+        traffic: Traffic::ALL.iter().map(by_traffic).collect(),
+        answer: latency(counters),
+        answered_by,
+    }
+}
+
+fn latency(counters: &PortCounters) -> Option<Latency> {
+    let buckets: [u64; LATENCY_BUCKETS] = std::array::from_fn(|bucket| {
+        let cells = Answer::ALL.iter().map(|a| Cell::latency(*a, bucket));
+        cells.map(|cell| counters.get(cell)).sum()
+    });
+    Some(Latency {
+        p50: quantile(&buckets, 0.5)?,
+        p99: quantile(&buckets, 0.99)?,
+    })
+}
+
+/// A quantile in seconds, linear within its bucket; the lower bound of the
+/// unbounded one.
+fn quantile(buckets: &[u64; LATENCY_BUCKETS], q: f64) -> Option<f64> {
+    let total: u64 = buckets.iter().sum();
+    let rank = q * total as f64;
+    let mut below = 0.0;
+    let mut lower = 0.0;
+    let bounds = LATENCY_BOUNDS_NS.iter().map(|ns| *ns as f64 / 1e9);
+    for (count, upper) in buckets.iter().zip(bounds.chain([f64::NAN])) {
+        let count = *count as f64;
+        if count > 0.0 && below + count >= rank {
+            let within = lower + (upper - lower) * (rank - below) / count;
+            return Some(if upper.is_nan() { lower } else { within });
+        }
+        below += count;
+        lower = upper;
+    }
+    None
+}
+
+fn not_visible(evidence: &Evidence, about: &Circumstances<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let second = Duration::from_secs(1);
+    if about.reach + second < about.asked {
+        lines.push(format!(
+            "Anything older than {:.0} s: {:.0} s were asked for, but no more is remembered.",
+            about.reach.as_secs_f64(),
+            about.asked.as_secs_f64()
+        ));
+    }
+    for absent in &evidence.absent {
+        lines.push(format!("{}: {}", absent.source, absent.why));
+    }
+    for hook in about.hooks.iter().filter(|hook| !hook.attached) {
+        lines.push(format!("Hook {} is absent: {}", hook.hook, hook.detail));
+    }
+    for (what, count) in Lost::ALL.iter().zip(about.lost) {
+        if count != 0 {
+            let what = what.as_str();
+            lines.push(format!("{count} events were lost in the window ({what})."));
+        }
+    }
+    let untracked = evidence.ports.iter();
+    let untracked: u64 = untracked.map(|(_, c)| c.get(Cell::UNTRACKED)).sum();
+    if untracked != 0 {
+        lines.push(format!(
+            "{untracked} attempts that were not followed, for the flow table was full or busy (--flows)."
+        ));
+    }
+    lines.extend(NEVER.map(str::to_owned));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        let mut buckets = [0; LATENCY_BUCKETS];
+        assert_eq!(quantile(&buckets, 0.5), None);
+        buckets[1] = 100;
+        let close = |q, to: f64| (quantile(&buckets, q).unwrap() - to).abs() < 1e-9;
+        assert!(close(0.5, 0.000_175), "{:?}", quantile(&buckets, 0.5));
+        buckets[LATENCY_BUCKETS - 1] = 100;
+        assert_eq!(quantile(&buckets, 0.99), Some(7.5));
+    }
+}

@@ -1,0 +1,197 @@
+//! Verdicts on single failures, for the metrics and for `tracer events`.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::{Duration, Instant},
+};
+
+use nix::time::ClockId;
+use tracer_common::{failure::Failure, flow::FlowKey, words::Traffic};
+
+use super::{
+    Scrape, Shared,
+    collecting::Asker,
+    history::{Kind, Window},
+    ledger::{BackendLedger, Ledger},
+    lock, monotonic, nanoseconds,
+    rounds::Failed,
+    rows,
+    system::{Asked, of_row},
+};
+use crate::{
+    evidence::{Evidence, Row},
+    report::Event,
+    verdict::Verdict,
+};
+
+/// The window whose evidence single failures are judged by.
+const CONTEXT: Duration = Duration::from_secs(30);
+/// Age up to which it is good enough.
+const GOOD: Duration = Duration::from_secs(5);
+/// The same when it does not know the port and backend yet.
+const NEW: Duration = Duration::from_secs(1);
+/// How long it is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What judging goes on.
+pub(super) struct Judging {
+    ledger: Ledger,
+    backends: Option<BackendLedger>,
+    context: Evidence,
+    /// When the context was last asked for.
+    asked: Option<Instant>,
+}
+
+impl Judging {
+    /// With counts by backend for so many per port, or without.
+    pub(super) fn new(backends: Option<usize>) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            backends: backends.map(BackendLedger::new),
+            context: Evidence::default(),
+            asked: None,
+        }
+    }
+
+    /// Whether the context should be read anew to judge these.
+    fn stale<'a>(&self, mut kinds: impl Iterator<Item = &'a Kind>) -> bool {
+        let age = self.asked.map_or(Duration::MAX, |at| at.elapsed());
+        let unknown = |kind: &Kind| {
+            let mut rows = self.context.rows.iter();
+            !rows.any(|row| (row.node_port, row.backend) == (kind.node_port, kind.backend))
+        };
+        if age >= GOOD {
+            kinds.next().is_some()
+        } else {
+            age >= NEW && kinds.any(unknown)
+        }
+    }
+}
+
+/// Verdicts on kinds, each made once.
+struct Verdicts<'a> {
+    shared: &'a Shared,
+    context: &'a Evidence,
+    known: HashMap<Kind, Option<(Row, Verdict)>>,
+}
+
+impl Verdicts<'_> {
+    fn on(&mut self, kind: Kind) -> Option<&(Row, Verdict)> {
+        let judged = match self.known.entry(kind) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let row = rows::row(&kind, 1, &mut **lock(&self.shared.names));
+                place.insert(row.map(|row| {
+                    let verdict = of_row(&row, self.context);
+                    (row, verdict)
+                }))
+            }
+        };
+        judged.as_ref()
+    }
+}
+
+impl Shared {
+    /// Takes a look, judges what is new and brings the counts in line with it.
+    pub(super) fn judge(&self, asker: &Asker) -> anyhow::Result<Scrape> {
+        let mut guard = lock(&self.judging);
+        let judging = &mut *guard;
+        let (snapshot, unjudged, places) = {
+            let mut rounds = lock(&self.rounds);
+            let snapshot = rounds.look(&*self.source, monotonic)?;
+            let places = judging.backends.is_some().then(|| rounds.places().clone());
+            (snapshot, rounds.unjudged(), places)
+        };
+        let records = unjudged.records.iter().map(|failed| &failed.kind);
+        if judging.stale(unjudged.kinds.keys().chain(records)) {
+            self.read_context(judging, asker);
+        }
+        let mut verdicts = Verdicts {
+            shared: self,
+            context: &judging.context,
+            known: HashMap::new(),
+        };
+        for (kind, count) in &unjudged.kinds {
+            let Some((row, verdict)) = verdicts.on(*kind) else {
+                continue;
+            };
+            if row.failure.is_attempt() {
+                judging.ledger.judged(row.node_port, *verdict, *count);
+            }
+            if let (Some(ledger), Some(backend)) = (&mut judging.backends, row.backend) {
+                ledger.count((row.node_port, backend), row.failure, *count);
+            }
+        }
+        if let (Some(ledger), Some(places)) = (&mut judging.backends, places) {
+            ledger.retain(&places);
+        }
+        judging.ledger.settle(&snapshot.ports);
+        self.tell(&unjudged.records, &mut verdicts);
+        Ok(Scrape {
+            snapshot,
+            verdicts: judging.ledger.counts(),
+            backends: judging.backends.as_ref().map(BackendLedger::counts),
+        })
+    }
+
+    fn read_context(&self, judging: &mut Judging, asker: &Asker) {
+        let (window, flows) = {
+            let rounds = lock(&self.rounds);
+            let from = monotonic().saturating_sub(CONTEXT.as_nanos() as u64);
+            (rounds.window(CONTEXT), rounds.flows(from))
+        };
+        let asked = self.asked(window, flows);
+        judging.asked = Some(Instant::now());
+        match asker.ask(asked, Instant::now() + PATIENCE) {
+            Ok(context) => judging.context = context,
+            Err(why) => tracing::debug!(?why, "no evidence in time"),
+        }
+    }
+
+    /// The question about a window.
+    pub(super) fn asked(&self, window: Window, flows: Vec<FlowKey>) -> Asked {
+        let mut names = lock(&self.names);
+        let rows = window.kinds.iter();
+        Asked {
+            window: window.length,
+            ports: window.ports.into_iter().collect(),
+            rows: rows
+                .filter_map(|(kind, count)| rows::row(kind, *count, &mut **names))
+                .collect(),
+            backends: window
+                .attempts
+                .iter()
+                .map(|((port, backend), count)| (*port, *backend, *count))
+                .collect(),
+            flows,
+            watched: self.watched.clone(),
+        }
+    }
+
+    fn tell(&self, failures: &[Failed], verdicts: &mut Verdicts<'_>) {
+        // Both clocks now: what lies between them changes when time is set.
+        let (real, now) = (nanoseconds(ClockId::CLOCK_REALTIME), monotonic());
+        for Failed { record, kind } in failures {
+            let Some((row, verdict)) = verdicts.on(*kind) else {
+                continue;
+            };
+            let traffic = Traffic::ALL.get(usize::from(record.traffic));
+            self.events.push(Event {
+                time: real.saturating_sub(now.saturating_sub(record.at)) as f64 / 1e9,
+                client: rows::address(record.flow.client, record.flow.client_port),
+                node_port: row.node_port,
+                backend: row.backend,
+                outcome: outcome(row.failure),
+                traffic: traffic.unwrap_or(&Traffic::Unknown).as_str().to_owned(),
+                answered_by: row.reply.as_str().to_owned(),
+                verdict: *verdict,
+                evidence: rows::note(row),
+                latency: record.at.saturating_sub(record.syn_at) as f64 / 1e9,
+            });
+        }
+    }
+}
+
+fn outcome(failure: Failure) -> String {
+    failure.as_str().to_owned()
+}

@@ -1,0 +1,308 @@
+//! The memory of the last minutes: what was counted, each failure, and why.
+
+mod backends;
+mod collecting;
+mod events;
+mod explanation;
+mod history;
+mod judging;
+mod ledger;
+mod packing;
+mod rounds;
+mod rows;
+mod system;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use nix::time::{ClockId, clock_gettime};
+
+use self::{
+    collecting::{Asker, NoAnswer},
+    explanation::{Circumstances, explanation},
+    judging::Judging,
+    rounds::Rounds,
+    system::{Asked, Facts, Naming},
+};
+pub use self::{
+    events::{EventFilter, Follower},
+    ledger::{ByFailure, ByVerdict},
+};
+use crate::{
+    build_info,
+    config::Config,
+    evidence::{Absent, Evidence},
+    report::{Event, Explanation, Status},
+    snapshot::{Snapshot, Source},
+    verdict,
+};
+
+/// Time between two looks at the kernel's numbers.
+const ROUND: Duration = Duration::from_secs(1);
+/// Longest window that can be asked for.
+pub const LONGEST: Duration = rounds::AGE;
+/// How long an explanation waits for facts from the system.
+const PATIENCE: Duration = Duration::from_millis(1_700);
+
+/// Everything that the metrics page shows, from one moment: for every port the
+/// failed outcomes are as many as the verdicts on them.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    /// The counters.
+    pub snapshot: Arc<Snapshot>,
+    /// Failed attempts by port and verdict; ports that have any, ascending.
+    pub verdicts: Vec<(u16, ByVerdict)>,
+    /// Failures by port and backend (`None`: the others), when asked for.
+    pub backends: Option<Vec<(u16, Option<std::net::SocketAddr>, ByFailure)>>,
+}
+
+/// Remembers; clones share one memory. The last one dropped ends its threads
+/// and lets go of the source.
+#[derive(Clone)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    threads: Arc<Threads>,
+}
+
+struct Shared {
+    source: Arc<dyn Source>,
+    rounds: Mutex<Rounds>,
+    judging: Mutex<Judging>,
+    events: events::Events,
+    names: Mutex<Box<dyn Naming>>,
+    watched: BTreeSet<u16>,
+    started: Instant,
+}
+
+/// In the order of ending: the recorder, then the collector that it asks.
+struct Threads {
+    stop: Option<Sender<()>>,
+    recorder: Option<JoinHandle<()>>,
+    asker: Option<Asker>,
+    collector: Option<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Starts to remember what `source` counts.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(source: Arc<dyn Source>, config: &Config) -> anyhow::Result<Self> {
+        let facts = Box::new(system::Nothing);
+        let names = Box::new(system::Nothing);
+        Self::with(source, config, facts, names)
+    }
+
+    /// Without facts from the system.
+    #[cfg(test)]
+    pub fn bare(source: Arc<dyn Source>) -> Self {
+        let config = Config::new(Default::default(), Default::default()).unwrap();
+        let nothing = || Box::new(system::Nothing);
+        Self::with(source, &config, nothing(), nothing()).unwrap()
+    }
+
+    fn with(
+        source: Arc<dyn Source>,
+        config: &Config,
+        facts: Box<dyn Facts>,
+        names: Box<dyn Naming>,
+    ) -> anyhow::Result<Self> {
+        let shared = Arc::new(Shared {
+            source,
+            rounds: Mutex::new(Rounds::new(monotonic())),
+            judging: Mutex::new(Judging::new(config.backend_metrics)),
+            events: events::Events::new(),
+            names: Mutex::new(names),
+            watched: config.ports.as_slice().iter().copied().collect(),
+            started: Instant::now(),
+        });
+        let known = Arc::clone(&shared);
+        let backends = move || lock(&known.rounds).places().iter().map(|p| p.1).collect();
+        let (asker, collector) = collecting::start(facts, backends).context("start a thread")?;
+        let (stop, stopped) = channel::<()>();
+        let mut threads = Threads {
+            stop: Some(stop),
+            recorder: None,
+            asker: Some(asker.clone()),
+            collector: Some(collector),
+        };
+        let recording = Arc::clone(&shared);
+        let recorder = std::thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || {
+                let mut well = true;
+                while stopped.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
+                    let judged = recording.judge(&asker);
+                    if let (Err(e), true) = (&judged, well) {
+                        tracing::warn!(cause = format!("{e:#}"), "cannot read the counters");
+                    }
+                    well = judged.is_ok();
+                }
+            });
+        threads.recorder = Some(recorder.context("start a thread")?);
+        Ok(Self {
+            shared,
+            threads: Arc::new(threads),
+        })
+    }
+
+    /// What happened in the last `last` at `ports` (empty: all), and why. Takes
+    /// up to 2 s.
+    ///
+    /// # Errors
+    /// When the counters cannot be read, or too many ask at once.
+    pub fn explain(&self, last: Duration, ports: &[u16]) -> anyhow::Result<Explanation> {
+        let until = Instant::now() + PATIENCE;
+        let last = last.min(LONGEST);
+        let (snapshot, window, flows, reach) = {
+            let mut rounds = lock(&self.shared.rounds);
+            let snapshot = rounds.look(&*self.shared.source, monotonic)?;
+            let window = rounds.window(last);
+            let from = monotonic().saturating_sub(window.length.as_nanos() as u64);
+            (snapshot, window, rounds.flows(from), rounds.reach())
+        };
+        let lost = window.lost;
+        let asked = self.shared.asked(window, flows);
+        let evidence = self.facts(asked, until)?;
+        let judgement = verdict::judge(&evidence);
+        let about = Circumstances {
+            asked: last,
+            reach,
+            hooks: &snapshot.hooks,
+            lost,
+            ports,
+        };
+        Ok(explanation(&evidence, judgement, &about))
+    }
+
+    /// The counts with the facts; without the latter when they take too long.
+    fn facts(&self, asked: Asked, until: Instant) -> anyhow::Result<Evidence> {
+        let asker = self
+            .threads
+            .asker
+            .as_ref()
+            .context("the collector has ended")?;
+        match asker.ask(asked.clone(), until) {
+            Ok(evidence) => Ok(evidence),
+            Err(NoAnswer::Busy) => Err(anyhow!("too many explanations at once; ask again later")),
+            Err(NoAnswer::Ended) => Err(anyhow!("the collector has ended")),
+            Err(NoAnswer::Late) => Ok(Evidence {
+                window: asked.window,
+                ports: asked.ports,
+                rows: asked.rows,
+                absent: vec![Absent {
+                    source: "sockets, namespaces, routes and conntrack",
+                    why: "looking took too long; ask again".to_owned(),
+                }],
+                ..Evidence::default()
+            }),
+        }
+    }
+
+    /// The failures that are remembered one by one, oldest first.
+    pub fn events(&self, filter: &EventFilter) -> Vec<Arc<Event>> {
+        self.remembered_and_new(filter).0
+    }
+
+    /// The failures that come from now on.
+    pub fn follow(&self, filter: &EventFilter) -> Follower {
+        self.remembered_and_new(filter).1
+    }
+
+    /// Both, with nothing between them missing or twice. Takes up to 1 s.
+    pub fn remembered_and_new(&self, filter: &EventFilter) -> (Vec<Arc<Event>>, Follower) {
+        // What cannot be read now will be told by `explain` and the metrics.
+        let _ = self.judge();
+        self.shared.events.follow(filter)
+    }
+
+    /// Takes a look and gives everything that the metrics show. Takes up to 1 s
+    /// when something new fails.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn scrape(&self) -> anyhow::Result<Scrape> {
+        self.judge()
+    }
+
+    fn judge(&self) -> anyhow::Result<Scrape> {
+        let asker = self
+            .threads
+            .asker
+            .as_ref()
+            .context("the collector has ended")?;
+        self.shared.judge(asker)
+    }
+
+    /// Attempts so far, and those among them that failed, as of the last look.
+    pub fn attempts_and_failed(&self) -> (u64, u64) {
+        let snapshot = lock(&self.shared.rounds).snapshot();
+        let ports = snapshot.iter().flat_map(|s| &s.ports);
+        ports.fold((0, 0), |(attempts, failed), (_, counters)| {
+            let new = counters.get(tracer_common::counters::Cell::ATTEMPTS);
+            (attempts + new, failed + ledger::failed(counters))
+        })
+    }
+
+    /// How the recorder fares.
+    pub fn status(&self) -> Status {
+        Status {
+            version: build_info::VERSION.to_owned(),
+            commit: build_info::COMMIT.to_owned(),
+            uptime_s: self.shared.started.elapsed().as_secs_f64(),
+            reach_s: lock(&self.shared.rounds).reach().as_secs_f64(),
+            failed: self.attempts_and_failed().1,
+            events: self.shared.events.count() as u64,
+        }
+    }
+
+    /// Whether everything required works.
+    ///
+    /// # Errors
+    /// The reason why not, one line.
+    pub fn ready(&self) -> Result<(), String> {
+        self.shared.source.ready()?;
+        match &self.threads.recorder {
+            Some(thread) if !thread.is_finished() => Ok(()),
+            _ => Err("the recorder thread has ended".into()),
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        for thread in [&mut self.recorder, &mut self.collector] {
+            if let Some(thread) = thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!("a thread of the recorder panicked");
+            }
+            // The recorder's own is gone with it.
+            drop(self.asker.take());
+        }
+    }
+}
+
+/// Nanoseconds of the clock that the kernel programs use (CLOCK_MONOTONIC).
+fn monotonic() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock).map(Duration::from);
+    time.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A thread that panicked leaves numbers behind, never half a step of one.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,238 @@
+//! One look at the kernel's numbers after the other, and what changed between.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use tracer_common::{
+    counters::{Cell, PortCounters},
+    failure::{Backend, FailureKey, Record},
+    flow::FlowKey,
+    words::{Lost, Traffic},
+};
+
+use super::{
+    backends::Place,
+    history::{Changes, History, Kind, Window},
+    rows,
+};
+use crate::snapshot::{Failures, Snapshot, Source};
+
+/// Bytes of history.
+const BYTES: usize = 4 * 1024 * 1024;
+/// The longest window.
+pub(super) const AGE: Duration = Duration::from_secs(15 * 60);
+/// Records that may wait to be judged.
+const RECORDS: usize = 4096;
+/// Flows of failed attempts without a known backend that are remembered.
+const FLOWS: usize = 256;
+
+/// A failure, with its kind made out when it came.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) record: Record,
+    pub(super) kind: Kind,
+}
+
+/// What has not been judged yet.
+#[derive(Debug, Default)]
+pub(super) struct Unjudged {
+    pub(super) kinds: BTreeMap<Kind, u64>,
+    pub(super) records: Vec<Failed>,
+}
+
+/// The last look, and what the ones before left behind.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    snapshot: Option<Arc<Snapshot>>,
+    kinds: HashMap<FailureKey, u64>,
+    backends: BTreeMap<u16, Backend>,
+    places: BTreeSet<Place>,
+    history: History,
+    unjudged: Unjudged,
+    flows: VecDeque<(u64, FlowKey)>,
+}
+
+impl Rounds {
+    /// Begins at `now`, nanoseconds of the monotonic clock.
+    pub(super) fn new(now: u64) -> Self {
+        Self {
+            snapshot: None,
+            kinds: HashMap::new(),
+            backends: BTreeMap::new(),
+            places: BTreeSet::new(),
+            history: History::new(now, BYTES, AGE),
+            unjudged: Unjudged::default(),
+            flows: VecDeque::new(),
+        }
+    }
+
+    /// Takes a look. Outcomes are read before failures, so that the failure of
+    /// an outcome that was read is read too.
+    ///
+    /// # Errors
+    /// When the numbers cannot be read; nothing has changed then.
+    pub(super) fn look(
+        &mut self,
+        source: &dyn Source,
+        now: impl FnOnce() -> u64,
+    ) -> anyhow::Result<Arc<Snapshot>> {
+        let snapshot = Arc::new(source.snapshot()?);
+        let failures = source.failures()?;
+        let records = source.records();
+        let mut changes = Changes::default();
+        self.lost(&snapshot, &mut changes);
+        self.cells(&snapshot, &mut changes);
+        self.failures(failures, source, &mut changes);
+        if let Some(lost) = changes.lost.get_mut(Lost::Records.index()) {
+            *lost += self.records(records, source);
+        }
+        self.history.push(now(), &changes);
+        for (kind, count) in changes.kinds {
+            *self.unjudged.kinds.entry(kind).or_default() += count;
+        }
+        self.snapshot = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    fn lost(&self, snapshot: &Snapshot, changes: &mut Changes) {
+        let before = self.snapshot.as_ref().map(|s| s.lost).unwrap_or_default();
+        let now = snapshot.lost.iter().zip(before);
+        for (rise, (now, before)) in changes.lost.iter_mut().zip(now) {
+            *rise = now.saturating_sub(before);
+        }
+    }
+
+    fn cells(&self, snapshot: &Snapshot, changes: &mut Changes) {
+        let mut before = self.ports().iter().peekable();
+        for (port, counters) in &snapshot.ports {
+            // Both ascend, and a port that has counts keeps them.
+            while before.next_if(|(known, _)| known < port).is_some() {}
+            let old = before.next_if(|(known, _)| known == port);
+            let old = old.map_or(&PortCounters::ZERO, |(_, counters)| counters);
+            for (cell, (new, old)) in (0..).zip(counters.0.iter().zip(&old.0)) {
+                if new != old && !is_gauge(cell) {
+                    changes.cells.push((*port, cell, new.wrapping_sub(*old)));
+                }
+            }
+        }
+    }
+
+    fn failures(&mut self, failures: Failures, source: &dyn Source, changes: &mut Changes) {
+        let Failures { kinds, backends } = failures;
+        let same = |index: &u16| match (self.backends.get(index), backends.get(index)) {
+            (Some(a), Some(b)) => (a.addr, a.port, a.slot) == (b.addr, b.port, b.slot),
+            (None, None) => true,
+            _ => false,
+        };
+        let mut all = HashMap::with_capacity(kinds.len());
+        for (key, count) in kinds {
+            let before = self.kinds.get(&key).filter(|_| same(&key.backend));
+            let rise = rise(before.copied(), count);
+            all.insert(key, count);
+            let kind = rows::kind(key, &backends, |slot| source.port_at(slot));
+            if let Some(kind) = kind.filter(|_| rise != 0) {
+                changes.kinds.push((kind, rise));
+            }
+        }
+        self.places.clear();
+        for (index, backend) in backends.iter().filter(|(_, b)| b.port != 0) {
+            let Some(port) = source.port_at(backend.slot) else {
+                continue;
+            };
+            let place = (port, rows::address(backend.addr, backend.port));
+            let before = self.backends.get(index).filter(|_| same(index));
+            let rise = rise(before.map(|b| b.attempts), backend.attempts);
+            if rise != 0 {
+                changes.attempts.push((place, rise));
+            }
+            self.places.insert(place);
+        }
+        (self.kinds, self.backends) = (all, backends);
+    }
+
+    /// Returns how many are too many.
+    fn records(&mut self, records: Vec<Record>, source: &dyn Source) -> u64 {
+        let mut lost = 0;
+        for record in records {
+            let port_at = |slot| source.port_at(slot);
+            let Some(kind) = rows::kind(record.key, &self.backends, port_at) else {
+                continue;
+            };
+            if kind.backend.is_none() {
+                if self.flows.len() == FLOWS {
+                    self.flows.pop_front();
+                }
+                self.flows.push_back((record.at, record.flow));
+            }
+            if self.unjudged.records.len() < RECORDS {
+                self.unjudged.records.push(Failed { record, kind });
+            } else {
+                lost += 1;
+            }
+        }
+        lost
+    }
+
+    fn ports(&self) -> &[(u16, PortCounters)] {
+        self.snapshot.as_ref().map_or(&[], |s| &s.ports)
+    }
+
+    /// The last look.
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    /// Takes what waits to be judged.
+    pub(super) fn unjudged(&mut self) -> Unjudged {
+        std::mem::take(&mut self.unjudged)
+    }
+
+    /// Node ports and their backends, as they are now.
+    pub(super) fn places(&self) -> &BTreeSet<Place> {
+        &self.places
+    }
+
+    /// How far back windows can reach.
+    pub(super) fn reach(&self) -> Duration {
+        self.history.reach()
+    }
+
+    /// What happened in the last `last`; gauges are as they stand.
+    pub(super) fn window(&self, last: Duration) -> Window {
+        let mut window = self.history.window(last);
+        for (port, now) in self.ports() {
+            let Some(counters) = window.ports.get_mut(port) else {
+                continue;
+            };
+            for (cell, (to, now)) in (0..).zip(counters.0.iter_mut().zip(&now.0)) {
+                if is_gauge(cell) {
+                    *to = *now;
+                }
+            }
+        }
+        window
+    }
+
+    /// Flows of failed attempts without a known backend since `from`, newest
+    /// first.
+    pub(super) fn flows(&self, from: u64) -> Vec<FlowKey> {
+        let recent = self.flows.iter().rev().take_while(|(at, _)| *at >= from);
+        recent.map(|(_, flow)| *flow).collect()
+    }
+}
+
+/// What a count rose by; it begins anew when its place is given to another.
+fn rise(before: Option<u64>, now: u64) -> u64 {
+    match before {
+        Some(before) if before <= now => now - before,
+        _ => now,
+    }
+}
+
+fn is_gauge(cell: u16) -> bool {
+    let cell = usize::from(cell);
+    cell == Cell::PENDING.index() || Traffic::ALL.iter().any(|t| Cell::open(*t).index() == cell)
+}

@@ -1,0 +1,166 @@
+//! From the kernel programs' numbers to what people read.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use tracer_common::{
+    failure::{Backend, Failure, FailureKey, Reply, seen},
+    flow::Addr,
+};
+
+use super::{history::Kind, system::Naming};
+use crate::evidence::Row;
+
+/// An address and port; IPv4-mapped addresses become IPv4.
+pub(super) fn address(address: Addr, port: u16) -> SocketAddr {
+    let mut bytes = [0; 16];
+    for (to, word) in bytes.chunks_exact_mut(4).zip(address.0) {
+        to.copy_from_slice(&word.to_ne_bytes());
+    }
+    let address = IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical();
+    SocketAddr::new(address, port)
+}
+
+/// Replaces positions in tables by what stands there; `None` when nothing does.
+pub(super) fn kind(
+    key: FailureKey,
+    backends: &BTreeMap<u16, Backend>,
+    port_at: impl Fn(u16) -> Option<u16>,
+) -> Option<Kind> {
+    let backend = backends.get(&key.backend).filter(|b| b.port != 0);
+    Some(Kind {
+        node_port: port_at(key.slot)?,
+        backend: backend.map(|b| address(b.addr, b.port)),
+        key: FailureKey {
+            slot: 0,
+            backend: 0,
+            ..key
+        },
+    })
+}
+
+/// Spells a kind out; `None` when it has words that this build does not know.
+pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row> {
+    let key = &kind.key;
+    let dropped = key.seen & seen::DROPPED != 0;
+    let reset = key.seen & (seen::RESET_CLIENT | seen::RESET_SERVER) != 0;
+    Some(Row {
+        node_port: kind.node_port,
+        failure: *Failure::ALL.get(usize::from(key.failure))?,
+        reply: *Reply::ALL.get(usize::from(key.reply))?,
+        code: key.code,
+        backend: kind.backend,
+        seen: key.seen,
+        reason: dropped.then(|| names.drop_reason(key.reason)).flatten(),
+        location: dropped.then(|| names.location(key.location)).flatten(),
+        reset_reason: reset
+            .then(|| names.reset_reason(key.reset_reason))
+            .flatten(),
+        count,
+    })
+}
+
+/// What the kernel's hooks noted, in one line; empty when they noted nothing.
+pub(super) fn note(row: &Row) -> String {
+    let drops = [
+        (seen::DROPPED_SYN, "SYN"),
+        (seen::DROPPED_SYN_ACK, "SYN-ACK"),
+        (seen::DROPPED_CLIENT, "client's segment"),
+        (seen::DROPPED_SERVER, "server's segment"),
+    ];
+    let dropped: Vec<&str> = drops
+        .into_iter()
+        .filter_map(|(bit, what)| (row.seen & bit != 0).then_some(what))
+        .collect();
+    let mut notes = Vec::new();
+    if !dropped.is_empty() {
+        let reason = row.reason.as_deref().unwrap_or("no reason given");
+        let place = row.location.as_ref().map(|at| format!(" in {at}"));
+        let place = place.unwrap_or_default();
+        notes.push(format!("dropped {}: {reason}{place}", dropped.join(", ")));
+    }
+    let reason = row.reset_reason.as_ref().map(|r| format!(": {r}"));
+    let reason = reason.unwrap_or_default();
+    if row.seen & seen::RESET_CLIENT != 0 {
+        let whose = match row.backend {
+            Some(_) => "the backend's stack",
+            None => "the node's stack",
+        };
+        notes.push(format!("RST to the client by {whose}{reason}"));
+    }
+    if row.seen & seen::RESET_SERVER != 0 {
+        notes.push(format!("RST to the backend by the node's stack{reason}"));
+    }
+    if row.seen & seen::SYN_ACK_AGAIN != 0 {
+        notes.push("SYN-ACK sent again".to_owned());
+    }
+    if row.seen & seen::OLD_ENTRY != 0 {
+        notes.push("met an older conntrack entry".to_owned());
+    }
+    if matches!(row.reply, Reply::Icmp | Reply::Icmpv6) {
+        notes.push(format!("ICMP code {}", row.code));
+    }
+    notes.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_as_people_write_them() {
+        assert_eq!(
+            address(Addr::v4([10, 0, 0, 7]), 9092).to_string(),
+            "10.0.0.7:9092"
+        );
+        let v6: Ipv6Addr = "fd00::1".parse().unwrap();
+        assert_eq!(
+            address(Addr::v6(v6.octets()), 80).to_string(),
+            "[fd00::1]:80"
+        );
+    }
+
+    #[test]
+    fn positions_become_what_stands_there() {
+        let backend = Backend {
+            addr: Addr::v4([10, 0, 0, 7]),
+            port: 9092,
+            ..Backend::default()
+        };
+        let backends = BTreeMap::from([(3, backend)]);
+        let key = FailureKey {
+            slot: 4,
+            backend: 3,
+            ..FailureKey::default()
+        };
+        let ports = |slot| (slot == 4).then_some(30102);
+        let known = kind(key, &backends, ports).unwrap();
+        assert_eq!((known.node_port, known.key), (30102, FailureKey::default()));
+        assert_eq!(known.backend.unwrap().to_string(), "10.0.0.7:9092");
+        assert_eq!(kind(FailureKey { slot: 5, ..key }, &backends, ports), None);
+        let gone = kind(FailureKey { backend: 9, ..key }, &backends, ports);
+        assert_eq!(gone.unwrap().backend, None);
+    }
+
+    #[test]
+    fn notes_name_what_was_seen() {
+        let row = Row {
+            node_port: 30102,
+            failure: Failure::TimedOut,
+            reply: Reply::None,
+            code: 0,
+            backend: None,
+            seen: seen::DROPPED_SYN | seen::RESET_CLIENT,
+            reason: Some("NETFILTER_DROP".to_owned()),
+            location: Some("nft_do_chain".to_owned()),
+            reset_reason: Some("NO_SOCKET".to_owned()),
+            count: 1,
+        };
+        assert_eq!(
+            note(&row),
+            "dropped SYN: NETFILTER_DROP in nft_do_chain; RST to the client by the node's stack: NO_SOCKET"
+        );
+    }
+}
