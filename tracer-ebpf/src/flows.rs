@@ -1,6 +1,9 @@
 //! The flow table, and one lock per stripe of its keys.
 
-use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
+use core::{
+    intrinsics::{AtomicOrdering::Relaxed, atomic_xadd},
+    mem::ManuallyDrop,
+};
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -26,13 +29,33 @@ static LOCKS: Array<u32> = Array::with_max_entries(1 << LOCK_BITS, 0);
 /// The flow table's entry for one key, held under its stripe's lock.
 pub struct Entry<'a> {
     key: &'a FlowKey,
-    lock: Lock,
+    _lock: Lock,
 }
 
-/// A count of holders and takers in an element of [`LOCKS`].
-struct Lock(*mut u32);
+/// A count of holders and takers in an array's element.
+pub struct Lock(*mut u32);
 
 impl Lock {
+    /// Takes the lock; `None` when another CPU keeps it.
+    ///
+    /// Who adds one and then reads one is alone: everybody else present would
+    /// have added one too. Only plain atomic addition is needed, the sole
+    /// read-modify-write of 5.10; on x86-64 it is a full barrier (Intel SDM
+    /// vol. 3, 9.2.3.9).
+    #[inline(always)]
+    pub fn take(element: *mut u32) -> Option<Self> {
+        let lock = ManuallyDrop::new(Self(element));
+        for _ in 0..SPINS {
+            lock.add(1);
+            if lock.holders() == 1 {
+                return Some(ManuallyDrop::into_inner(lock));
+            }
+            lock.add(-1);
+        }
+        lost(Lost::Contention);
+        None
+    }
+
     #[inline(always)]
     fn add(&self, delta: i32) {
         // SAFETY: an aligned array element, only ever accessed atomically.
@@ -53,23 +76,10 @@ const SPINS: u32 = 256;
 
 impl<'a> Entry<'a> {
     /// Takes the lock; `None` when another CPU keeps it.
-    ///
-    /// The lock is a counter of holders and takers. Who adds one and then reads
-    /// one is alone: everybody else present would have added one too. Only
-    /// plain atomic addition is needed, the sole read-modify-write of 5.10; on
-    /// x86-64 it is a full barrier (Intel SDM vol. 3, 9.2.3.9).
     #[inline(always)]
     pub fn lock(key: &'a FlowKey) -> Option<Self> {
-        let lock = Lock(LOCKS.get_ptr_mut(key.stripe(LOCK_BITS))?);
-        for _ in 0..SPINS {
-            lock.add(1);
-            if lock.holders() == 1 {
-                return Some(Self { key, lock });
-            }
-            lock.add(-1);
-        }
-        lost(Lost::Contention);
-        None
+        let lock = Lock::take(LOCKS.get_ptr_mut(key.stripe(LOCK_BITS))?)?;
+        Some(Self { key, _lock: lock })
     }
 
     /// The flow, if it is in the table.
@@ -100,10 +110,10 @@ impl<'a> Entry<'a> {
     }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for Lock {
     #[inline(always)]
     fn drop(&mut self) {
-        self.lock.add(-1);
+        self.add(-1);
     }
 }
 

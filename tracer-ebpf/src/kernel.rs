@@ -1,12 +1,14 @@
 //! Reads the kernel's own structs; the only module that does.
 //!
-//! Contract: every pointer comes from a hook's arguments and points to a live
-//! `struct sock` (or `request_sock`, `sk_buff`, `sockaddr`) for as long as the
-//! program runs, but nothing is ever dereferenced: `bpf_probe_read_kernel`
+//! Contract: every pointer comes from a hook's arguments, or from a struct found
+//! by them, and points to a live `struct sock` (or `request_sock`, `sk_buff`,
+//! `nf_conn`, `sockaddr`) for as long as the program runs, but nothing is ever dereferenced: `bpf_probe_read_kernel`
 //! copies, and fails on a bad address instead of faulting. (Direct loads through
 //! BTF pointers would be quicker, but 6.12 refuses them.) Where a member stands
 //! is the daemon's business: it resolves the offsets below from the kernel's BTF
 //! and leaves [`ABSENT`] in what this kernel lacks, which reads as `None`.
+
+pub mod packet;
 
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
 use tracer_common::flow::{Addr, FlowKey};
@@ -194,7 +196,7 @@ impl Sock {
         })
     }
 
-    /// The flow that the wire tap has of a `request_sock`: its peer is the client.
+    /// The ends of a `request_sock`'s connection: its peer is the client.
     #[inline(always)]
     pub fn request_key(self, node_port: u16) -> Option<FlowKey> {
         Some(FlowKey {

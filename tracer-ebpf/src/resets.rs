@@ -3,21 +3,32 @@
 //! that the node's stack or a local server sends to a local dial is counted as
 //! the dial receives it, so that it does not matter that a RST without a socket
 //! shows itself from 6.12 on only (with `sk` = NULL).
+//!
+//! Where the wire tap does follow the connection, a RST that a TCP stack of this
+//! kernel sends is noted for its flow.
 
 use aya_ebpf::{
+    Global,
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use tracer_common::{
     counters::{Cell, Tally},
+    failure::seen,
     words::ResetOrigin,
 };
 
 use crate::{
     dials,
-    kernel::{Sock, tcp},
+    drops::Owner,
+    kernel::{Sock, packet::SkBuff, tcp},
     maps::{self, Port},
+    notes,
 };
+
+/// 1 where `tcp_send_reset` has its third argument.
+#[unsafe(no_mangle)]
+static SEND_RESET_HAS_REASON: Global<u8> = Global::new(0);
 
 /// C: void tcp_receive_reset(struct sock *sk)
 #[btf_tracepoint]
@@ -36,22 +47,55 @@ pub fn receive_reset_raw(ctx: RawTracePointContext) -> i32 {
 /// C: void tcp_send_reset(const struct sock *sk, const struct sk_buff *skb)
 ///
 /// From 6.12 on a third argument, `const enum sk_rst_reason reason`, and `sk`
-/// may be NULL or a short socket. `skb` is NULL when the process makes the RST.
+/// may be NULL or a short socket. `skb` is what the RST answers; NULL when the
+/// process makes the RST.
 #[btf_tracepoint]
 pub fn send_reset(ctx: BtfTracePointContext) -> i32 {
-    on_send_reset(Sock(ctx.arg(0)));
+    let reason = if SEND_RESET_HAS_REASON.load() == 0 {
+        0
+    } else {
+        ctx.arg::<u32>(2)
+    };
+    on_send_reset(Sock(ctx.arg(0)), SkBuff(ctx.arg(1)), reason);
     0
 }
 
 /// [`send_reset`] without BTF.
 #[raw_tracepoint]
 pub fn send_reset_raw(ctx: RawTracePointContext) -> i32 {
-    on_send_reset(Sock(ctx.arg(0)));
+    let reason = if SEND_RESET_HAS_REASON.load() == 0 {
+        0
+    } else {
+        ctx.arg::<u32>(2)
+    };
+    on_send_reset(Sock(ctx.arg(0)), SkBuff(ctx.arg(1)), reason);
     0
 }
 
 #[inline(always)]
-fn on_send_reset(sock: Sock) {
+fn on_send_reset(sock: Sock, skb: SkBuff, reason: u32) {
+    // One that the process makes has left already: the wire tap knows it.
+    if !skb.0.is_null() {
+        // `enum sk_rst_reason` stays far below.
+        answered(skb, reason.min(u32::from(u16::MAX)) as u16);
+    }
+    count_for_dial(sock);
+}
+
+/// A RST in answer to a segment.
+#[inline(always)]
+fn answered(skb: SkBuff, reason: u16) {
+    let Some(found) = Owner::of(skb) else { return };
+    let seen = if found.from_client {
+        seen::RESET_CLIENT
+    } else {
+        seen::RESET_SERVER
+    };
+    notes::note(&found.flow, seen, reason);
+}
+
+#[inline(always)]
+fn count_for_dial(sock: Sock) {
     if sock.0.is_null() {
         return;
     }

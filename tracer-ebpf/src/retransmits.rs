@@ -1,7 +1,8 @@
 //! What TCP sends again, where the wire tap does not follow the connection:
 //! SYNs and payload of dials made on this node, SYN-ACKs of sockets that listen
 //! on a watched port of a node address themselves (host network, or the socket
-//! by which kube-proxy reserves the port).
+//! by which kube-proxy reserves the port). Where it does, a SYN-ACK that a socket
+//! of this kernel sends again is noted for its flow.
 
 use aya_ebpf::{
     Global,
@@ -10,13 +11,15 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counters::{Cell, Tally},
+    failure::seen,
     words::Retransmit,
 };
 
 use crate::{
-    dials, flows,
+    dials,
     kernel::{self, Sock, tcp},
     maps::{self, Port},
+    nat, notes,
 };
 
 /// 1 where `tcp_retransmit_skb` has its third argument.
@@ -84,17 +87,18 @@ fn on_retransmit(sock: Sock, skb: *const u8) {
 
 #[inline(always)]
 fn on_synack(request: Sock) {
-    let Some(node_port) = request.request_port() else {
+    let Some(port) = request.request_port() else {
         return;
     };
-    let Some(slot) = maps::slot_of(node_port) else {
+    let Some(key) = request.request_key(port) else {
         return;
     };
-    let Some(key) = request.request_key(node_port) else {
-        return;
-    };
-    // A pod may listen on a port of the same number.
-    if maps::is_local(&key.node) && flows::peek(&key).is_none() {
+    if let Some(flow) = nat::flow_at(&key) {
+        notes::note(&flow, seen::SYN_ACK_AGAIN, 0);
+    } else if let Some(slot) = maps::slot_of(port)
+        // A pod may listen on a port of the same number.
+        && maps::is_local(&key.node)
+    {
         count(slot, Retransmit::SynAck);
     }
 }

@@ -1,0 +1,172 @@
+//! A packet as the kernel handles it, `struct sk_buff`, and conntrack's entry
+//! for it, `struct nf_conn`.
+
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use tracer_common::{
+    flow::{Addr, FlowKey},
+    packet::{self, Link, Packet},
+};
+
+use super::{ABSENT, read};
+
+// Members of `struct sk_buff`.
+#[unsafe(no_mangle)]
+static SKB_NFCT: Global<u16> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static SKB_HEAD: Global<u16> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static SKB_NETWORK: Global<u16> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static SKB_PROTOCOL: Global<u16> = Global::new(ABSENT);
+/// `tuplehash[IP_CT_DIR_ORIGINAL].tuple` of `struct nf_conn`: as the client sent it.
+#[unsafe(no_mangle)]
+static CT_ORIGINAL: Global<u16> = Global::new(ABSENT);
+/// `tuplehash[IP_CT_DIR_REPLY].tuple`: as the answer is expected.
+#[unsafe(no_mangle)]
+static CT_REPLY: Global<u16> = Global::new(ABSENT);
+
+/// What a segment is for conntrack (`enum ip_conntrack_info`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Info(u64);
+
+impl Info {
+    /// Opens an entry that has seen no answer.
+    pub const NEW: Self = Self(2);
+    /// The first of the values for segments of the answering side.
+    const REPLY: u64 = 3;
+
+    /// A segment of the answering side.
+    #[inline(always)]
+    pub fn is_reply(self) -> bool {
+        self.0 >= Self::REPLY
+    }
+}
+
+/// `struct nf_conn`
+#[derive(Clone, Copy)]
+pub struct Conntrack(*const u8);
+
+/// `struct nf_conntrack_tuple`, whose layout the daemon checks; addresses and
+/// ports in network byte order.
+#[repr(C)]
+struct Tuple {
+    src: [u32; 4],
+    src_port: u16,
+    family: u16,
+    dst: [u32; 4],
+    dst_port: u16,
+    protocol: u8,
+    direction: u8,
+}
+
+impl Conntrack {
+    /// Source and destination of the segment that opened the entry.
+    #[inline(always)]
+    pub fn original(self) -> Option<FlowKey> {
+        self.tuple(&CT_ORIGINAL)
+    }
+
+    /// Source and destination of the answers that the entry expects.
+    #[inline(always)]
+    pub fn reply(self) -> Option<FlowKey> {
+        self.tuple(&CT_REPLY)
+    }
+
+    /// `None` for anything but TCP.
+    #[inline(always)]
+    fn tuple(self, offset: &Global<u16>) -> Option<FlowKey> {
+        const TCP: u8 = 6;
+        let tuple: Tuple = read(self.0, offset)?;
+        if tuple.protocol != TCP {
+            return None;
+        }
+        Some(FlowKey {
+            client: addr(tuple.family, tuple.src)?,
+            node: addr(tuple.family, tuple.dst)?,
+            client_port: u16::from_be(tuple.src_port),
+            node_port: u16::from_be(tuple.dst_port),
+        })
+    }
+}
+
+/// An address of a tuple; `family` is the same for socket(2) and netfilter.
+#[inline(always)]
+fn addr(family: u16, words: [u32; 4]) -> Option<Addr> {
+    match family {
+        super::AF_INET => Some(Addr([0, 0, 0xffff_u32.to_be(), words[0]])),
+        super::AF_INET6 => Some(Addr(words)),
+        _ => None,
+    }
+}
+
+/// `struct sk_buff`
+#[derive(Clone, Copy)]
+pub struct SkBuff(pub *const u8);
+
+/// A TCP segment's headers, as far as they matter.
+pub struct Segment {
+    /// Where from and where to, as if its sender were the client.
+    pub ends: FlowKey,
+    /// Byte 13 of the TCP header.
+    pub flags: u8,
+}
+
+impl SkBuff {
+    /// conntrack's entry, if the packet has one (`skb->_nfct`).
+    #[inline(always)]
+    pub fn conntrack(self) -> Option<(Conntrack, Info)> {
+        /// `NFCT_INFOMASK`; the rest is the address.
+        const INFO: u64 = 7;
+        let nfct: u64 = read(self.0, &SKB_NFCT)?;
+        let entry = nfct & !INFO;
+        (entry != 0).then_some((Conntrack(entry as *const u8), Info(nfct & INFO)))
+    }
+
+    /// The headers of a TCP segment; `None` for anything else. Where the
+    /// transport header is, the IP header says: not everything that is dropped
+    /// has got as far as `skb->transport_header`.
+    #[inline(always)]
+    pub fn segment(self) -> Option<Segment> {
+        let ethertype = u16::from_be(read(self.0, &SKB_PROTOCOL)?);
+        if ethertype != packet::ethertype::IPV4 && ethertype != packet::ethertype::IPV6 {
+            return None;
+        }
+        let head: u64 = read(self.0, &SKB_HEAD)?;
+        let network: u16 = read(self.0, &SKB_NETWORK)?;
+        let headers = Headers(head + u64::from(network));
+        let link = Link {
+            ethertype,
+            offset: 0,
+        };
+        let ip = packet::ip(&headers, link).ok()?;
+        let tcp = packet::tcp(&headers, &ip).ok()?;
+        Some(Segment {
+            ends: FlowKey {
+                client: ip.src,
+                node: ip.dst,
+                client_port: tcp.src_port,
+                node_port: tcp.dst_port,
+            },
+            flags: tcp.flags,
+        })
+    }
+}
+
+/// The linear part of a packet from its IP header on.
+struct Headers(u64);
+
+impl Packet for Headers {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let at = self.0 + u64::from(offset);
+        // SAFETY: the helper copies or fails, whatever the address; any bytes
+        // are valid.
+        unsafe { bpf_probe_read_kernel(at as *const [u8; N]) }.ok()
+    }
+
+    /// Not known: what is pulled already does not count in `skb->len`.
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        u32::MAX
+    }
+}
