@@ -1,7 +1,22 @@
 //! What is known about one window of time: counts from the kernel programs and
 //! facts from the system. Plain data; judging it is `verdict`'s business.
 
+mod collector;
+mod conntrack;
+mod counters;
+mod history;
+mod links;
+mod namespaces;
+mod netlink;
+mod node;
+mod pods;
+mod processes;
+mod routes;
+mod sockets;
+
 use std::{net::SocketAddr, time::Duration};
+
+pub use collector::{Asked, Collector};
 
 use tracer_common::{
     counters::PortCounters,
@@ -225,4 +240,12 @@ pub struct Absent {
     pub source: &'static str,
     /// Why, and what would help.
     pub why: String,
+}
+
+impl Absent {
+    /// Of one source.
+    #[must_use]
+    pub fn new(source: &'static str, why: String) -> Self {
+        Self { source, why }
+    }
 }

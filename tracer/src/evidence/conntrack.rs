@@ -1,0 +1,291 @@
+//! conntrack of the node's namespace over ctnetlink: statistics, and single
+//! entries. Read only.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::Path,
+    time::Instant,
+};
+
+use nix::{errno::Errno, sys::socket::SockProtocol};
+use tracer_common::flow::{Addr, FlowKey};
+
+use super::{
+    Conntrack, Entry,
+    netlink::{Attributes, Failed, Request, Socket, address, attribute, family, nested, octets},
+};
+
+/// linux/netfilter/nfnetlink_conntrack.h
+const CTNETLINK: u16 = 1 << 8;
+const IPCTNL_MSG_CT_GET: u16 = CTNETLINK | 1;
+const IPCTNL_MSG_CT_GET_STATS_CPU: u16 = CTNETLINK | 4;
+const IPCTNL_MSG_CT_GET_STATS: u16 = CTNETLINK | 5;
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_PROTOINFO: u16 = 4;
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_TCP_STATE: u16 = 1;
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+const CTA_STATS_INVALID: u16 = 4;
+const CTA_STATS_INSERT_FAILED: u16 = 9;
+const CTA_STATS_DROP: u16 = 10;
+const CTA_STATS_EARLY_DROP: u16 = 11;
+const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
+const CTA_STATS_GLOBAL_MAX_ENTRIES: u16 = 2;
+/// Bytes of `struct nfgenmsg`.
+const NFGENMSG: usize = 4;
+/// net/netfilter/nf_conntrack_proto_tcp.c: `tcp_conntrack_names`.
+const STATES: [&str; 10] = [
+    "NONE",
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+    "SYN_SENT2",
+];
+
+/// Said when [`used`] is false.
+pub const UNUSED: &str = "conntrack is not in use in this namespace: \
+                          it has no entry and has counted nothing";
+
+/// Whether connections are tracked at all.
+pub fn used(totals: &Conntrack) -> bool {
+    let nothing = Conntrack {
+        max: totals.max,
+        ..Conntrack::default()
+    };
+    *totals != nothing
+}
+
+/// Asks the conntrack of one namespace.
+pub struct Table(Socket);
+
+impl Table {
+    /// Opens it in the calling thread's network namespace.
+    pub fn open() -> Result<Self, String> {
+        // A question would make the kernel load the module.
+        if !Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists() {
+            return Err("conntrack is not in use in this namespace: \
+                        nf_conntrack is not loaded (Cilium's replacement of kube-proxy does without)"
+                .into());
+        }
+        Socket::open(SockProtocol::NetlinkNetFilter)
+            .map(Self)
+            .map_err(|failed| format!("open a netfilter netlink socket: {failed}"))
+    }
+
+    /// The statistics since the namespace was made, and its entries now.
+    pub fn totals(&mut self, deadline: Instant) -> Result<Conntrack, Failed> {
+        let mut totals = Conntrack::default();
+        let request = Request::dump(IPCTNL_MSG_CT_GET_STATS_CPU, &[0; NFGENMSG]);
+        self.0.ask(&request, deadline, |_, payload| {
+            add_cpu(&mut totals, payload);
+        })?;
+        let request = Request::get(IPCTNL_MSG_CT_GET_STATS, &[0; NFGENMSG]);
+        self.0.ask(&request, deadline, |_, payload| {
+            take_sizes(&mut totals, payload);
+        })?;
+        if totals.max == 0 {
+            // Kernels before 4.18 do not tell it over netlink.
+            totals.max = sysctl("nf_conntrack_max").unwrap_or_default();
+        }
+        Ok(totals)
+    }
+
+    /// The entry that a flow's packets belong to, if there is one.
+    pub fn entry(&mut self, flow: &FlowKey, deadline: Instant) -> Result<Option<Entry>, Failed> {
+        let (client, node) = (ip(flow.client), ip(flow.node));
+        let tuple = nested(
+            CTA_TUPLE_ORIG,
+            &[
+                nested(CTA_TUPLE_IP, &addresses(client, node)),
+                nested(
+                    CTA_TUPLE_PROTO,
+                    &[
+                        attribute(CTA_PROTO_NUM, &[libc::IPPROTO_TCP as u8]),
+                        attribute(CTA_PROTO_SRC_PORT, &flow.client_port.to_be_bytes()),
+                        attribute(CTA_PROTO_DST_PORT, &flow.node_port.to_be_bytes()),
+                    ],
+                ),
+            ],
+        );
+        let mut head = vec![family(node), 0, 0, 0];
+        head.extend(tuple);
+        let mut entry = None;
+        let answer = self
+            .0
+            .ask(&Request::get(IPCTNL_MSG_CT_GET, &head), deadline, |_, p| {
+                entry = parse_entry(p, flow.node_port);
+            });
+        match answer {
+            Ok(()) => Ok(entry),
+            Err(Failed::Kernel(Errno::ENOENT)) => Ok(None),
+            Err(failed) => Err(failed),
+        }
+    }
+}
+
+fn sysctl(name: &str) -> Option<u64> {
+    let text = fs::read_to_string(Path::new("/proc/sys/net/netfilter").join(name)).ok()?;
+    text.trim().parse().ok()
+}
+
+/// An address of a flow; IPv4 stands mapped there.
+pub fn ip(addr: Addr) -> IpAddr {
+    let [a, b, c, d] = addr.0.map(u32::from_be);
+    let bits = u128::from(a) << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d);
+    Ipv6Addr::from_bits(bits).to_canonical()
+}
+
+/// CTA_IP_V4_SRC, _DST or CTA_IP_V6_SRC, _DST.
+fn addresses(source: IpAddr, destination: IpAddr) -> [Vec<u8>; 2] {
+    let first = if source.is_ipv4() { 1 } else { 3 };
+    [
+        attribute(first, &octets(source)),
+        attribute(first + 1, &octets(destination)),
+    ]
+}
+
+fn be32(bytes: &[u8]) -> Option<u64> {
+    bytes.first_chunk().map(|b| u32::from_be_bytes(*b).into())
+}
+
+/// One CPU's statistics.
+fn add_cpu(totals: &mut Conntrack, payload: &[u8]) {
+    for (kind, value) in Attributes::after(payload, NFGENMSG) {
+        let cell = match kind {
+            CTA_STATS_INVALID => &mut totals.invalid,
+            CTA_STATS_INSERT_FAILED => &mut totals.insert_failed,
+            CTA_STATS_DROP => &mut totals.drop,
+            CTA_STATS_EARLY_DROP => &mut totals.early_drop,
+            _ => continue,
+        };
+        *cell = cell.saturating_add(be32(value).unwrap_or_default());
+    }
+}
+
+fn take_sizes(totals: &mut Conntrack, payload: &[u8]) {
+    let attributes = Attributes::after(payload, NFGENMSG);
+    let size = |kind| attributes.find(kind).and_then(be32).unwrap_or_default();
+    totals.count = size(CTA_STATS_GLOBAL_ENTRIES);
+    totals.max = size(CTA_STATS_GLOBAL_MAX_ENTRIES);
+}
+
+fn parse_entry(payload: &[u8], node_port: u16) -> Option<Entry> {
+    let attributes = Attributes::after(payload, NFGENMSG);
+    let reply = Attributes(attributes.find(CTA_TUPLE_REPLY)?);
+    // CTA_IP_V4_SRC or CTA_IP_V6_SRC
+    let source = Attributes(reply.find(CTA_TUPLE_IP)?);
+    let source = source.find(1).or_else(|| source.find(3))?;
+    let port = Attributes(reply.find(CTA_TUPLE_PROTO)?).find(CTA_PROTO_SRC_PORT)?;
+    let port = u16::from_be_bytes(*port.first_chunk()?);
+    let state = attributes
+        .find(CTA_PROTOINFO)
+        .and_then(|info| Attributes(info).find(CTA_PROTOINFO_TCP))
+        .and_then(|tcp| Attributes(tcp).find(CTA_PROTOINFO_TCP_STATE))
+        .and_then(|state| STATES.get(usize::from(*state.first()?)));
+    Some(Entry {
+        node_port,
+        backend: SocketAddr::new(address(source)?, port),
+        state: (*state.unwrap_or(&"UNKNOWN")).to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn counter(kind: u16, value: u32) -> Vec<u8> {
+        attribute(kind, &value.to_be_bytes())
+    }
+
+    #[test]
+    fn statistics_are_summed_over_cpus() {
+        let cpu = [
+            vec![0; NFGENMSG],
+            counter(2, 1000),
+            counter(CTA_STATS_INVALID, 1),
+            counter(CTA_STATS_INSERT_FAILED, 2),
+            counter(CTA_STATS_DROP, 3),
+            counter(CTA_STATS_EARLY_DROP, 4),
+        ]
+        .concat();
+        let mut totals = Conntrack::default();
+        add_cpu(&mut totals, &cpu);
+        add_cpu(&mut totals, &cpu);
+        let sizes = [vec![0; NFGENMSG], counter(1, 70), counter(2, 262_144)].concat();
+        take_sizes(&mut totals, &sizes);
+        let expected = Conntrack {
+            count: 70,
+            max: 262_144,
+            insert_failed: 4,
+            drop: 6,
+            early_drop: 8,
+            invalid: 2,
+        };
+        assert_eq!(totals, expected);
+    }
+
+    fn reply(source: IpAddr, state: u8) -> Vec<u8> {
+        let ports = [attribute(1, &[6]), attribute(2, &9090_u16.to_be_bytes())];
+        let tcp = nested(CTA_PROTOINFO_TCP, &[attribute(1, &[state])]);
+        [
+            vec![0; NFGENMSG],
+            nested(CTA_TUPLE_ORIG, &[nested(1, &addresses(source, source))]),
+            nested(
+                CTA_TUPLE_REPLY,
+                &[nested(1, &addresses(source, source)), nested(2, &ports)],
+            ),
+            nested(CTA_PROTOINFO, &[tcp]),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn the_reply_tells_the_backend() {
+        for address in ["10.1.2.3", "fd00::3"] {
+            let address: IpAddr = address.parse().unwrap();
+            let entry = parse_entry(&reply(address, 3), 30102).unwrap();
+            assert_eq!(entry.backend, SocketAddr::new(address, 9090));
+            assert_eq!((entry.node_port, &*entry.state), (30102, "ESTABLISHED"));
+        }
+        let odd = parse_entry(&reply([10, 1, 2, 3].into(), 200), 1).unwrap();
+        assert_eq!(odd.state, "UNKNOWN");
+    }
+
+    #[test]
+    fn addresses_of_flows() {
+        assert_eq!(ip(Addr::v4([10, 1, 2, 3])), IpAddr::from([10, 1, 2, 3]));
+        assert_eq!(ip(Addr::v6([0xfd; 16])), IpAddr::from([0xfd; 16]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..200)) {
+            let mut totals = Conntrack::default();
+            add_cpu(&mut totals, &bytes);
+            take_sizes(&mut totals, &bytes);
+            parse_entry(&bytes, 1);
+        }
+
+        #[test]
+        fn a_damaged_entry_is_survived(at in 0_usize..160, byte: u8) {
+            let mut bytes = reply([10, 1, 2, 3].into(), 3);
+            if let Some(cell) = bytes.get_mut(at) {
+                *cell = byte;
+            }
+            parse_entry(&bytes, 1);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The namespaces of local backends: which holds what address, their counters
+//! over time, and what a look into them shows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Namespace, Place, Pod, counters,
+    history::History,
+    links::{self, Held, Peer},
+    namespaces::{Scan, Visitor},
+    sockets::Sockets,
+};
+
+/// Between searches for backends that no namespace is known for.
+const SEARCH: Duration = Duration::from_secs(10);
+/// Between looks into all namespaces while there are such backends: an
+/// interface may have got its address late.
+const FULL: Duration = Duration::from_secs(60);
+/// Between such looks when somebody waits for the answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Known {
+    paths: Vec<PathBuf>,
+    held: Vec<Held>,
+    counters: History<Namespace>,
+}
+
+/// What is known of the node's namespaces, by inode.
+#[derive(Debug, Default)]
+pub struct Pods {
+    known: BTreeMap<u64, Known>,
+    searched: Option<Instant>,
+    looked: Option<Instant>,
+    /// Why the last search may have missed some.
+    pub missing: Option<String>,
+}
+
+/// Which namespace holds an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    One(u64),
+    Several,
+    None,
+}
+
+impl Pods {
+    /// Whether no search has been made yet.
+    pub fn unsearched(&self) -> bool {
+        self.searched.is_none()
+    }
+
+    /// Reads the counters of the namespaces that hold these addresses.
+    pub fn poll(&mut self, visitor: &Visitor, backends: &BTreeSet<IpAddr>, deadline: Instant) {
+        if self.unsearched() {
+            self.search(visitor, true, deadline);
+        }
+        let mut index = self.index();
+        let unknown = |ip| choose(index.get(ip)) == Holds::None;
+        if backends.iter().any(unknown) && due(self.searched, SEARCH) {
+            self.search(visitor, due(self.looked, FULL), deadline);
+            index = self.index();
+        }
+        let inodes: BTreeSet<u64> = backends
+            .iter()
+            .filter_map(|ip| match choose(index.get(ip)) {
+                Holds::One(inode) => Some(inode),
+                _ => None,
+            })
+            .collect();
+        for inode in inodes {
+            if Instant::now() >= deadline {
+                return;
+            }
+            // Gone: the next search forgets it.
+            let _ = self.read(visitor, inode);
+        }
+    }
+
+    /// Looks for namespaces, and into those that are new, or all.
+    fn search(&mut self, visitor: &Visitor, all: bool, deadline: Instant) {
+        let began = Instant::now();
+        let scan = Scan::now(visitor.node_inode(), deadline);
+        self.missing = scan.missing;
+        let before = self.searched.replace(began).filter(|_| !scan.cut_short);
+        if !scan.cut_short {
+            self.known.retain(|inode, _| scan.paths.contains_key(inode));
+        }
+        if all {
+            self.looked = Some(began);
+        }
+        let mut refused = None;
+        let mut refusals = 0;
+        for (inode, paths) in scan.paths {
+            let known = self.known.entry(inode).or_insert_with(|| Known {
+                paths: Vec::new(),
+                held: Vec::new(),
+                counters: before.map_or_else(History::new, History::born_after),
+            });
+            known.paths = paths;
+            if !all && !known.held.is_empty() {
+                continue;
+            }
+            let looked = if Instant::now() < deadline {
+                self.look(visitor, inode, deadline)
+            } else {
+                Err("its time was over".into())
+            };
+            if let Err(why) = looked {
+                refusals += 1;
+                refused = Some(why);
+            }
+        }
+        if let Some(why) = refused {
+            let all = self.known.len();
+            let text = format!("{refusals} of {all} could not be looked into: {why}");
+            self.missing.get_or_insert(text);
+        }
+    }
+
+    /// Reads a namespace's addresses and counters; leaves the thread in it.
+    fn look(&mut self, visitor: &Visitor, inode: u64, deadline: Instant) -> Result<(), String> {
+        self.read(visitor, inode)?;
+        let held = links::held(Some(&visitor.node), deadline).map_err(|e| e.to_string())?;
+        if let Some(known) = self.known.get_mut(&inode) {
+            known.held = held;
+        }
+        Ok(())
+    }
+
+    /// Reads a namespace's counters; leaves the thread in it.
+    fn read(&mut self, visitor: &Visitor, inode: u64) -> Result<(), String> {
+        let known = self.known.get_mut(&inode).ok_or("it is gone")?;
+        visitor.enter(inode, &known.paths)?;
+        let totals = counters::read().map_err(|e| format!("read its counters: {e}"))?;
+        known.counters.add(Instant::now(), totals);
+        Ok(())
+    }
+
+    fn index(&self) -> HashMap<IpAddr, Vec<(Peer, u64)>> {
+        let mut index: HashMap<IpAddr, Vec<(Peer, u64)>> = HashMap::new();
+        for (inode, known) in &self.known {
+            for held in &known.held {
+                index
+                    .entry(held.address)
+                    .or_default()
+                    .push((held.peer, *inode));
+            }
+        }
+        index
+    }
+
+    /// Looks at the backends on this node, those first that stand first.
+    /// `troubles`: what could not be looked at, and why.
+    pub fn places(
+        &mut self,
+        visitor: &Visitor,
+        backends: &[SocketAddr],
+        ask: &Ask,
+        troubles: &mut Vec<String>,
+    ) -> HashMap<SocketAddr, Place> {
+        let mut places = HashMap::new();
+        if self.unsearched() {
+            self.search(visitor, true, ask.deadline);
+        }
+        let mut left = self.round(visitor, backends, ask, &mut places, troubles);
+        if !left.is_empty() && due(self.looked, AGAIN) {
+            self.search(visitor, true, ask.deadline);
+            left = self.round(visitor, &left, ask, &mut places, troubles);
+        }
+        for backend in left {
+            let place = match self.missing {
+                None => Place::Beyond,
+                Some(_) => Place::Unknown,
+            };
+            places.insert(backend, place);
+        }
+        places
+    }
+
+    /// Gives back the backends that no namespace holds.
+    fn round(
+        &mut self,
+        visitor: &Visitor,
+        backends: &[SocketAddr],
+        ask: &Ask,
+        places: &mut HashMap<SocketAddr, Place>,
+        troubles: &mut Vec<String>,
+    ) -> Vec<SocketAddr> {
+        let (groups, mut left) = self.group(backends, places, troubles);
+        let all = groups.len();
+        for (done, (inode, group)) in groups.into_iter().enumerate() {
+            if Instant::now() >= ask.deadline {
+                troubles.push(format!(
+                    "{} of {all} were not looked into: time",
+                    all - done
+                ));
+                break;
+            }
+            let looked = self.look(visitor, inode, ask.deadline);
+            if let (Err(why), Some(backend)) = (&looked, group.first()) {
+                troubles.push(format!("the one of {}: {why}", backend.ip()));
+            }
+            let Some(known) = self.known.get(&inode).filter(|_| looked.is_ok()) else {
+                left.extend(group);
+                continue;
+            };
+            let totals = known.counters.rise(ask.window).unwrap_or_default();
+            let pods = ask.look(totals, &known.held, &group, troubles);
+            left.extend(group.iter().filter(|backend| !pods.contains_key(backend)));
+            places.extend(
+                pods.into_iter()
+                    .map(|(b, pod)| (b, Place::Here(pod.into()))),
+            );
+        }
+        left
+    }
+
+    /// Backends by the namespace that holds them, in their order; and those
+    /// that none holds.
+    fn group(
+        &self,
+        backends: &[SocketAddr],
+        places: &mut HashMap<SocketAddr, Place>,
+        troubles: &mut Vec<String>,
+    ) -> (Vec<(u64, Vec<SocketAddr>)>, Vec<SocketAddr>) {
+        let index = self.index();
+        let mut left = Vec::new();
+        let mut groups: Vec<(u64, Vec<SocketAddr>)> = Vec::new();
+        for backend in backends {
+            match choose(index.get(&backend.ip())) {
+                Holds::One(inode) => match groups.iter_mut().find(|(i, _)| *i == inode) {
+                    Some((_, group)) => group.push(*backend),
+                    None => groups.push((inode, vec![*backend])),
+                },
+                Holds::Several => {
+                    places.insert(*backend, Place::Unknown);
+                    troubles.push(format!("several of them hold {}", backend.ip()));
+                }
+                Holds::None => left.push(*backend),
+            }
+        }
+        (groups, left)
+    }
+}
+
+fn due(last: Option<Instant>, every: Duration) -> bool {
+    last.is_none_or(|last| last.elapsed() >= every)
+}
+
+/// A namespace whose links lead elsewhere belongs to another node that happens
+/// to run on the same kernel.
+fn choose(holders: Option<&Vec<(Peer, u64)>>) -> Holds {
+    let here = || {
+        holders
+            .into_iter()
+            .flatten()
+            .filter(|(p, _)| *p != Peer::Elsewhere)
+    };
+    let Some((best, inode)) = here().max().copied() else {
+        return Holds::None;
+    };
+    let others = here().any(|(peer, other)| *peer == best && *other != inode);
+    if others {
+        Holds::Several
+    } else {
+        Holds::One(inode)
+    }
+}
+
+/// A question, and when its answer is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// How far back counters are compared.
+    pub window: Duration,
+    /// When to stop.
+    pub deadline: Instant,
+}
+
+impl Ask {
+    /// Looks at backends in the namespace that the calling thread is in; those
+    /// that it does not hold are left out.
+    pub fn look(
+        &self,
+        namespace: Namespace,
+        held: &[Held],
+        backends: &[SocketAddr],
+        troubles: &mut Vec<String>,
+    ) -> HashMap<SocketAddr, Pod> {
+        let mut sockets = Sockets::open();
+        let listening = match &mut sockets {
+            Ok(sockets) => sockets.listening(self.deadline),
+            Err(failed) => Err(*failed),
+        };
+        let mut pods = HashMap::new();
+        for backend in backends {
+            let Some(held) = held.iter().find(|held| held.address == backend.ip()) else {
+                continue;
+            };
+            let mut pod = Pod {
+                namespace,
+                rp_filter: rp_filter(held),
+                ..Pod::default()
+            };
+            let at = (backend.ip(), backend.port());
+            let looked = match (&mut sockets, &listening) {
+                (Ok(sockets), Ok(all)) => sockets.look(&mut pod, all, at, self.deadline),
+                (Err(failed), _) => Err(*failed),
+                (_, Err(failed)) => Err(*failed),
+            };
+            if let Err(failed) = looked {
+                troubles.push(format!("sockets of {backend}: {failed}"));
+            }
+            pods.insert(*backend, pod);
+        }
+        pods
+    }
+}
+
+/// The higher of the two applies (Documentation/networking/ip-sysctl.rst).
+fn rp_filter(held: &Held) -> u8 {
+    ["all", &held.interface]
+        .into_iter()
+        .filter_map(|name| {
+            let path = format!("/proc/sys/net/ipv4/conf/{name}/rp_filter");
+            fs::read_to_string(path).ok()?.trim().parse().ok()
+        })
+        .max()
+        .filter(|_| held.address.is_ipv4())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_the_node_decide_between_namesakes() {
+        let chosen = |holders: &[(Peer, u64)]| choose(Some(&holders.to_vec()));
+        assert_eq!(choose(None), Holds::None);
+        assert_eq!(chosen(&[(Peer::Elsewhere, 1)]), Holds::None);
+        assert_eq!(chosen(&[(Peer::Unknown, 1)]), Holds::One(1));
+        assert_eq!(
+            chosen(&[(Peer::Elsewhere, 1), (Peer::Node, 2)]),
+            Holds::One(2)
+        );
+        assert_eq!(
+            chosen(&[(Peer::Unknown, 3), (Peer::Node, 2)]),
+            Holds::One(2)
+        );
+        assert_eq!(chosen(&[(Peer::Node, 1), (Peer::Node, 2)]), Holds::Several);
+        assert_eq!(chosen(&[(Peer::Node, 1), (Peer::Node, 1)]), Holds::One(1));
+    }
+}

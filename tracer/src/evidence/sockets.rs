@@ -1,0 +1,207 @@
+//! TCP sockets of a network namespace over sock_diag(7).
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Instant,
+};
+
+use nix::sys::socket::SockProtocol;
+
+use super::{
+    Listener, Pod,
+    netlink::{Attributes, Failed, Request, Socket, u32_at},
+};
+
+/// linux/inet_diag.h: the request that answers for IPv4 and IPv6 in one pass,
+/// which matters since the kernel walks the sockets of all namespaces for it.
+const TCPDIAG_GETSOCK: u16 = 18;
+const INET_DIAG_REQ_BYTECODE: u16 = 1;
+const INET_DIAG_SKV6ONLY: u16 = 11;
+const INET_DIAG_BC_S_GE: u8 = 2;
+const INET_DIAG_BC_S_LE: u8 = 3;
+/// Bytes of `struct inet_diag_msg`.
+const INET_DIAG_MSG: usize = 72;
+/// include/net/tcp_states.h
+const ESTABLISHED: u8 = 1;
+const CLOSE_WAIT: u8 = 8;
+const LISTEN: u8 = 10;
+const CONNECTED: u32 = 1 << ESTABLISHED | 1 << CLOSE_WAIT;
+/// Most ports told of one namespace.
+const PORTS: usize = 256;
+
+/// One socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sock {
+    state: u8,
+    /// Own address; IPv4 also when it stands mapped in IPv6.
+    address: IpAddr,
+    /// Own port.
+    pub port: u16,
+    queue: u32,
+    limit: u32,
+    /// 0: no process holds it.
+    pub inode: u32,
+    /// An IPv6 socket that takes IPv4 too.
+    dual: bool,
+}
+
+impl Sock {
+    /// No process has accepted it.
+    pub fn not_accepted(&self) -> bool {
+        self.inode == 0
+    }
+
+    /// The peer has closed.
+    pub fn close_wait(&self) -> bool {
+        self.state == CLOSE_WAIT
+    }
+
+    /// A process holds it and has not read all that came. A FIN counts as one
+    /// byte (`tcp_diag_get_info`).
+    fn unread(&self) -> bool {
+        !self.not_accepted() && self.queue > u32::from(self.close_wait())
+    }
+
+    /// The accept queue of a listening socket.
+    pub fn listener(&self) -> Listener {
+        Listener {
+            queue: self.queue,
+            limit: self.limit,
+        }
+    }
+
+    /// Whether a listening socket can be reached at an address.
+    pub fn reachable_at(&self, address: IpAddr) -> bool {
+        let any = self.address.is_unspecified();
+        self.address == address
+            || any && self.address.is_ipv4() == address.is_ipv4()
+            || any && self.dual
+    }
+
+    /// Whether a listening socket can be reached by no peer.
+    pub fn loopback(&self) -> bool {
+        self.address.is_loopback()
+    }
+}
+
+/// Asks for sockets of the namespace that it was opened in.
+pub struct Sockets(Socket);
+
+impl Sockets {
+    /// Opens it in the calling thread's network namespace.
+    pub fn open() -> Result<Self, Failed> {
+        Socket::open(SockProtocol::NetlinkSockDiag).map(Self)
+    }
+
+    /// All listening sockets.
+    pub fn listening(&mut self, deadline: Instant) -> Result<Vec<Sock>, Failed> {
+        self.ask(request(1 << LISTEN, 0), deadline)
+    }
+
+    /// Sockets at one port that a peer has connected to and not reset.
+    pub fn connected(&mut self, port: u16, deadline: Instant) -> Result<Vec<Sock>, Failed> {
+        self.ask(request(CONNECTED, port), deadline)
+    }
+
+    /// The same for all ports of a range.
+    pub fn connected_within(
+        &mut self,
+        first: u16,
+        last: u16,
+        deadline: Instant,
+    ) -> Result<Vec<Sock>, Failed> {
+        let program = between(first, last);
+        let request = request(CONNECTED, 0).with(INET_DIAG_REQ_BYTECODE, &program);
+        self.ask(request, deadline)
+    }
+
+    fn ask(&mut self, request: Request, deadline: Instant) -> Result<Vec<Sock>, Failed> {
+        let mut all = Vec::new();
+        self.0
+            .ask(&request, deadline, |_, payload| all.extend(parse(payload)))?;
+        Ok(all)
+    }
+
+    /// Fills in what sockets tell of a backend; `listening` as of this namespace.
+    pub fn look(
+        &mut self,
+        pod: &mut Pod,
+        listening: &[Sock],
+        at: (IpAddr, u16),
+        deadline: Instant,
+    ) -> Result<(), Failed> {
+        let (address, port) = at;
+        listeners(pod, listening, address, port);
+        for sock in self.connected(port, deadline)? {
+            pod.not_accepted += u32::from(sock.not_accepted());
+            pod.unread += u32::from(sock.unread());
+        }
+        Ok(())
+    }
+}
+
+/// What the listening sockets alone tell of a backend.
+fn listeners(pod: &mut Pod, listening: &[Sock], address: IpAddr, port: u16) {
+    let reachable = || listening.iter().filter(|s| s.reachable_at(address));
+    let here = reachable().filter(|s| s.port == port);
+    pod.listener = here.map(Sock::listener).max_by_key(fullness);
+    let mut ports: Vec<u16> = reachable().map(|s| s.port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.truncate(PORTS);
+    pod.listens_on = ports;
+    let loopback = |s: &Sock| s.port == port && s.loopback();
+    pod.loopback_only = pod.listener.is_none() && listening.iter().any(loopback);
+}
+
+/// Several sockets may share a port (SO_REUSEPORT): the fullest tells most.
+pub fn fullness(listener: &Listener) -> (i64, u32) {
+    let over = i64::from(listener.queue) - i64::from(listener.limit);
+    (over, listener.queue)
+}
+
+/// `struct inet_diag_req`; port 0: any.
+fn request(states: u32, port: u16) -> Request {
+    let mut head = [0; 60];
+    head[4..6].copy_from_slice(&port.to_be_bytes());
+    head[52..56].copy_from_slice(&states.to_ne_bytes());
+    Request::dump(TCPDIAG_GETSOCK, &head)
+}
+
+/// A filter for own ports: two tests (`struct inet_diag_bc_op`) with the port
+/// in an operation that follows each. To jump 4 beyond the end is to refuse.
+fn between(first: u16, last: u16) -> Vec<u8> {
+    let op = |code: u8, yes: u8, no: u16| [&[code, yes][..], &no.to_ne_bytes()].concat();
+    [
+        op(INET_DIAG_BC_S_GE, 8, 20),
+        op(0, 0, first),
+        op(INET_DIAG_BC_S_LE, 8, 12),
+        op(0, 0, last),
+    ]
+    .concat()
+}
+
+fn parse(payload: &[u8]) -> Option<Sock> {
+    let (fixed, attributes) = payload.split_first_chunk::<INET_DIAG_MSG>()?;
+    let [family, state, _, _, p0, p1, ..] = *fixed;
+    let source = fixed.get(8..24)?;
+    let address = match i32::from(family) {
+        libc::AF_INET => IpAddr::from(*source.first_chunk::<4>()?),
+        libc::AF_INET6 => Ipv6Addr::from(*source.first_chunk::<16>()?).to_canonical(),
+        _ => return None,
+    };
+    let v6_only = Attributes(attributes).find(INET_DIAG_SKV6ONLY);
+    Some(Sock {
+        state,
+        address,
+        port: u16::from_be_bytes([p0, p1]),
+        queue: u32_at(fixed, 56)?,
+        limit: u32_at(fixed, 60)?,
+        inode: u32_at(fixed, 68)?,
+        dual: address.is_ipv6() && v6_only.and_then(<[u8]>::first) == Some(&0),
+    })
+}
+
+#[cfg(test)]
+#[path = "sockets/tests.rs"]
+mod tests;
