@@ -17,12 +17,16 @@ mod conntrack_full;
 mod conntrack_invalid;
 #[path = "explain/dropped_by_rule.rs"]
 mod dropped_by_rule;
+#[path = "explain/events.rs"]
+mod events;
 #[path = "explain/expect.rs"]
 mod expect;
 #[path = "explain/facts.rs"]
 mod facts;
 #[path = "explain/hairpin.rs"]
 mod hairpin;
+#[path = "explain/healthy.rs"]
+mod healthy;
 #[path = "explain/held_by_kube_proxy.rs"]
 mod held_by_kube_proxy;
 #[path = "explain/no_endpoints.rs"]
@@ -45,13 +49,23 @@ mod return_path;
 mod route_blackhole;
 #[path = "explain/rp_filter.rs"]
 mod rp_filter;
+#[path = "explain/scale.rs"]
+mod scale;
 #[path = "explain/scene.rs"]
 mod scene;
 #[path = "explain/server_stalled.rs"]
 mod server_stalled;
+#[path = "explain/several.rs"]
+mod several;
 #[path = "explain/snat_exhausted.rs"]
 mod snat_exhausted;
 #[path = "explain/stale_conntrack.rs"]
 mod stale_conntrack;
+#[path = "explain/standalone.rs"]
+mod standalone;
 #[path = "explain/syn_queue_full.rs"]
 mod syn_queue_full;
+#[path = "explain/window.rs"]
+mod window;
+#[path = "explain/without_conntrack.rs"]
+mod without_conntrack;

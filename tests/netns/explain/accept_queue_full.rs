@@ -24,9 +24,13 @@ fn syn_meets_full_queue() -> Result<()> {
             s.dials_end(4, SOON, Errno::EINPROGRESS)?;
             s.took(&s.bed.pods[0], "ListenOverflows", 4)
         },
-        expect: || vec![failed("accept_queue_full", 4)
-            .by(0, 9090)
-            .connections(Count::AtLeast(0))],
+        expect: || {
+            vec![
+                failed("accept_queue_full", 4)
+                    .by(0, 9090)
+                    .connections(Count::AtLeast(0)),
+            ]
+        },
         ..Scenario::new(31440)
     }
     .run()
@@ -69,9 +73,13 @@ fn cookie_meets_full_queue() -> Result<()> {
             s.took(&s.bed.pods[0], "SyncookiesRecv", 2)?;
             s.took(&s.bed.pods[0], "ListenOverflows", 2)
         },
-        expect: || vec![spoilt("accept_queue_full", 2)
-            .by(0, 9090)
-            .connections(Count::AtLeast(2))],
+        expect: || {
+            vec![
+                spoilt("accept_queue_full", 2)
+                    .by(0, 9090)
+                    .connections(Count::AtLeast(2)),
+            ]
+        },
         ..Scenario::new(31442)
     }
     .run()
@@ -92,9 +100,13 @@ fn abort_on_overflow() -> Result<()> {
             ensure!(resets == 2, "{resets} RSTs");
             Ok(())
         },
-        expect: || vec![spoilt("accept_queue_full", 2)
-            .by(0, 9090)
-            .connections(Count::AtLeast(2))],
+        expect: || {
+            vec![
+                spoilt("accept_queue_full", 2)
+                    .by(0, 9090)
+                    .connections(Count::AtLeast(2)),
+            ]
+        },
         ..Scenario::new(31444)
     }
     .run()

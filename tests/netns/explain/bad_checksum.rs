@@ -38,7 +38,11 @@ fn node_drops() -> Result<()> {
 #[test]
 fn pod_drops() -> Result<()> {
     Scenario {
-        fault: |s| s.bed.node.sysctls(&[("net/netfilter/nf_conntrack_checksum", "0")]),
+        fault: |s| {
+            s.bed
+                .node
+                .sysctls(&[("net/netfilter/nf_conntrack_checksum", "0")])
+        },
         traffic: |s| {
             spoilt_syns(s)?;
             s.took(&s.bed.pods[0], "InCsumErrors", 3)

@@ -19,7 +19,10 @@ fn sysctl(node: &Netns, name: &str) -> Result<usize> {
 /// Fills this namespace's table; the limit is the machine's and stays.
 fn fill(node: &Netns) -> Result<()> {
     let max = sysctl(node, "nf_conntrack_max")?;
-    ensure!(max <= 1 << 19, "nf_conntrack_max is {max}: too many to fill");
+    ensure!(
+        max <= 1 << 19,
+        "nf_conntrack_max is {max}: too many to fill"
+    );
     // The daemon's own page has to be reachable.
     let page = "ip saddr 127.0.0.1 notrack";
     rules::add(node, &[("prerouting", "raw"), ("output", "raw")], page)?;

@@ -35,7 +35,10 @@ fn broken_connection(s: &Scene) -> Result<()> {
     let mut reply = vec![0; call.len()];
     stream.read_exact(&mut reply)?;
     let size = u32::try_from(call.len())?;
-    let (seq, ack) = (seen.ack.wrapping_add(20_000_000), seen.seq.wrapping_add(size));
+    let (seq, ack) = (
+        seen.ack.wrapping_add(20_000_000),
+        seen.seq.wrapping_add(size),
+    );
     let stray = Segment::new(to, seen.src, flags::ACK | flags::PSH, seq, ack);
     send_routed(pod, &stray.with_payload(b"stray"))?;
     let reset = tap.receive(Duration::from_secs(1), |segment| {

@@ -12,7 +12,13 @@ const LIMIT: Duration = Duration::from_secs(20);
 const HANDSHAKES: &str = "tracer_handshakes_total";
 const FAILURES: &str = "tracer_handshake_failures_total";
 /// Outcomes that are failed attempts.
-const FAILED: [&str; 5] = ["refused", "unreachable", "timed_out", "unacked", "cancelled"];
+const FAILED: [&str; 5] = [
+    "refused",
+    "unreachable",
+    "timed_out",
+    "unacked",
+    "cancelled",
+];
 
 /// How many.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +82,10 @@ pub const fn spoilt(name: &'static str, count: u64) -> Expected {
 impl Expected {
     /// Others fit the facts as well.
     pub const fn or_likely(self) -> Self {
-        Self { certain: false, ..self }
+        Self {
+            certain: false,
+            ..self
+        }
     }
 
     pub const fn by(self, pod: usize, port: u16) -> Self {
@@ -92,11 +101,17 @@ impl Expected {
     }
 
     pub const fn connections(self, connections: Count) -> Self {
-        Self { connections, ..self }
+        Self {
+            connections,
+            ..self
+        }
     }
 
     pub const fn at(self, port: u16) -> Self {
-        Self { port: Some(port), ..self }
+        Self {
+            port: Some(port),
+            ..self
+        }
     }
 
     fn admits(&self, scene: &Scene, finding: &Finding) -> bool {
@@ -127,7 +142,6 @@ pub struct Explanation {
     pub ports: Vec<PortRow>,
     pub verdicts: Vec<Finding>,
     pub unexplained: u64,
-    pub not_visible: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,10 +173,21 @@ pub fn settled(scene: &Scene, tracer: &Tracer<'_>) -> Result<Metrics> {
     })
 }
 
+/// Runs `tracer` with `args` on the node, against its daemon; returns the exit
+/// status and what it printed.
+pub fn ask(scene: &Scene, args: &[&str]) -> Result<(i32, String, String)> {
+    let mut command = scene.bed.node.command(Tracer::binary()?)?;
+    command.args(args).arg("--socket").arg(&scene.socket);
+    let output = command.output().context("start tracer")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let status = output.status.code().context("ended by a signal")?;
+    Ok((status, text(&output.stdout), text(&output.stderr)))
+}
+
 /// Runs `tracer explain` on the node; returns its exit status and answer.
-pub fn explain(tracer: &Tracer<'_>, args: &[&str]) -> Result<(i32, Explanation)> {
+pub fn explain(scene: &Scene, args: &[&str]) -> Result<(i32, Explanation)> {
     let args = [&["explain", "-o", "json"][..], args].concat();
-    let (status, text, error): (i32, String, String) = todo(tracer, &args)?;
+    let (status, text, error) = ask(scene, &args)?;
     let answer = serde_json::from_str(&text);
     let answer = answer.with_context(|| format!("exit status {status}: {text}{error}"))?;
     Ok((status, answer))
@@ -170,22 +195,23 @@ pub fn explain(tracer: &Tracer<'_>, args: &[&str]) -> Result<(i32, Explanation)>
 
 /// Exactly the expected verdicts, as many failures as the metrics have, and
 /// the exit status that goes with them.
-pub fn check(
-    scene: &Scene,
-    tracer: &Tracer<'_>,
-    metrics: &Metrics,
-    expected: &[Expected],
-) -> Result<()> {
-    let (status, told) = explain(tracer, &["--last", "60s"])?;
+pub fn check(scene: &Scene, metrics: &Metrics, expected: &[Expected]) -> Result<()> {
+    let (status, told) = explain(scene, &["--last", "60s"])?;
     matches(scene, metrics, status, &told, expected)
         .with_context(|| format!("exit status {status}, {told:#?}\nexpected {expected:#?}"))?;
-    let by_verdict = |finding: &Finding| {
-        let port = finding.node_port.to_string();
-        let labels = [("node_port", port.as_str()), ("verdict", &finding.verdict)];
-        metrics.sum(FAILURES, &labels)
-    };
-    let sum: f64 = told.verdicts.iter().map(by_verdict).sum();
-    let _ = sum;
+    for finding in &told.verdicts {
+        let (port, verdict) = (finding.node_port, finding.verdict.as_str());
+        let same = told.verdicts.iter();
+        let same = same.filter(|f| f.node_port == port && f.verdict == verdict);
+        let failed: u64 = same.map(|f| f.failed).sum();
+        let port = port.to_string();
+        let labels = [("node_port", port.as_str()), ("verdict", verdict)];
+        let counted = metrics.sum(FAILURES, &labels);
+        ensure!(
+            counted == failed as f64,
+            "{FAILURES}{labels:?} {counted}, {failed} explained"
+        );
+    }
     Ok(())
 }
 
@@ -201,8 +227,16 @@ fn matches(
         let found = rest.iter().position(|f| wanted.admits(scene, f));
         let found = found.with_context(|| format!("no {} as expected", wanted.verdict))?;
         let finding = rest.remove(found);
-        ensure!(!finding.evidence.is_empty(), "{}: no evidence", finding.verdict);
-        ensure!(!finding.next.is_empty(), "{}: no next step", finding.verdict);
+        ensure!(
+            !finding.evidence.is_empty(),
+            "{}: no evidence",
+            finding.verdict
+        );
+        ensure!(
+            !finding.next.is_empty(),
+            "{}: no next step",
+            finding.verdict
+        );
     }
     ensure!(rest.is_empty(), "verdicts that nobody expected");
     let failed = |outcome: &&str| metrics.sum(HANDSHAKES, &[("outcome", outcome)]) as u64;
@@ -215,14 +249,18 @@ fn matches(
     );
     ensure!(told.unexplained == 0, "unexplained attempts");
     for finding in &told.verdicts {
-        let share = if failed == 0 { 0.0 } else { finding.failed as f64 / failed as f64 };
-        ensure!((finding.share - share).abs() < 0.01, "share {}", finding.share);
+        let share = if failed == 0 {
+            0.0
+        } else {
+            finding.failed as f64 / failed as f64
+        };
+        ensure!(
+            (finding.share - share).abs() < 0.01,
+            "share {}",
+            finding.share
+        );
     }
     let wanted = if expected.is_empty() { 0 } else { 3 };
     ensure!(status == wanted, "exit status {status}");
     Ok(())
-}
-
-fn todo(_: &Tracer<'_>, _: &[&str]) -> Result<(i32, String, String)> {
-    anyhow::bail!("not yet")
 }

@@ -6,11 +6,36 @@ use testbed::{Netns, Topology};
 
 /// Counters that healthy traffic moves and that say little here.
 const DULL: &[&str] = &[
-    "InReceives", "InDelivers", "OutRequests", "OutTransmits", "ForwDatagrams", "RtoAlgorithm",
-    "RtoMin", "RtoMax", "MaxConn", "InSegs", "OutSegs", "InOctets", "OutOctets", "InNoECTPkts",
-    "Forwarding", "DefaultTTL", "TCPPureAcks", "TCPHPHits", "TCPHPAcks", "TCPOrigDataSent",
-    "TCPDelivered", "TCPAutoCorking", "TCPAckCompressed", "InBcastPkts", "OutBcastPkts",
-    "OutMcastPkts", "InMcastPkts", "InBcastOctets", "OutBcastOctets", "OutMcastOctets",
+    "InReceives",
+    "InDelivers",
+    "OutRequests",
+    "OutTransmits",
+    "ForwDatagrams",
+    "RtoAlgorithm",
+    "RtoMin",
+    "RtoMax",
+    "MaxConn",
+    "InSegs",
+    "OutSegs",
+    "InOctets",
+    "OutOctets",
+    "InNoECTPkts",
+    "Forwarding",
+    "DefaultTTL",
+    "TCPPureAcks",
+    "TCPHPHits",
+    "TCPHPAcks",
+    "TCPOrigDataSent",
+    "TCPDelivered",
+    "TCPAutoCorking",
+    "TCPAckCompressed",
+    "InBcastPkts",
+    "OutBcastPkts",
+    "OutMcastPkts",
+    "InMcastPkts",
+    "InBcastOctets",
+    "OutBcastOctets",
+    "OutMcastOctets",
     "InMcastOctets",
 ];
 
@@ -54,6 +79,8 @@ fn conntrack(node: &Netns) -> String {
     for (name, value) in text.split_whitespace().filter_map(|w| w.split_once('=')) {
         *sums.entry(name).or_insert(0) += value.parse::<u64>().unwrap_or(0);
     }
-    let sums = sums.iter().filter(|(name, sum)| **name != "cpu" && **sum > 0);
+    let sums = sums
+        .iter()
+        .filter(|(name, sum)| **name != "cpu" && **sum > 0);
     sums.map(|(name, sum)| format!("{name}={sum} ")).collect()
 }

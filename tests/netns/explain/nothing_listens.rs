@@ -78,9 +78,13 @@ fn second_node() -> Result<()> {
             let beyond = s.bed.beyond.as_ref().context("no second node")?;
             s.took(&beyond.pod, "OutRsts", 4)
         },
-        expect: || vec![failed("nothing_listens", 4)
-            .backend(Backend::Far(9099))
-            .or_likely()],
+        expect: || {
+            vec![
+                failed("nothing_listens", 4)
+                    .backend(Backend::Far(9099))
+                    .or_likely(),
+            ]
+        },
         ..Scenario::new(31426)
     }
     .run()

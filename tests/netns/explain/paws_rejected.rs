@@ -13,7 +13,7 @@ use testbed::{
 
 use super::{
     expect::{Count, spoilt},
-    scene::{Scenario, SOON},
+    scene::{SOON, Scenario},
 };
 
 const CLIENTS: u8 = 16;
@@ -47,9 +47,13 @@ fn time_wait_of_another_client() -> Result<()> {
             }
             s.took(&s.bed.pods[0], "PAWSTimewait", 1)
         },
-        expect: || vec![spoilt("paws_rejected", 1)
-            .backend(super::expect::Backend::Pod(0, 9096))
-            .connections(Count::AtLeast(1))],
+        expect: || {
+            vec![
+                spoilt("paws_rejected", 1)
+                    .backend(super::expect::Backend::Pod(0, 9096))
+                    .connections(Count::AtLeast(1)),
+            ]
+        },
         ..Scenario::new(31470)
     }
     .run()

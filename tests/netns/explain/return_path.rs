@@ -85,9 +85,13 @@ fn too_late() -> Result<()> {
             std::thread::sleep(Duration::from_millis(800));
             s.took(&s.bed.client, "OutRsts", 3)
         },
-        expect: || vec![spoilt("return_path", 3)
-            .backend(Backend::Address("10.250.0.9:9090"))
-            .or_likely()],
+        expect: || {
+            vec![
+                spoilt("return_path", 3)
+                    .backend(Backend::Address("10.250.0.9:9090"))
+                    .or_likely(),
+            ]
+        },
         ..Scenario::new(31492)
     }
     .run()

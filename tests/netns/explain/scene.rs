@@ -2,8 +2,9 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
     net::{IpAddr, SocketAddr, TcpStream},
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +12,10 @@ use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use testbed::{
     KubeProxy, Mode, Netns, Proc, RawClient, ServicePort, Topology, Tracer,
-    addr::{FAR_POD_V4, FAR_POD_V6, NODE_V4, NODE_V6, phantom_v4, phantom_v6, pod_v4, pod_v6},
+    addr::{
+        FAR_POD_V4, FAR_POD_V6, NODE_V4, NODE_V6, client_v4, client_v6, phantom_v4, phantom_v6,
+        pod_v4, pod_v6,
+    },
     peer::{Behaviour, Dial, Server, thrift::Message},
     raw::Answer,
     topology::Builder,
@@ -22,7 +26,7 @@ use super::expect::{self, Expected};
 /// The watched ports. The hooks see the sockets of every namespace: no other
 /// test may use them. Each scenario has an even one for its fault; the next is
 /// that of a healthy Service beside it.
-pub const PORTS: &str = "31400-31499";
+pub const PORTS: &str = "31400-31699";
 
 /// Longer than the client's first SYN retransmission, shorter than the second.
 pub const OPTIONS: &[&str] = &["--handshake-timeout", "1500ms", "--idle-after", "1s"];
@@ -94,19 +98,22 @@ impl Scenario {
             let played = played
                 .and_then(|()| (self.traffic)(&scene).context("the traffic"))
                 .and_then(|()| self.beside(&scene));
-            eprintln!("port {} fault {fault:?} all {:?}\n{}", self.port, start.elapsed(), scene.facts());
+            eprintln!(
+                "port {} fault {fault:?} all {:?}\n{}",
+                self.port,
+                start.elapsed(),
+                scene.facts()
+            );
             return played;
         }
-        let mut options = vec!["--node-ports", PORTS];
-        options.extend(self.options);
-        let tracer = Tracer::start(&scene.bed.node, &options)?;
+        let tracer = scene.trace(self.options)?;
         let played = (self.fault)(&scene)
             .context("the fault")
             .and_then(|()| (self.traffic)(&scene).context("the traffic"))
             .and_then(|()| self.beside(&scene));
         played.with_context(|| format!("the fault did not take\n{}", scene.facts()))?;
         let told = expect::settled(&scene, &tracer)
-            .and_then(|metrics| expect::check(&scene, &tracer, &metrics, &(self.expect)()));
+            .and_then(|metrics| expect::check(&scene, &metrics, &(self.expect)()));
         told.with_context(|| format!("{}\n{}", scene.facts(), tracer.process().stderr()))
     }
 
@@ -125,8 +132,10 @@ pub struct Scene {
     pub port: u16,
     pub family: Family,
     pub rules: Mode,
-    servers: RefCell<Vec<Server>>,
-    held: RefCell<Vec<Box<dyn Any>>>,
+    /// Where the daemon answers.
+    pub socket: PathBuf,
+    servers: Mutex<Vec<Server>>,
+    held: Mutex<Vec<Box<dyn Any + Send>>>,
     _pods: Vec<Proc>,
 }
 
@@ -143,13 +152,21 @@ impl Scene {
             port: scenario.port,
             family: scenario.family,
             rules: scenario.rules,
-            servers: RefCell::default(),
-            held: RefCell::default(),
+            socket: std::env::temp_dir().join(format!("bed-{}.sock", std::process::id())),
+            servers: Mutex::default(),
+            held: Mutex::default(),
         };
         (scenario.servers)(&scene)?;
         scene.serve(1, 9090, Behaviour::Echo)?;
         scene.apply((scenario.services)(&scene))?;
         Ok(scene)
+    }
+
+    /// Starts the daemon on the node.
+    pub fn trace(&self, options: &[&str]) -> Result<Tracer<'_>> {
+        let socket = self.socket.to_str().context("socket path")?;
+        let options = [&["--node-ports", PORTS, "--socket", socket][..], options].concat();
+        Tracer::start(&self.bed.node, &options)
     }
 
     /// Writes the node's rules anew: these Service ports and the healthy one.
@@ -176,6 +193,11 @@ impl Scene {
             Family::V6 => v6.into(),
         };
         SocketAddr::new(ip, port)
+    }
+
+    /// The load balancer's address, port 0.
+    pub fn client(&self) -> SocketAddr {
+        self.at(client_v4(0), client_v6(0), 0)
     }
 
     pub fn node_port(&self, port: u16) -> SocketAddr {
@@ -211,30 +233,30 @@ impl Scene {
     ) -> Result<()> {
         let at = self.pod(pod, port);
         let server = Server::start_with(&self.bed.pods[pod], at, behaviour, backlog, 0)?;
-        self.servers.borrow_mut().push(server);
+        locked(&self.servers).push(server);
         Ok(())
     }
 
     /// Starts a server elsewhere.
     pub fn serve_in(&self, ns: &Netns, at: SocketAddr, behaviour: Behaviour) -> Result<()> {
         let server = Server::start(ns, at, behaviour)?;
-        self.servers.borrow_mut().push(server);
+        locked(&self.servers).push(server);
         Ok(())
     }
 
     /// Stops the server that was started first.
     pub fn stop_first_server(&self) {
-        drop(self.servers.borrow_mut().remove(0));
+        drop(locked(&self.servers).remove(0));
     }
 
     /// Holds a value (a connection, a rule) until the end of the scenario.
-    pub fn keep(&self, value: impl Any) {
-        self.held.borrow_mut().push(Box::new(value));
+    pub fn keep(&self, value: impl Any + Send) {
+        locked(&self.held).push(Box::new(value));
     }
 
     /// Lets go of everything held.
     pub fn release(&self) {
-        self.held.borrow_mut().clear();
+        locked(&self.held).clear();
     }
 
     /// A dial to the faulty port that gives up after `limit`.
@@ -276,7 +298,7 @@ impl Scene {
     }
 
     /// Everything that a healthy client and a load balancer do, at the healthy port.
-    fn healthy_traffic(&self) -> Result<()> {
+    pub fn healthy_traffic(&self) -> Result<()> {
         let to = self.node_port(self.port + 1);
         let dial = Dial::new(&self.bed.client, to);
         let (reply, _) = call(&dial)?;
@@ -318,6 +340,10 @@ impl Scene {
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What a call came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -350,10 +376,7 @@ pub fn call(dial: &Dial<'_>) -> Result<(Reply, TcpStream)> {
 }
 
 /// Runs `work` in `count` threads.
-pub fn at_once<T: Send>(
-    count: usize,
-    work: impl Fn(usize) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
+pub fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count)
             .map(|i| {

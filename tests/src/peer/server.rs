@@ -25,6 +25,8 @@ use crate::{netns::Netns, peer::client::reset_on_close};
 pub enum Behaviour {
     /// Sends back what it reads until the peer closes.
     Echo,
+    /// The same, this long after it has read.
+    EchoAfter(Duration),
     /// Reads until the peer closes.
     Sink,
     /// Sends these bytes after each read.
@@ -176,8 +178,11 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, stop: &AtomicBool) {
             }
             Err(_) => return,
         };
+        if let Behaviour::EchoAfter(delay) = behaviour {
+            std::thread::sleep(*delay);
+        }
         let answer = match behaviour {
-            Behaviour::Echo => &buffer[..size],
+            Behaviour::Echo | Behaviour::EchoAfter(_) => &buffer[..size],
             Behaviour::Reply(bytes) | Behaviour::ReplyOnce(bytes) => bytes,
             _ => continue,
         };

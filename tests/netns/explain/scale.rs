@@ -1,0 +1,76 @@
+//! 200 node ports and 64,000 flows: the answer within 2 s.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use nix::errno::Errno;
+use testbed::{Mode, flood, peer::Dial};
+
+use super::{
+    expect::explain,
+    scene::{SOON, Scenario, Scene, at_once},
+};
+
+const PORTS: std::ops::Range<u16> = 31500..31700;
+const FLOWS: u32 = 64_000;
+/// Every twentieth Service sends to a closed port.
+const EVERY: u16 = 20;
+
+const SCENARIO: Scenario = Scenario {
+    rules: Mode::Nftables,
+    services: |s| {
+        let to = |port| if port % EVERY == 0 { 9099 } else { 9090 };
+        let all = PORTS.filter(|port| *port != s.port + 1);
+        all.map(|port| s.service_at(port).backend(s.pod(0, to(port))))
+            .collect()
+    },
+    ..Scenario::new(31500)
+};
+
+#[test]
+fn answers_within_two_seconds() -> Result<()> {
+    let s = Scene::new(&SCENARIO)?;
+    // Half-open flows stay as long as they may be pending.
+    let tracer = s.trace(&["--handshake-timeout", "60s", "--flows", "65536"])?;
+    let share = FLOWS / u32::try_from(PORTS.len())?;
+    for (i, port) in (0..).zip(PORTS) {
+        let SocketAddr::V4(to) = s.node_port(port) else {
+            bail!("IPv4 only");
+        };
+        let numbers = i * share..(i + 1) * share;
+        if port % EVERY != 0 {
+            flood::syns(&s.bed.client, to, numbers, 100_000)?;
+        }
+    }
+    let broken: Vec<u16> = PORTS.filter(|port| port % EVERY == 0).collect();
+    for port in &broken {
+        let dial = Dial::new(&s.bed.client, s.node_port(*port)).limit(SOON);
+        for ended in at_once(3, |_| dial.connect())? {
+            ensure!(ended.err() == Some(Errno::ECONNREFUSED));
+        }
+    }
+    let metrics = tracer.metrics()?;
+    let flows = metrics.sum("tracer_flows", &[]);
+    ensure!(flows >= f64::from(FLOWS) * 0.9, "{flows} flows");
+    let start = Instant::now();
+    let (_, told) = explain(&s, &["--last", "60s"])?;
+    let taken = start.elapsed();
+    println!("explained in {taken:?}");
+    ensure!(taken <= Duration::from_secs(2), "{taken:?}");
+    ensure!(
+        told.ports.len() >= PORTS.len() - 1,
+        "{} ports",
+        told.ports.len()
+    );
+    let named = told
+        .verdicts
+        .iter()
+        .filter(|f| f.verdict == "nothing_listens");
+    let named: u64 = named.map(|f| f.failed).sum();
+    ensure!(named == 3 * broken.len() as u64, "{:#?}", told.verdicts);
+    ensure!(told.verdicts.len() == broken.len() && told.unexplained == 0);
+    Ok(())
+}
