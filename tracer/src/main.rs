@@ -1,17 +1,21 @@
 //! `tracer`: counts every TCP handshake at a node's NodePorts.
 
+mod api;
 mod build_info;
 mod check;
 mod cli;
 mod config;
+mod events;
 mod evidence;
 mod exit;
+mod explain;
 mod hooks;
 mod http;
+mod human;
 mod kernel;
 mod logging;
-mod recorder;
 mod metrics;
+mod recorder;
 mod report;
 mod run;
 mod snapshot;
@@ -19,8 +23,8 @@ mod verdict;
 
 use std::{env, process::ExitCode, sync::Arc};
 
-use cli::{Command, Invocation};
-use config::Config;
+use cli::{Command, Common, Invocation};
+use config::{Config, LogLevel};
 use exit::{Code, Exit};
 use snapshot::Source;
 
@@ -30,9 +34,9 @@ fn main() -> ExitCode {
         Err(e) => return refuse(&e),
     };
     match execute(&invocation) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(exit) => {
-            report(&exit);
+            report(&exit, &invocation.cli.command);
             exit.code().into()
         }
     }
@@ -51,8 +55,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
     code.into()
 }
 
-fn execute(invocation: &Invocation) -> Result<(), Exit> {
-    match &invocation.cli.command {
+fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
+    let done = match &invocation.cli.command {
         Command::Run(common) => run::run(&invocation.config(common)?, load),
         Command::Check { common, output } => {
             let config = invocation.config(common)?;
@@ -60,9 +64,31 @@ fn execute(invocation: &Invocation) -> Result<(), Exit> {
             cli::print(check::render(&hooks, *output).as_bytes())?;
             check::verdict(&hooks)
         }
+        Command::Explain(args) => {
+            let config = watching(invocation, &args.common)?;
+            return explain::run(args, &config, load).map(ExitCode::from);
+        }
+        Command::Events(args) => {
+            let config = watching(invocation, &args.common)?;
+            events::run(args, &config, load)
+        }
         Command::Completions { shell } => cli::print_completions(*shell),
         Command::Man { command } => cli::print_man(command.as_deref()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The configuration of a command that prints for people: its log is for what
+/// goes wrong, unless a level is asked for.
+fn watching(invocation: &Invocation, common: &Common) -> Result<Config, Exit> {
+    let config = invocation.config(common)?;
+    let level = if invocation.is_given("level") {
+        config.log_level
+    } else {
+        LogLevel::Warn
+    };
+    logging::start(level, config.log_format)?;
+    Ok(config)
 }
 
 /// Loads and attaches the kernel side.
@@ -70,9 +96,9 @@ fn load(config: &Config) -> Result<Arc<dyn Source>, Exit> {
     Ok(Arc::new(kernel::Tracer::load(config)?))
 }
 
-/// To the log once there is one, so that it keeps its form.
-fn report(exit: &Exit) {
-    if tracing::dispatcher::has_been_set() {
+/// The daemon's last word has the form of its log once there is one.
+fn report(exit: &Exit, command: &Command) {
+    if matches!(command, Command::Run(_)) && tracing::dispatcher::has_been_set() {
         tracing::error!("{exit}");
     } else {
         anstream::eprintln!("tracer: {exit}");

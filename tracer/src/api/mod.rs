@@ -1,0 +1,3 @@
+//! The API on the unix socket.
+
+pub mod client;

@@ -1,0 +1,100 @@
+//! Arguments of the commands.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use tracer_common::failure::Failure;
+
+use crate::{config::Settings, recorder::LONGEST};
+
+/// Arguments of the commands that load programs.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// YAML file with settings
+    #[arg(long, value_name = "FILE", env = "TRACER_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+/// Forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Arguments of `tracer explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// How far to look back (without a daemon: how long to watch); 1s to 15m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = window)]
+    pub last: Duration,
+    /// Port to explain (repeatable) [default: all with attempts]
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    pub ports: Vec<u16>,
+    /// Give every healthy port a row of its own, however many there are
+    #[arg(long)]
+    pub all: bool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Where the daemon is, and settings for a watch without one.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Arguments of `tracer events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Go on with each failure as it happens
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Port whose failures are listed (repeatable) [default: all]
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    pub ports: Vec<u16>,
+    /// What went wrong (repeatable) [default: anything]
+    #[arg(
+        long = "outcome",
+        value_name = "OUTCOME",
+        value_delimiter = ',',
+        value_parser = outcome()
+    )]
+    pub outcomes: Vec<Failure>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Where the daemon is, and settings for a watch without one.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+fn port() -> impl TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
+fn outcome() -> impl TypedValueParser<Value = Failure> {
+    let words = Failure::ALL.iter().map(|failure| failure.as_str());
+    PossibleValuesParser::new(words).try_map(|word| {
+        let known = Failure::ALL.iter().find(|failure| failure.as_str() == word);
+        known.copied().ok_or("no such outcome")
+    })
+}
+
+const LAST_MIN: Duration = Duration::from_secs(1);
+
+fn window(text: &str) -> Result<Duration, String> {
+    let value = humantime::parse_duration(text)
+        .map_err(|e| format!("`{text}` is no duration such as 60s or 10m: {e}"))?;
+    if (LAST_MIN..=LONGEST).contains(&value) {
+        Ok(value)
+    } else {
+        let longest = humantime::format_duration(LONGEST);
+        Err(format!("`{text}` is not between 1s and {longest}"))
+    }
+}

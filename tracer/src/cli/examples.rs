@@ -1,0 +1,87 @@
+//! What stands below the flags in `--help` and in the manual pages.
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  tracer check                     what this kernel and these privileges allow
+  tracer run                       watch 30000-32767, serve on port 9400
+  tracer run --help                all settings
+  tracer explain                   which ports failed in the last minute, and why
+  tracer events --follow           each failure as it happens
+
+Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 tracer explain
+found a problem, 69 this kernel or these privileges cannot do it, 78 wrong
+configuration";
+
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  tracer run
+  tracer run --interface ens5 --node-ports 30080,30100-30200
+  tracer run --probe-source 10.0.0.0/24 --probe-source fd00:1::/64 --probe-method ping
+  TRACER_LOG_LEVEL=debug tracer run --config /etc/tracer/tracer.yaml
+
+Flags win over the environment, the environment over the file. A file has the
+long flags as keys, with _ for -; lists in the environment are separated by
+commas:
+  node_ports: 30000-32767
+  probe_source: [10.0.0.0/24]
+  web:
+    listen_address: 127.0.0.1:9400";
+
+pub(super) const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  tracer explain                              all ports, the last minute
+  tracer explain --last 10m --port 30102      one port, the last ten minutes
+  tracer explain -o json | jq '.verdicts[]'   for programs
+  tracer explain > /dev/null || echo trouble  in scripts
+
+The columns: port (! with a problem, ? with failures but no cause), attempts,
+handshakes that succeeded (half-open: a check like HAProxy's, that hangs up at
+the answer), those that failed, what they were for, time to the first answer
+(median and 99th percentile), and who answered those that failed.
+
+A running daemon is asked over its socket; its own settings hold, those given
+here do not. Without a daemon, tracer watches by itself for the time of --last,
+from now on, which needs the same privileges as tracer run. Ctrl-C ends that
+early and explains what was seen until then; a second Ctrl-C quits.
+
+Exit codes: 0 healthy, 3 at least one problem, 1 failed while running, 2 wrong
+usage, 69 this kernel or these privileges cannot do it, 78 wrong configuration,
+130 quit by a second Ctrl-C";
+
+pub(super) const EVENTS_EXAMPLES: &str = "\
+Examples:
+  tracer events                                what the daemon remembers
+  tracer events --follow --port 30102          one port, as it happens
+  tracer events -f --outcome refused,timed_out
+  tracer events -f -o json | jq -r .client     one JSON object per line
+
+The columns: time (UTC), client, port, backend that NAT chose (- without one),
+outcome, who answered, verdict as far as this one failure tells, time from the
+SYN to the decision, and what the kernel noted.
+
+A running daemon is asked over its socket; its own settings hold, those given
+here do not. Without a daemon, tracer watches by itself and follows, which needs
+the same privileges as tracer run.
+
+Exit codes: 0 done (Ctrl-C and a closed pipe too), 1 failed while running or the
+daemon ended, 2 wrong usage, 69 this kernel or these privileges cannot do it, 78
+wrong configuration";
+
+pub(super) const CHECK_EXAMPLES: &str = "\
+Examples:
+  tracer check
+  tracer check -o json
+  tracer check --config /etc/tracer/tracer.yaml --wire-tap tcx
+
+Exit codes: 0 all required hooks can be attached, 69 one cannot, 78 wrong
+configuration";
+
+pub(super) const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  tracer completions bash > /etc/bash_completion.d/tracer
+  tracer completions zsh > /usr/local/share/zsh/site-functions/_tracer";
+
+pub(super) const MAN_EXAMPLES: &str = "\
+Examples:
+  tracer man | man -l -
+  tracer man run > /usr/local/share/man/man1/tracer-run.1";

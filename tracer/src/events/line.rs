@@ -1,0 +1,114 @@
+//! A failure as a line for people.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::{human, report::Event};
+
+/// Columns with the width that most of their values need; what is longer moves
+/// the rest of its line.
+const COLUMNS: [(&str, usize); 9] = [
+    ("TIME", 24),
+    ("CLIENT", 21),
+    ("PORT", 5),
+    ("BACKEND", 21),
+    ("OUTCOME", 14),
+    ("ANSWERED BY", 11),
+    ("VERDICT", 19),
+    ("AFTER", 7),
+    ("EVIDENCE", 0),
+];
+const OUTCOME: usize = 4;
+
+/// The names of the columns.
+pub(super) fn headings() -> String {
+    join(COLUMNS.map(|(name, _)| name.to_owned()), Style::new())
+}
+
+/// A failure, in columns.
+pub(super) fn text(event: &Event) -> String {
+    let word = |word: &str| human::printable(word).into_owned();
+    let columns = [
+        human::time(event.time),
+        event.client.to_string(),
+        event.node_port.to_string(),
+        event.backend.map_or("-".to_owned(), |b| b.to_string()),
+        word(&event.outcome),
+        word(&event.answered_by),
+        event.verdict.as_str().to_owned(),
+        human::duration(event.latency),
+        word(&event.evidence),
+    ];
+    join(columns, AnsiColor::Yellow.on_default())
+}
+
+fn join(cells: [String; 9], outcome: Style) -> String {
+    let mut out = String::new();
+    for (at, (cell, (_, width))) in cells.iter().zip(COLUMNS).enumerate() {
+        let style = if at == OUTCOME { outcome } else { Style::new() };
+        let pad = width.saturating_sub(cell.chars().count()) + 2;
+        out.push_str(&format!("{style}{cell}{style:#}"));
+        out.extend(std::iter::repeat_n(' ', pad));
+    }
+    out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Verdict;
+
+    fn event() -> Event {
+        Event {
+            time: 1_700_000_000.5,
+            client: "10.0.1.9:40112".parse().unwrap(),
+            node_port: 30_102,
+            backend: None,
+            outcome: "refused".to_owned(),
+            traffic: "unknown".to_owned(),
+            answered_by: "backend_rst".to_owned(),
+            verdict: Verdict::NothingListens,
+            evidence: String::new(),
+            latency: 0.000_2,
+        }
+    }
+
+    fn plain(event: &Event) -> String {
+        anstream::adapter::strip_str(&text(event)).to_string()
+    }
+
+    #[test]
+    fn every_field_has_its_column() {
+        let mut event = event();
+        assert_eq!(
+            plain(&event),
+            "2023-11-14T22:13:20.500Z  10.0.1.9:40112         30102  -                      \
+             refused         backend_rst  nothing_listens      0.2 ms"
+        );
+        event.backend = Some("[fd00::2]:9092".parse().unwrap());
+        event.evidence = "RST from the pod: NO_SOCKET".to_owned();
+        let text = plain(&event);
+        assert!(
+            text.contains("  [fd00::2]:9092         refused  ")
+                && text.ends_with("  0.2 ms   RST from the pod: NO_SOCKET"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn headings_stand_above_their_columns() {
+        let (headings, text) = (headings(), plain(&event()));
+        for (name, value) in [("PORT", "30102"), ("VERDICT", "nothing_listens")] {
+            assert_eq!(headings.find(name), text.find(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn strangers_cannot_drive_the_terminal() {
+        let mut event = event();
+        event.outcome = "a\nb".to_owned();
+        event.answered_by = "\u{1b}]0;x\u{7}".to_owned();
+        event.evidence = "process \u{1b}[2J\u{9b}31m".to_owned();
+        let text = plain(&event);
+        assert!(!text.chars().any(char::is_control), "{text}");
+    }
+}

@@ -1,0 +1,140 @@
+//! `tracer events`: failures one by one.
+
+mod line;
+mod out;
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    api::client::{Client, Limits, Lines},
+    cli::Events,
+    config::Config,
+    exit::Exit,
+    explain,
+    recorder::{EventFilter, Follower},
+    report::Line,
+    snapshot::Source,
+};
+use out::Out;
+
+/// Lists what the daemon remembers, or follows it, or follows without one,
+/// until Ctrl-C or until nobody reads any more.
+///
+/// # Errors
+/// When the daemon cannot be asked or ends, or without one: when `load` fails.
+pub fn run<L>(args: &Events, config: &Config, load: L) -> Result<(), Exit>
+where
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
+    runtime.block_on(events(args, config, load))
+}
+
+async fn events<L>(args: &Events, config: &Config, load: L) -> Result<(), Exit>
+where
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+{
+    let failed = |e| Exit::runtime("handle signals", e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut out = Out::new(args.output);
+    if let Some(path) = config.socket.path() {
+        let client = Client::new(path, Limits::default());
+        let asked = ask(args, &client, &mut out);
+        let asked = tokio::select! {
+            asked = asked => asked?,
+            _ = interrupt.recv() => return Ok(()),
+        };
+        match asked {
+            Some(Asked::Done) => return Ok(()),
+            Some(Asked::Follow(lines)) => {
+                return follow(From::Daemon(lines), &mut out, &mut interrupt).await;
+            }
+            None => {
+                let path = path.display();
+                anstream::eprintln!(
+                    "tracer: no daemon answers at {path}; watching instead (Ctrl-C ends)"
+                );
+            }
+        }
+    }
+    explain::watched(&args.ports, config)?;
+    let recorder = explain::start(config, load)?;
+    let follower = recorder.follow(&EventFilter {
+        ports: args.ports.clone(),
+        outcomes: args.outcomes.clone(),
+    });
+    let from = From::Own(follower);
+    let followed = follow(from, &mut out, &mut interrupt).await;
+    drop(recorder);
+    followed
+}
+
+/// What the daemon had to say.
+enum Asked<'a> {
+    /// All of it is written.
+    Done,
+    /// There is more to come.
+    Follow(Lines<'a>),
+}
+
+async fn ask<'a>(
+    args: &Events,
+    client: &Client<'a>,
+    out: &mut Out,
+) -> Result<Option<Asked<'a>>, Exit> {
+    let ports = args.ports.iter().map(|port| format!("port={port}"));
+    let outcomes = args.outcomes.iter();
+    let outcomes = outcomes.map(|outcome| format!("outcome={}", outcome.as_str()));
+    let query: Vec<String> = ports.chain(outcomes).collect();
+    if args.follow {
+        return Ok(client.follow(&query).await?.map(Asked::Follow));
+    }
+    let Some(lines) = client.events(&query).await? else {
+        return Ok(None);
+    };
+    for line in &lines {
+        if out.line(line)?.is_break() {
+            break;
+        }
+    }
+    Ok(Some(Asked::Done))
+}
+
+/// Where failures come from.
+enum From<'a> {
+    Daemon(Lines<'a>),
+    Own(Follower),
+}
+
+impl From<'_> {
+    async fn next(&mut self) -> Result<Line, Exit> {
+        match self {
+            Self::Daemon(lines) => match lines.next().await? {
+                Some(line) => Ok(line),
+                None => Err(Exit::runtime("follow the daemon", "it has stopped")
+                    .remedy("start it, or run this again to watch without it")),
+            },
+            Self::Own(follower) => {
+                let next = follower.next().await;
+                next.ok_or_else(|| Exit::runtime("follow", "recording has stopped"))
+            }
+        }
+    }
+}
+
+async fn follow(mut from: From<'_>, out: &mut Out, interrupt: &mut Signal) -> Result<(), Exit> {
+    loop {
+        tokio::select! {
+            line = from.next() => if out.line(&line?)?.is_break() {
+                return Ok(());
+            },
+            () = out.abandoned() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What people read, held against pages in `testdata/`. After a change that is
+//! meant, `UPDATE_SNAPSHOTS=1 cargo test -p tracer explain` writes them anew.
+
+use std::{collections::BTreeMap, path::Path};
+
+use tracer_common::words::{Outcome, Traffic};
+
+use super::*;
+use crate::{
+    report::{Latency, PortRow},
+    verdict::{Certainty, Finding, Verdict},
+};
+
+fn frame(width: Option<usize>) -> Frame {
+    Frame {
+        node: "ip-10-0-3-17".to_owned(),
+        kernel: "Linux 6.18.5".to_owned(),
+        asked_s: 60.0,
+        ports: Vec::new(),
+        width,
+        all: false,
+    }
+}
+
+fn plain(explanation: &Explanation, frame: &Frame) -> String {
+    anstream::adapter::strip_str(&text::render(explanation, frame)).to_string()
+}
+
+/// Compares with a page.
+fn assert_page(name: &str, explanation: &Explanation, frame: &Frame) {
+    let text = plain(explanation, frame);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/explain/testdata");
+    let path = folder.join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name}:\n{text}\nexpected:\n{expected}");
+    if let Some(width) = frame.width {
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest.unwrap_or(0) <= width, "{name} is too wide:\n{text}");
+    }
+    let safe = |c: char| c == '\n' || !c.is_control();
+    assert!(text.chars().all(safe), "{name}:\n{text}");
+}
+
+fn counts<const N: usize>(known: &[&str], some: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    let zero = known.iter().map(|word| ((*word).to_owned(), 0));
+    zero.chain(some.map(|(word, count)| (word.to_owned(), count)))
+        .collect()
+}
+
+fn port<const N: usize, const M: usize, const K: usize>(
+    node_port: u16,
+    outcomes: [(&str, u64); N],
+    traffic: [(&str, u64); M],
+    answered_by: [(&str, u64); K],
+) -> PortRow {
+    let words: Vec<&str> = Outcome::ALL.iter().map(|o| o.as_str()).collect();
+    let classes: Vec<&str> = Traffic::ALL.iter().map(|t| t.as_str()).collect();
+    PortRow {
+        node_port,
+        attempts: outcomes.iter().map(|(_, count)| count).sum(),
+        outcomes: counts(&words, outcomes),
+        traffic: counts(&classes, traffic),
+        answer: Some(Latency {
+            p50: 0.000_18,
+            p99: 0.001_2,
+        }),
+        answered_by: counts(&[], answered_by),
+    }
+}
+
+fn healthy(node_port: u16) -> PortRow {
+    let outcomes = [("established", 41), ("half_open", 12)];
+    port(
+        node_port,
+        outcomes,
+        [("thrift", 27), ("health_check", 26)],
+        [],
+    )
+}
+
+fn refused(node_port: u16) -> PortRow {
+    let traffic = [("unknown", 12)];
+    port(node_port, [("refused", 12)], traffic, [("backend_rst", 12)])
+}
+
+fn finding(node_port: u16, verdict: Verdict, failed: u64, share: f64) -> Finding {
+    Finding {
+        node_port,
+        verdict,
+        certainty: Certainty::Certain,
+        failed,
+        connections: 0,
+        share,
+        backend: Some("100.96.2.7:9092".parse().unwrap()),
+        evidence: vec![
+            "12 SYNs went to 100.96.2.7:9092, and each was answered with a reset.".to_owned(),
+            "The reset was made in the pod for want of a socket (NO_SOCKET); the pod listens on \
+             9090 only."
+                .to_owned(),
+            "The reset came from the pod, so rules and routes of this node are not to blame."
+                .to_owned(),
+        ],
+        next: "Compare targetPort of the Service (9092) with the port that the container listens \
+               on (9090), and change one of them."
+            .to_owned(),
+    }
+}
+
+fn explanation(ports: Vec<PortRow>, verdicts: Vec<Finding>) -> Explanation {
+    Explanation {
+        window_s: 60.2,
+        ports,
+        verdicts,
+        unexplained: 0,
+        not_visible: vec![
+            "packets dropped before this node's interfaces (security groups, network ACLs)"
+                .to_owned(),
+        ],
+    }
+}
+
+/// Two problems, a third port that fails without one, a healthy one.
+fn sick() -> Explanation {
+    let silent = port(
+        30_110,
+        [("established", 120), ("timed_out", 69), ("cancelled", 1)],
+        [("thrift", 118), ("health_check", 2), ("unknown", 70)],
+        [("none", 70)],
+    );
+    let strange = port(
+        30_120,
+        [("unreachable", 3)],
+        [("unknown", 3)],
+        [("icmp", 3)],
+    );
+    let mut overload = finding(30_110, Verdict::AcceptQueueFull, 70, 70.0 / 85.0);
+    overload.certainty = Certainty::Likely;
+    overload.connections = 4;
+    overload.backend = None;
+    overload.evidence.truncate(2);
+    let closed = finding(30_102, Verdict::NothingListens, 12, 12.0 / 85.0);
+    let ports = vec![healthy(30_101), refused(30_102), silent, strange];
+    let mut sick = explanation(ports, vec![overload, closed]);
+    sick.unexplained = 3;
+    sick
+}
+
+#[test]
+fn healthy_ports_say_so_in_one_line() {
+    let healthy = explanation(vec![healthy(30_101), healthy(30_102)], Vec::new());
+    assert_page("healthy", &healthy, &frame(Some(80)));
+    assert_eq!(ended(&healthy), Ended::Healthy);
+}
+
+#[test]
+fn an_empty_window_says_where_to_look() {
+    let mut nothing = explanation(Vec::new(), Vec::new());
+    nothing.window_s = 12.0;
+    assert_page("empty", &nothing, &frame(Some(80)));
+    let mut frame = frame(None);
+    frame.ports = vec![30_102, 30_103];
+    assert_page("empty_of_some_ports", &nothing, &frame);
+    assert_eq!(ended(&nothing), Ended::Healthy);
+}
+
+#[test]
+fn problems_come_first_at_any_width() {
+    let sick = sick();
+    for width in [60, 80, 200] {
+        assert_page(&format!("sick_{width}"), &sick, &frame(Some(width)));
+    }
+    assert_page("sick_without_a_terminal", &sick, &frame(None));
+    assert_eq!(ended(&sick), Ended::Problem);
+}
+
+#[test]
+fn unexplained_failures_are_a_problem_too() {
+    let mut strange = explanation(vec![refused(30_102)], Vec::new());
+    strange.unexplained = 12;
+    assert_page("unexplained", &strange, &frame(Some(80)));
+    assert_eq!(ended(&strange), Ended::Problem);
+}
+
+#[test]
+fn many_healthy_ports_share_a_row_unless_told() {
+    let mut ports: Vec<PortRow> = (30_101..30_125).map(healthy).collect();
+    ports.push(refused(30_125));
+    let verdicts = vec![finding(30_125, Verdict::NothingListens, 12, 1.0)];
+    let many = explanation(ports, verdicts);
+    assert_page("ports_25", &many, &frame(Some(80)));
+    let all = Frame {
+        all: true,
+        ..frame(Some(80))
+    };
+    assert_page("ports_25_all", &many, &all);
+}
+
+#[test]
+fn no_problem_is_ever_in_the_shared_row() {
+    let mut ports: Vec<PortRow> = (30_100..30_140).map(refused).collect();
+    ports.extend((30_200..30_210).map(healthy));
+    let text = plain(&explanation(ports, Vec::new()), &frame(None));
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("? ")).count(),
+        40
+    );
+    assert!(text.contains("\n  +10"), "{text}");
+}
+
+#[test]
+fn long_texts_and_large_numbers_fit() {
+    let mut long = sick();
+    let large = [
+        ("established", 99_999),
+        ("half_open", 12_345),
+        ("unreachable", 99_999),
+        ("timed_out", 99_999),
+    ];
+    let traffic = [("thrift", 99_999), ("unknown", 99_999)];
+    long.ports[0] = port(30_101, large, traffic, [("backend_rst", 99_999)]);
+    let word = "word ".repeat(60);
+    let finding = &mut long.verdicts[0];
+    finding.evidence = vec![word.clone(), "x".repeat(150), word.clone(), word.clone()];
+    finding.next = word;
+    finding.backend = Some(
+        "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535"
+            .parse()
+            .unwrap(),
+    );
+    assert_page("long", &long, &frame(Some(80)));
+}
+
+#[test]
+fn strangers_cannot_drive_the_terminal() {
+    let mut evil = sick();
+    let name = "java\u{1b}[2J\r\n\u{202e}\u{7}".to_owned();
+    evil.verdicts[0].evidence[0] = format!("The process {name} holds the port.");
+    evil.verdicts[0].next = name.clone();
+    evil.ports[0].answered_by.insert(name.clone(), 3);
+    evil.not_visible.push(name);
+    let mut frame = frame(Some(80));
+    frame.node = "\u{1b}]0;x\u{7}".to_owned();
+    assert_page("control_characters", &evil, &frame);
+}
+
+#[test]
+fn colour_is_never_alone() {
+    let sick = sick();
+    let styled = text::render(&sick, &frame(Some(80)));
+    assert!(styled.contains("\u{1b}["));
+    let plain = plain(&sick, &frame(Some(80)));
+    assert!(
+        plain.contains("! 30102") && plain.contains("? 30120"),
+        "{plain}"
+    );
+}
+
+#[test]
+fn impossible_numbers_do_no_harm() {
+    let mut odd = sick();
+    odd.window_s = f64::MAX;
+    odd.verdicts[0].share = f64::NAN;
+    for row in &mut odd.ports {
+        row.attempts = u64::MAX;
+        row.outcomes
+            .values_mut()
+            .for_each(|count| *count = u64::MAX);
+    }
+    for width in [None, Some(0), Some(1), Some(usize::MAX)] {
+        assert!(plain(&odd, &frame(width)).contains("failed"));
+    }
+}

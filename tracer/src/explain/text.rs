@@ -1,0 +1,216 @@
+//! An explanation for people, as text. A pure function; styles are always in
+//! the text, the output stream takes them out where they do not belong.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{
+    rows::{self, CUT, HEADINGS},
+    table, words,
+};
+use crate::{human, report::Explanation, verdict::Finding};
+
+/// What is around an explanation.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    /// Name of the node.
+    pub(super) node: String,
+    /// Name and release of its kernel.
+    pub(super) kernel: String,
+    /// The window that was asked for, in seconds.
+    pub(super) asked_s: f64,
+    /// Ports that were asked for; empty: all.
+    pub(super) ports: Vec<u16>,
+    /// Columns of the terminal; `None`: there is none, nothing is wrapped.
+    pub(super) width: Option<usize>,
+    /// Every port gets a row.
+    pub(super) all: bool,
+}
+
+/// Sentences are not wrapped wider or narrower.
+const WIDTHS: (usize, usize) = (40, 110);
+
+/// Writes an explanation.
+pub(super) fn render(explanation: &Explanation, frame: &Frame) -> String {
+    let mut out = Page {
+        text: String::new(),
+        width: frame.width.map(|width| width.clamp(WIDTHS.0, WIDTHS.1)),
+    };
+    header(&mut out, explanation, frame);
+    if explanation.ports.is_empty() {
+        nothing(&mut out, frame);
+    } else {
+        ports(&mut out, explanation, frame);
+    }
+    summary(&mut out, explanation);
+    for (at, finding) in explanation.verdicts.iter().enumerate() {
+        problem(&mut out, at + 1, finding);
+    }
+    rest(&mut out, explanation);
+    out.text
+}
+
+/// The text so far.
+struct Page {
+    text: String,
+    width: Option<usize>,
+}
+
+impl Page {
+    /// A paragraph; `first` stands before its first line, as many blanks before
+    /// the others.
+    fn say(&mut self, first: &str, text: &str, style: Style) {
+        let text = human::printable(text);
+        let indent = " ".repeat(first.chars().count());
+        let lines = match self.width {
+            Some(width) => {
+                let room = width.saturating_sub(indent.len()).max(20);
+                let options = textwrap::Options::new(room)
+                    .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit)
+                    .word_separator(textwrap::WordSeparator::AsciiSpace)
+                    .word_splitter(textwrap::WordSplitter::NoHyphenation);
+                textwrap::wrap(&text, options)
+            }
+            None => vec![text],
+        };
+        for (at, line) in lines.iter().enumerate() {
+            let before = if at == 0 { first } else { &indent };
+            let _ = writeln!(self.text, "{before}{style}{line}{style:#}");
+        }
+    }
+
+    fn gap(&mut self) {
+        self.text.push('\n');
+    }
+}
+
+fn header(out: &mut Page, explanation: &Explanation, frame: &Frame) {
+    let window = human::duration(explanation.window_s);
+    let mut text = format!("node {}, {}, last {window}", frame.node, frame.kernel);
+    // Clocks and rounding are no reason to remark on it.
+    if explanation.window_s < frame.asked_s * 0.95 - 1.0 {
+        let asked = human::duration(frame.asked_s);
+        let _ = write!(text, " (not {asked}: nothing is known from before)");
+    }
+    out.say("", &text, Style::new().bold());
+    out.gap();
+}
+
+fn nothing(out: &mut Page, frame: &Frame) {
+    let text = match &frame.ports[..] {
+        [] => "Nobody tried to connect to any watched port of this node.".to_owned(),
+        ports => {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            format!("Nobody tried to connect to port {}.", ports.join(", "))
+        }
+    };
+    out.say("", &text, Style::new());
+    let hint = "If a load balancer counts errors meanwhile, its packets do not reach this node: \
+                look at security groups, network ACLs, and whether the node is registered as a \
+                target.";
+    out.say("", hint, Style::new());
+}
+
+fn ports(out: &mut Page, explanation: &Explanation, frame: &Frame) {
+    let (rows, shared) = rows::rows(explanation, frame.all);
+    let table = table::render(&HEADINGS, &rows, frame.width, CUT);
+    out.text.push_str(&table);
+    if shared > 0 {
+        let text = format!("+{shared}: ports without a failure; --all gives each its own row.");
+        out.say("", &text, Style::new());
+    }
+}
+
+fn failures(explanation: &Explanation) -> (u64, u64) {
+    let ports = explanation.ports.iter();
+    ports.fold((0, 0), |(failed, attempts), port| {
+        (
+            u64::saturating_add(failed, rows::failed(port)),
+            u64::saturating_add(attempts, port.attempts),
+        )
+    })
+}
+
+fn summary(out: &mut Page, explanation: &Explanation) {
+    let (failed, attempts) = failures(explanation);
+    let of = format!("{failed} of {}", human::counted(attempts, "attempt"));
+    let problems = explanation.verdicts.len() as u64;
+    let (text, colour) = match (problems, failed) {
+        (0, 0) if attempts == 0 => return,
+        (0, 0) => {
+            let ports = human::counted(explanation.ports.len() as u64, "port");
+            let attempts = human::counted(attempts, "attempt");
+            let text = format!("Healthy: {attempts} at {ports}, none failed.");
+            (text, AnsiColor::Green)
+        }
+        (0, _) => (
+            format!("{of} failed, no cause was found."),
+            AnsiColor::Yellow,
+        ),
+        (1, _) => (format!("{of} failed. One problem:"), AnsiColor::Red),
+        (problems, _) => {
+            let text = format!("{of} failed. {problems} problems, the largest first:");
+            (text, AnsiColor::Red)
+        }
+    };
+    out.gap();
+    out.say("", &text, colour.on_default().bold());
+}
+
+fn problem(out: &mut Page, number: usize, finding: &Finding) {
+    out.gap();
+    let to = finding.backend.map(|backend| format!(" -> {backend}"));
+    let title = format!(
+        "Port {}{}: {}",
+        finding.node_port,
+        to.unwrap_or_default(),
+        words::verdict(finding.verdict)
+    );
+    let number = format!("{number}. ");
+    out.say(&number, &title, Style::new().bold());
+    let indent = " ".repeat(number.len());
+    out.say(&indent, &weight(finding), Style::new());
+    for (at, sentence) in finding.evidence.iter().enumerate() {
+        let label = if at == 0 { "why" } else { "" };
+        out.say(&format!("{indent}{label:<6}"), sentence, Style::new());
+    }
+    let next = AnsiColor::Cyan.on_default();
+    out.say(&format!("{indent}{:<6}", "next"), &finding.next, next);
+}
+
+/// Name, certainty and share of a problem.
+fn weight(finding: &Finding) -> String {
+    let name = finding.verdict.as_str();
+    let certainty = words::certainty(finding.certainty);
+    let mut text = format!("{name}, {certainty}");
+    if finding.failed > 0 || finding.connections == 0 {
+        let failed = human::counted(finding.failed, "failed attempt");
+        let share = human::share(finding.share);
+        let _ = write!(text, "; {failed}, {share} of all on this node");
+    }
+    if finding.connections > 0 {
+        let connections = human::counted(finding.connections, "connection");
+        let _ = write!(
+            text,
+            "; {connections} made that came to nothing (no load balancer counts these as refused)"
+        );
+    }
+    text
+}
+
+fn rest(out: &mut Page, explanation: &Explanation) {
+    let (failed, _) = failures(explanation);
+    if failed > 0 || explanation.unexplained > 0 {
+        let unexplained = human::counted(explanation.unexplained, "failed attempt");
+        out.gap();
+        out.say("Not explained: ", &format!("{unexplained}."), Style::new());
+    }
+    if !explanation.not_visible.is_empty() {
+        out.gap();
+        out.say("", "Not visible from here:", Style::new());
+        for item in &explanation.not_visible {
+            out.say("- ", item, Style::new());
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What the closed lists are called in sentences.
+
+use std::borrow::Cow;
+
+use crate::{
+    human,
+    verdict::{Certainty, Verdict},
+};
+
+/// A verdict for someone who knows Kubernetes, but not the TCP stack.
+pub(super) const fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::NoEndpoints => "the Service has no endpoints",
+        Verdict::RejectedByRule => "a firewall rule on this node rejects with a reset",
+        Verdict::HeldByKubeProxy => "kube-proxy holds the port itself and never serves it",
+        Verdict::NoServiceRule => "this node has no rule for the port",
+        Verdict::NoLocalEndpoint => "dropped: the Service has no endpoint on this node",
+        Verdict::NothingListens => "nothing listens on the target port",
+        Verdict::BackendUnreachable => "the node cannot reach the backend",
+        Verdict::RouteBlackhole => "a blackhole route swallows packets to the backend",
+        Verdict::AcceptQueueFull => "the server accepts too slowly: its accept queue is full",
+        Verdict::SynQueueFull => "the server's queue of unfinished handshakes is full",
+        Verdict::ServerStalled => "the server accepts or reads nothing",
+        Verdict::ClosedAtOnce => "the server closes connections at once",
+        Verdict::ConntrackFull => "the node's connection table (conntrack) is full",
+        Verdict::ConntrackClash => "two connections got the same NAT address at once",
+        Verdict::SnatExhausted => "no source port is left for NAT",
+        Verdict::ConntrackInvalid => {
+            "conntrack takes packets for invalid and does not translate them back"
+        }
+        Verdict::StaleConntrack => "an old conntrack entry leads to a backend that is gone",
+        Verdict::PawsRejected => "the server refuses the SYN for its old timestamp",
+        Verdict::BadChecksum => "packets have wrong checksums",
+        Verdict::DroppedByRule => "a firewall rule or network policy drops packets",
+        Verdict::RpFilter => "the reverse path filter (rp_filter) drops packets",
+        Verdict::ReturnPath => "the answer gets lost, or comes too late, on its way back",
+        Verdict::PmtuBlackhole => "large packets of the reply do not get through (MTU)",
+        Verdict::Hairpin => "the pod dials its own Service and is not masqueraded",
+        Verdict::Unexplained => "nothing that was seen explains it",
+    }
+}
+
+/// How sure a verdict is.
+pub(super) const fn certainty(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Certain => "certain",
+        Certainty::Likely => "likely",
+        Certainty::Unknown => "not decided",
+    }
+}
+
+/// An outcome, class or answer in a table's cell; what is not known, as it is.
+pub(super) fn label(word: &str) -> Cow<'_, str> {
+    Cow::Borrowed(match word {
+        "half_open" => "half-open",
+        "timed_out" => "timed out",
+        "health_check" => "check",
+        "node_rst" => "node RST",
+        "backend_rst" => "pod RST",
+        "icmp" => "ICMP",
+        "icmpv6" => "ICMPv6",
+        "none" => "nobody",
+        other => return human::printable(other),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_verdicts_sound_the_same() {
+        let words: std::collections::BTreeSet<&str> =
+            Verdict::ALL.iter().map(|&v| verdict(v)).collect();
+        assert_eq!(words.len(), Verdict::COUNT);
+    }
+}
