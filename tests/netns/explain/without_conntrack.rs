@@ -17,9 +17,15 @@ fn pod_refuses() -> Result<()> {
         fault: |s| {
             let port = s.port;
             let to = format!("tcp dport {port} notrack ip daddr set 10.244.0.2");
-            let from = format!("tcp sport {port} notrack ip saddr set 10.60.0.1");
-            for rule in [to, from] {
-                s.keep(rules::add(&s.bed.node, &[("prerouting", "raw")], &rule)?);
+            let untracked = format!("tcp sport {port} notrack");
+            let from = format!("tcp sport {port} ip saddr set 10.60.0.1");
+            for (hook, rule) in [
+                ("prerouting", to),
+                ("prerouting", untracked),
+                // Earlier it would be a packet of the node's own from outside.
+                ("postrouting", from),
+            ] {
+                s.keep(rules::add(&s.bed.node, &[(hook, "raw")], &rule)?);
             }
             Ok(())
         },
