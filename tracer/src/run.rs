@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 
 use crate::{
-    build_info,
+    api, build_info,
     config::Config,
     exit::Exit,
     http, logging,
@@ -50,18 +53,34 @@ where
     let address = listener
         .local_addr()
         .map_or(config.listen, |address| address);
+    let socket = api::bind(&config.socket).await?;
     let source = load(config)?;
     log_hooks(&*source);
     let recorder = Recorder::start(source, config).map_err(|e| Exit::runtime("remember", e))?;
-    let router = http::router(recorder, &config.telemetry_path);
     tracing::info!(%address, path = config.telemetry_path, "ready");
-    let stopped = async {
+    let (stopping, stopped) = watch::channel(());
+    let pages = http::router(recorder.clone(), &config.telemetry_path);
+    let pages = http::serve(listener, pages, http::Limits::default(), told(&stopped));
+    let answers = async {
+        if let Some((listener, _remove)) = socket {
+            let router = api::router(recorder, stopped.clone());
+            http::serve(listener, router, api::LIMITS, told(&stopped)).await;
+        }
+    };
+    let signalled = async {
         let signal = stop.wait().await;
         tracing::info!(signal, "stopping");
+        drop(stopping);
     };
-    http::serve(listener, router, http::Limits::default(), stopped).await;
+    tokio::join!(pages, answers, signalled);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until the sender is dropped.
+fn told(stopped: &watch::Receiver<()>) -> impl Future<Output = ()> + use<> {
+    let mut stopped = stopped.clone();
+    async move { while stopped.changed().await.is_ok() {} }
 }
 
 fn interfaces(config: &Config) -> String {

@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::system::{Asked, Facts};
-use crate::evidence::Evidence;
+use super::system::Facts;
+use crate::evidence::{Asked, Evidence};
 
 /// How often the counters of the system are read when nobody asks.
 const POLL: Duration = Duration::from_secs(5);

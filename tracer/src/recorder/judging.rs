@@ -16,10 +16,10 @@ use super::{
     lock, monotonic, nanoseconds,
     rounds::Failed,
     rows,
-    system::{Asked, of_row},
+    system::of_row,
 };
 use crate::{
-    evidence::{Evidence, Row},
+    evidence::{Asked, Evidence, Row},
     report::Event,
     verdict::Verdict,
 };

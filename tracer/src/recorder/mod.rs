@@ -13,7 +13,6 @@ mod rows;
 mod system;
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{RecvTimeoutError, Sender, channel},
@@ -30,7 +29,7 @@ use self::{
     explanation::{Circumstances, explanation},
     judging::Judging,
     rounds::Rounds,
-    system::{Asked, Facts, Naming},
+    system::{Facts, Naming},
 };
 pub use self::{
     events::{EventFilter, Follower},
@@ -38,8 +37,8 @@ pub use self::{
 };
 use crate::{
     build_info,
-    config::Config,
-    evidence::{Absent, Evidence},
+    config::{Config, PortSet},
+    evidence::{Absent, Asked, Collector, Evidence},
     report::{Event, Explanation, Status},
     snapshot::{Snapshot, Source},
     verdict,
@@ -78,7 +77,7 @@ struct Shared {
     judging: Mutex<Judging>,
     events: events::Events,
     names: Mutex<Box<dyn Naming>>,
-    watched: BTreeSet<u16>,
+    watched: PortSet,
     started: Instant,
 }
 
@@ -96,7 +95,7 @@ impl Recorder {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(source: Arc<dyn Source>, config: &Config) -> anyhow::Result<Self> {
-        let facts = Box::new(system::Nothing);
+        let facts = Box::new(Collector::new());
         let names = Box::new(system::Nothing);
         Self::with(source, config, facts, names)
     }
@@ -121,7 +120,7 @@ impl Recorder {
             judging: Mutex::new(Judging::new(config.backend_metrics)),
             events: events::Events::new(),
             names: Mutex::new(names),
-            watched: config.ports.as_slice().iter().copied().collect(),
+            watched: config.ports.clone(),
             started: Instant::now(),
         });
         let known = Arc::clone(&shared);
@@ -262,6 +261,11 @@ impl Recorder {
             failed: self.attempts_and_failed().1,
             events: self.shared.events.count() as u64,
         }
+    }
+
+    /// Whether failures at this port are seen.
+    pub fn watches(&self, port: u16) -> bool {
+        self.shared.watched.as_slice().contains(&port)
     }
 
     /// Whether everything required works.

@@ -2,24 +2,19 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use std::time::Duration;
-
-use tracer_common::{counters::PortCounters, flow::FlowKey};
-
 use crate::{
-    evidence::{Evidence, Row},
+    evidence::{Asked, Collector, Evidence, Row},
     verdict::Verdict,
 };
 
-/// The counts of a window, to be completed with facts.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) window: Duration,
-    pub(super) ports: Vec<(u16, PortCounters)>,
-    pub(super) rows: Vec<Row>,
-    pub(super) backends: Vec<(u16, SocketAddr, u64)>,
-    pub(super) flows: Vec<FlowKey>,
-    pub(super) watched: BTreeSet<u16>,
+impl Facts for Collector {
+    fn poll(&mut self, backends: &BTreeSet<SocketAddr>) {
+        self.poll(backends);
+    }
+
+    fn collect(&mut self, asked: Asked) -> Evidence {
+        self.collect(asked)
+    }
 }
 
 pub(super) fn of_row(_row: &Row, _context: &Evidence) -> Verdict {
