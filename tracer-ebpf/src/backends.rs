@@ -100,6 +100,7 @@ impl Wanted {
             (*backend).addr = self.addr;
             (*backend).slot = self.slot;
             (*backend).attempts = 0;
+            (*backend).seen_s = clock_s();
             (&raw mut (*backend).port).write_volatile(self.port);
         }
     }

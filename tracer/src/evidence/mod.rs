@@ -1,6 +1,8 @@
 //! What is known about one window of time: counts from the kernel programs and
 //! facts from the system. Plain data; judging it is `verdict`'s business.
 
+pub mod names;
+
 mod collector;
 mod conntrack;
 mod counters;

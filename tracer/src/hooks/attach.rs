@@ -20,7 +20,7 @@ struct TracePoint {
     raw_tp: &'static str,
 }
 
-const TRACE_POINTS: [TracePoint; 5] = [
+const TRACE_POINTS: [TracePoint; 7] = [
     TracePoint {
         hook: SOCKET_STATE,
         tp_btf: "set_state",
@@ -45,6 +45,16 @@ const TRACE_POINTS: [TracePoint; 5] = [
         hook: "tcp_retransmit_synack",
         tp_btf: "retrans_synack",
         raw_tp: "synack_raw",
+    },
+    TracePoint {
+        hook: "net_dev_queue",
+        tp_btf: "dev_queue",
+        raw_tp: "dev_queue_raw",
+    },
+    TracePoint {
+        hook: "kfree_skb",
+        tp_btf: "drop_skb",
+        raw_tp: "drop_skb_raw",
     },
 ];
 

@@ -3,6 +3,8 @@
 //! and one offset per type, 6 MB in all; the general parsers build a tree of
 //! 60 MB, more than the daemon may take, and find types by name without kind.
 
+mod enums;
+
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Kinds of types that matter here.
@@ -12,12 +14,14 @@ pub mod kind {
     pub const ARRAY: u32 = 3;
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
+    pub const ENUM: u32 = 6;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
     pub const FUNC_PROTO: u32 = 13;
     pub const TYPE_TAG: u32 = 18;
+    pub const ENUM64: u32 = 19;
 }
 
 const MAGIC: u16 = 0xeb9f;
@@ -146,6 +150,17 @@ impl Btf {
             });
         }
         Ok(found)
+    }
+
+    /// Size of `struct NAME` in bytes; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the BTF is damaged.
+    pub fn struct_size(&self, name: &str) -> Result<Option<u32>> {
+        let Some(id) = self.find(kind::STRUCT, name)? else {
+            return Ok(None);
+        };
+        self.stripped(id).map(|found| Some(found.size_or_type))
     }
 
     /// Number of arguments of a tracepoint; `None` when the kernel lacks it.

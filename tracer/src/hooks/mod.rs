@@ -2,7 +2,7 @@
 //! this kernel allows, and attaching them in the best mode it has.
 
 mod attach;
-mod btf;
+pub mod btf;
 mod offsets;
 
 use anyhow::{Context as _, bail};
@@ -13,6 +13,17 @@ use crate::snapshot::{HookStatus, SOCKET_STATE};
 
 /// The kernel's own type information (CONFIG_DEBUG_INFO_BTF).
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The running kernel's types, 7 MB: to be dropped soon.
+///
+/// # Errors
+/// When the kernel has none, or they cannot be understood.
+pub fn kernel_types() -> anyhow::Result<btf::Btf> {
+    let blob = std::fs::read(KERNEL_BTF).with_context(|| {
+        format!("read {KERNEL_BTF} (needs a kernel with CONFIG_DEBUG_INFO_BTF=y)")
+    })?;
+    btf::Btf::parse(&blob).with_context(|| format!("understand {KERNEL_BTF}"))
+}
 
 /// What the programs must know before they are verified, and what to attach.
 #[derive(Debug)]
@@ -28,11 +39,7 @@ impl Plan {
     /// When there is none, or a required hook misses a member, which is named
     /// as `struct.member`: this kernel cannot do it.
     pub fn new(want: ConnectHook) -> anyhow::Result<Self> {
-        let blob = std::fs::read(KERNEL_BTF).with_context(|| {
-            format!("read {KERNEL_BTF} (needs a kernel with CONFIG_DEBUG_INFO_BTF=y)")
-        })?;
-        let btf = btf::Btf::parse(&blob).with_context(|| format!("understand {KERNEL_BTF}"))?;
-        let offsets = offsets::Offsets::resolve(&btf)?;
+        let offsets = offsets::Offsets::resolve(&kernel_types()?)?;
         Ok(Self { offsets, want })
     }
 
@@ -41,7 +48,9 @@ impl Plan {
         for (name, offset) in &self.offsets.values {
             loader.override_global(name, offset, true);
         }
-        loader.override_global("RETRANSMIT_HAS_ERR", &self.offsets.retransmit_has_err, true);
+        for (name, has) in &self.offsets.arguments {
+            loader.override_global(name, has, true);
+        }
     }
 
     /// Loads and attaches the programs; they stay attached as long as `ebpf` lives.

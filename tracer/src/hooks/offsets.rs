@@ -1,193 +1,23 @@
 //! Where the kernel programs find the struct members they read.
 
+mod conntrack;
+mod table;
+
 use anyhow::{Context as _, Result, bail};
 
+use self::table::{FIELDS, Field, STATE, Shape};
 use super::btf::{Btf, Member, kind};
-use crate::snapshot::SOCKET_STATE;
 
 /// What a program takes an absent member's offset for; also its initial value.
 const ABSENT: u16 = 0xffff;
-
-/// What a member has to be.
-#[derive(Clone, Copy, Debug)]
-enum Shape {
-    /// An integer of this many bytes.
-    Int(u32),
-    /// A struct of this many bytes.
-    Struct(u32),
-    /// A pointer.
-    Pointer,
-    /// An array of anything.
-    Array,
-    /// A struct of any size at the very beginning.
-    Head,
-}
-
-/// A member that hooks depend on.
-struct Field {
-    /// The program's global; none for a mere check.
-    global: Option<&'static str>,
-    name: &'static str,
-    path: &'static str,
-    shape: Shape,
-    /// Who cannot do without.
-    hooks: &'static [&'static str],
-}
-
-const STATE: &[&str] = &[SOCKET_STATE];
-const RESETS: [&str; 2] = ["tcp_send_reset", "tcp_receive_reset"];
-/// Hooks that look up the wire tap's flow.
-const FLOWS: &[&str] = &[
-    RESETS[0],
-    RESETS[1],
-    "tcp_retransmit_skb",
-    "tcp_retransmit_synack",
-];
-const SYNACK: &[&str] = &["tcp_retransmit_synack"];
-
-const fn field(
-    global: &'static str,
-    name: &'static str,
-    path: &'static str,
-    shape: Shape,
-    hooks: &'static [&'static str],
-) -> Field {
-    Field {
-        global: Some(global),
-        name,
-        path,
-        shape,
-        hooks,
-    }
-}
-
-const FIELDS: &[Field] = &[
-    Field {
-        global: None,
-        name: "sock",
-        path: "__sk_common",
-        shape: Shape::Head,
-        hooks: STATE,
-    },
-    Field {
-        global: None,
-        name: "request_sock",
-        path: "__req_common",
-        shape: Shape::Head,
-        hooks: SYNACK,
-    },
-    field(
-        "SKC_DPORT",
-        "sock_common",
-        "skc_dport",
-        Shape::Int(2),
-        STATE,
-    ),
-    field(
-        "SKC_FAMILY",
-        "sock_common",
-        "skc_family",
-        Shape::Int(2),
-        FLOWS,
-    ),
-    field(
-        "SKC_STATE",
-        "sock_common",
-        "skc_state",
-        Shape::Int(1),
-        FLOWS,
-    ),
-    field("SKC_NUM", "sock_common", "skc_num", Shape::Int(2), SYNACK),
-    field(
-        "SKC_DADDR",
-        "sock_common",
-        "skc_daddr",
-        Shape::Int(4),
-        FLOWS,
-    ),
-    field(
-        "SKC_RCV_SADDR",
-        "sock_common",
-        "skc_rcv_saddr",
-        Shape::Int(4),
-        FLOWS,
-    ),
-    // Absent from a kernel without IPv6, which has no such sockets either.
-    field(
-        "SKC_V6_DADDR",
-        "sock_common",
-        "skc_v6_daddr",
-        Shape::Struct(16),
-        &["tcp_v6_connect"],
-    ),
-    field(
-        "SKC_V6_RCV_SADDR",
-        "sock_common",
-        "skc_v6_rcv_saddr",
-        Shape::Struct(16),
-        &["tcp_v6_connect"],
-    ),
-    field("SK_PROTOCOL", "sock", "sk_protocol", Shape::Int(2), STATE),
-    field("SK_ERR", "sock", "sk_err", Shape::Int(4), STATE),
-    field(
-        "SK_ERRORS",
-        "sock",
-        "sk_error_queue.qlen",
-        Shape::Int(4),
-        STATE,
-    ),
-    field(
-        "SK_LAST_ERROR",
-        "sock",
-        "sk_error_queue.prev",
-        Shape::Pointer,
-        STATE,
-    ),
-    field("SKB_CB", "sk_buff", "cb", Shape::Array, STATE),
-    field(
-        "EXTERR_ERRNO",
-        "sock_exterr_skb",
-        "ee.ee_errno",
-        Shape::Int(4),
-        STATE,
-    ),
-    field(
-        "EXTERR_ORIGIN",
-        "sock_exterr_skb",
-        "ee.ee_origin",
-        Shape::Int(1),
-        STATE,
-    ),
-    field(
-        "INET_SPORT",
-        "inet_sock",
-        "inet_sport",
-        Shape::Int(2),
-        FLOWS,
-    ),
-    field(
-        "TCP_PACKETS_OUT",
-        "tcp_sock",
-        "packets_out",
-        Shape::Int(4),
-        STATE,
-    ),
-    field(
-        "SKB_LEN",
-        "sk_buff",
-        "len",
-        Shape::Int(4),
-        &["tcp_retransmit_skb"],
-    ),
-];
 
 /// The programs' globals, and which hooks this kernel cannot have.
 #[derive(Debug)]
 pub struct Offsets {
     /// Global and offset in bytes.
     pub values: Vec<(&'static str, u16)>,
-    /// 1 when `tcp_retransmit_skb` has its argument `err` (6.18).
-    pub retransmit_has_err: u8,
+    /// Global and 1 where a tracepoint has its newer third argument.
+    pub arguments: Vec<(&'static str, u8)>,
     /// Hook and the reason why it is disabled.
     disabled: Vec<(&'static str, String)>,
 }
@@ -200,7 +30,7 @@ impl Offsets {
     pub fn resolve(btf: &Btf) -> Result<Self> {
         let mut found = Self {
             values: Vec::new(),
-            retransmit_has_err: 0,
+            arguments: Vec::new(),
             disabled: Vec::new(),
         };
         for field in FIELDS {
@@ -219,6 +49,7 @@ impl Offsets {
                 .values
                 .extend(field.global.map(|global| (global, offset)));
         }
+        found.conntrack(btf);
         found.arguments(btf)?;
         Ok(found)
     }
@@ -231,20 +62,71 @@ impl Offsets {
             .map(|(_, why)| why.as_str())
     }
 
-    /// The one tracepoint whose arguments matter and have changed.
+    /// conntrack's structs, all or none: a kernel may lack it.
+    fn conntrack(&mut self, btf: &Btf) {
+        let offsets = conntrack::resolve(btf).unwrap_or_else(|error| {
+            self.disabled.push(("net_dev_queue", format!("{error:#}")));
+            [ABSENT; 3]
+        });
+        self.values
+            .extend(conntrack::GLOBALS.into_iter().zip(offsets));
+    }
+
+    /// The tracepoints whose arguments matter and have changed.
     fn arguments(&mut self, btf: &Btf) -> Result<()> {
-        const HOOK: &str = "tcp_retransmit_skb";
-        match btf.tracepoint_args(HOOK)? {
-            Some(2) => {}
-            Some(3) => self.retransmit_has_err = 1,
-            Some(other) => self
-                .disabled
-                .push((HOOK, format!("has {other} arguments, not 2 or 3"))),
-            None => self
-                .disabled
-                .push((HOOK, "this kernel has no such tracepoint".into())),
+        for point in &TRACE_POINTS {
+            let found = btf.tracepoint_args(point.hook)?;
+            let has_third = found.is_some_and(|count| count > 2);
+            self.arguments
+                .extend(point.global.map(|global| (global, u8::from(has_third))));
+            let why = match found {
+                Some(count) if point.counts.contains(&count) => continue,
+                Some(count) => format!("has {count} arguments, not {}", point.expected()),
+                None => "this kernel has no such tracepoint".into(),
+            };
+            self.disabled.push((point.hook, why));
         }
         Ok(())
+    }
+}
+
+/// A tracepoint whose arguments have changed, or may be absent.
+struct TracePoint {
+    hook: &'static str,
+    /// How many arguments it is known with, in all kernels so far.
+    counts: &'static [usize],
+    /// The global that says whether there is a third.
+    global: Option<&'static str>,
+}
+
+const TRACE_POINTS: [TracePoint; 4] = [
+    TracePoint {
+        hook: "tcp_retransmit_skb",
+        counts: &[2, 3],
+        global: Some("RETRANSMIT_HAS_ERR"),
+    },
+    TracePoint {
+        hook: "tcp_send_reset",
+        counts: &[2, 3],
+        global: Some("SEND_RESET_HAS_REASON"),
+    },
+    TracePoint {
+        hook: "kfree_skb",
+        counts: &[2, 3, 4],
+        global: Some("KFREE_HAS_REASON"),
+    },
+    TracePoint {
+        hook: "net_dev_queue",
+        counts: &[1],
+        global: None,
+    },
+];
+
+impl TracePoint {
+    /// The known counts for people: `2 or 3`.
+    fn expected(&self) -> String {
+        let counts: Vec<_> = self.counts.iter().map(usize::to_string).collect();
+        counts.join(" or ")
     }
 }
 
@@ -282,6 +164,7 @@ impl Shape {
             Self::Pointer => member.kind == kind::PTR,
             Self::Array => member.kind == kind::ARRAY,
             Self::Head => member.kind == kind::STRUCT && member.bit_offset == 0,
+            Self::IntAt(size, at) => Self::Int(size).fits(member) && member.bit_offset == at * 8,
         };
         shape && !member.bitfield
     }
@@ -295,6 +178,7 @@ impl std::fmt::Display for Shape {
             Self::Pointer => write!(f, "a pointer"),
             Self::Array => write!(f, "an array"),
             Self::Head => write!(f, "a struct at the beginning"),
+            Self::IntAt(size, at) => write!(f, "an integer of {size} bytes at byte {at}"),
         }
     }
 }

@@ -2,18 +2,19 @@ use super::*;
 
 const U8: u32 = 1;
 /// What [`btf`] knows from the start, ids from 1 on.
-const BASE: [(&str, u32, u32, &[u32]); 6] = [
+const BASE: [(&str, u32, u32, &[u32]); 7] = [
     ("u8", kind::INT << 24, 1, &[8]),
     ("u16", kind::INT << 24, 2, &[16]),
     ("u32", kind::INT << 24, 4, &[32]),
+    ("u64", kind::INT << 24, 8, &[64]),
     ("ptr", kind::PTR << 24, 0, &[]),
     ("chars", kind::ARRAY << 24, 0, &[U8, U8, 48]),
     ("enum64", 19 << 24 | 1, 8, &[0, 1, 2]),
 ];
 
 /// Types from lines such as `struct NAME SIZE, MEMBER TYPE BIT[:WIDTH], …`
-/// (also `union`, and `_` for no name), `typedef NAME TYPE` and
-/// `tracepoint NAME ARGUMENTS`.
+/// (also `union`, and `_` for no name), `typedef NAME TYPE`,
+/// `tracepoint NAME ARGUMENTS` and `enum NAME, ENUMERATOR VALUE, …` (also `enum64`).
 pub fn btf(lines: &str) -> Result<Btf> {
     Btf::parse(&blob(lines))
 }
@@ -89,6 +90,21 @@ impl Writer {
                     pointer,
                     &[],
                 );
+            }
+            [word @ ("enum" | "enum64"), name] => {
+                let mut data = Vec::new();
+                for part in &parts[1..] {
+                    let (name, value) = part.trim().split_once(' ').unwrap();
+                    data.extend([self.name(name), value.parse().unwrap()]);
+                    data.extend((word == "enum64").then_some(1));
+                }
+                let kind = if word == "enum" {
+                    kind::ENUM
+                } else {
+                    kind::ENUM64
+                };
+                let len = parts.len() as u32 - 1;
+                self.add(name, kind << 24 | len, 4, &data);
             }
             [word, name, size] => {
                 let kind = if word == "union" {
@@ -185,6 +201,24 @@ fn arguments_of_tracepoints() {
     let btf = btf(NESTED).unwrap();
     assert_eq!(btf.tracepoint_args("shown").unwrap(), Some(3));
     assert_eq!(btf.tracepoint_args("absent").unwrap(), None);
+}
+
+#[test]
+fn enumerators_of_both_kinds() {
+    for word in ["enum", "enum64"] {
+        let lines = format!("{word} reason, A_ONE 1, A_SEVEN 7");
+        let found = btf(&lines).unwrap().enumerators("reason").unwrap();
+        let expected = [(1, "A_ONE".to_owned()), (7, "A_SEVEN".to_owned())];
+        assert_eq!(found.as_deref(), Some(&expected[..]), "{word}");
+    }
+    assert_eq!(btf(NESTED).unwrap().enumerators("reason").unwrap(), None);
+}
+
+#[test]
+fn sizes_of_structs() {
+    let btf = btf(NESTED).unwrap();
+    assert_eq!(btf.struct_size("outer").unwrap(), Some(16));
+    assert_eq!(btf.struct_size("be16").unwrap(), None);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::hooks::btf::tests::btf;
+use crate::{hooks::btf::tests::btf, snapshot::SOCKET_STATE};
 
 /// A kernel that has what the required hook needs, and no more.
 const LEAST: &str = "
@@ -81,11 +81,73 @@ fn optional_members_missing_disable_their_hooks_only() {
 #[test]
 fn arguments_of_the_retransmit_tracepoint() {
     let with = |count| resolve(&LEAST.replace("skb 3", count)).unwrap();
-    assert_eq!(with("skb 2").retransmit_has_err, 0);
-    assert_eq!(with("skb 3").retransmit_has_err, 1);
-    let disabled = |count| with(count).disabled.pop().unwrap();
-    assert_eq!(disabled("skb 4").1, "has 4 arguments, not 2 or 3");
-    assert_eq!(disabled("skc 2").1, "this kernel has no such tracepoint");
+    let third = |found: &Offsets| found.arguments.contains(&("RETRANSMIT_HAS_ERR", 1));
+    assert!(!third(&with("skb 2")));
+    assert!(third(&with("skb 3")));
+    let why = |count| {
+        let found = with(count);
+        found.disabled("tcp_retransmit_skb").unwrap().to_owned()
+    };
+    assert_eq!(why("skb 4"), "has 4 arguments, not 2 or 3");
+    assert_eq!(why("skc 2"), "this kernel has no such tracepoint");
+}
+
+/// What the programs need of conntrack.
+const CONNTRACK: &str = "
+    struct addr 16, ip u32 0, _ chars 0
+    struct tcp 2, port u16 0
+    union proto 2, tcp tcp 0
+    struct man 20, u3 addr 0, u proto 128, l3num u16 144
+    struct dst 20, u3 addr 0, u proto 128, protonum u8 144
+    struct nf_conntrack_tuple 40, src man 0, dst dst 160
+    struct nf_conntrack_tuple_hash 56, tuple nf_conntrack_tuple 128
+    struct nf_conn 256, tuplehash chars 128
+    tracepoint net_dev_queue 1";
+
+/// `sk_buff` with conntrack's member.
+fn with_conntrack(lines: &str) -> Offsets {
+    let least = LEAST.replace("cb chars 320", "cb chars 320, _nfct u64 832");
+    resolve(&format!("{least}{lines}")).unwrap()
+}
+
+#[test]
+fn tuples_of_conntrack() {
+    let found = with_conntrack(CONNTRACK);
+    assert_eq!(found.disabled("net_dev_queue"), None);
+    for value in [("SKB_NFCT", 104), ("CT_ORIGINAL", 32), ("CT_REPLY", 88)] {
+        assert!(found.values.contains(&value), "{value:?}");
+    }
+}
+
+#[test]
+fn without_conntrack_its_hook_alone_is_disabled() {
+    for (change, to, why) in [
+        (
+            "protonum u8 144",
+            "protonum u8 152",
+            "nf_conntrack_tuple.dst.protonum: expected an integer of 1 bytes at byte 38",
+        ),
+        (
+            "struct nf_conn 256, tuplehash",
+            "struct nf_conn 256, hashes",
+            "nf_conn.tuplehash: this kernel has no such member",
+        ),
+        ("queue 1", "queue 2", "has 2 arguments, not 1"),
+    ] {
+        let found = with_conntrack(&CONNTRACK.replace(change, to));
+        let said = found.disabled("net_dev_queue").unwrap();
+        assert!(said.starts_with(why), "{said}");
+        let all = [
+            ("SKB_NFCT", ABSENT),
+            ("CT_ORIGINAL", ABSENT),
+            ("CT_REPLY", ABSENT),
+        ];
+        assert_eq!(
+            all.iter().all(|one| found.values.contains(one)),
+            !why.contains("arguments")
+        );
+        assert_ne!(found.disabled("kfree_skb"), found.disabled("net_dev_queue"));
+    }
 }
 
 #[test]
