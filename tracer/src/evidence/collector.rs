@@ -11,11 +11,7 @@ use tracer_common::{counters::PortCounters, flow::FlowKey};
 
 use super::{
     Absent, Backend, Conntrack, Evidence, Namespace, Place, Row, conntrack, counters,
-    history::History,
-    links,
-    namespaces::apart,
-    node,
-    pods::{Ask, Pods},
+    history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
 };
 use crate::config::PortSet;
 
@@ -125,7 +121,7 @@ impl Collector {
     }
 
     fn read_node(&mut self, absent: &mut Vec<Absent>) {
-        match counters::read() {
+        match counters::read_router() {
             Ok(totals) => self.node.add(Instant::now(), totals),
             Err(e) => absent.push(Absent::new(
                 "counters of the node",

@@ -8,6 +8,7 @@ mod conntrack;
 mod counters;
 mod history;
 mod links;
+mod look;
 mod namespaces;
 mod netlink;
 mod node;
@@ -160,7 +161,7 @@ pub struct Namespace {
     pub embryonic_rsts: u64,
     /// TcpExt IPReversePathFilter
     pub reverse_path_filter: u64,
-    /// Ip FragFails
+    /// Ip FragFails; in the node's namespace with Ip6FragFails.
     pub frag_fails: u64,
     /// Tcp OutRsts
     pub out_rsts: u64,

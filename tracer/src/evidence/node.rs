@@ -76,15 +76,14 @@ fn find_holders(watched: &[u16], holders: &mut Holders) -> Result<(), Failed> {
     let (Some((first, _)), Some((last, _))) = ports else {
         return Ok(());
     };
-    for sock in sockets.connected_within(*first, *last, deadline)? {
+    sockets.connected((*first, *last), deadline, |sock| {
         if let Some((holder, _)) = holders.get_mut(&sock.port)
             && sock.not_accepted()
         {
             holder.not_accepted += 1;
             holder.close_wait += u32::from(sock.close_wait());
         }
-    }
-    Ok(())
+    })
 }
 
 fn add_listener(holders: &mut Holders, sock: &Sock) {

@@ -95,31 +95,39 @@ impl Sockets {
 
     /// All listening sockets.
     pub fn listening(&mut self, deadline: Instant) -> Result<Vec<Sock>, Failed> {
-        self.ask(request(1 << LISTEN, 0), deadline)
-    }
-
-    /// Sockets at one port that a peer has connected to and not reset.
-    pub fn connected(&mut self, port: u16, deadline: Instant) -> Result<Vec<Sock>, Failed> {
-        self.ask(request(CONNECTED, port), deadline)
-    }
-
-    /// The same for all ports of a range.
-    pub fn connected_within(
-        &mut self,
-        first: u16,
-        last: u16,
-        deadline: Instant,
-    ) -> Result<Vec<Sock>, Failed> {
-        let program = between(first, last);
-        let request = request(CONNECTED, 0).with(INET_DIAG_REQ_BYTECODE, &program);
-        self.ask(request, deadline)
-    }
-
-    fn ask(&mut self, request: Request, deadline: Instant) -> Result<Vec<Sock>, Failed> {
         let mut all = Vec::new();
-        self.0
-            .ask(&request, deadline, |_, payload| all.extend(parse(payload)))?;
+        self.ask(&request(1 << LISTEN, 0), deadline, |sock| all.push(sock))?;
         Ok(all)
+    }
+
+    /// Sockets at the ports of a range that a peer has connected to and not
+    /// reset; those that came are handed over even when not all did.
+    pub fn connected(
+        &mut self,
+        ports: (u16, u16),
+        deadline: Instant,
+        each: impl FnMut(Sock),
+    ) -> Result<(), Failed> {
+        let (first, last) = ports;
+        let request = if first == last {
+            request(CONNECTED, first)
+        } else {
+            request(CONNECTED, 0).with(INET_DIAG_REQ_BYTECODE, &between(first, last))
+        };
+        self.ask(&request, deadline, each)
+    }
+
+    fn ask(
+        &mut self,
+        request: &Request,
+        deadline: Instant,
+        mut each: impl FnMut(Sock),
+    ) -> Result<(), Failed> {
+        self.0.ask(request, deadline, |_, payload| {
+            if let Some(sock) = parse(payload) {
+                each(sock);
+            }
+        })
     }
 
     /// Fills in what sockets tell of a backend; `listening` as of this namespace.
@@ -132,11 +140,10 @@ impl Sockets {
     ) -> Result<(), Failed> {
         let (address, port) = at;
         listeners(pod, listening, address, port);
-        for sock in self.connected(port, deadline)? {
+        self.connected((port, port), deadline, |sock| {
             pod.not_accepted += u32::from(sock.not_accepted());
             pod.unread += u32::from(sock.unread());
-        }
-        Ok(())
+        })
     }
 }
 
@@ -203,5 +210,4 @@ fn parse(payload: &[u8]) -> Option<Sock> {
 }
 
 #[cfg(test)]
-#[path = "sockets/tests.rs"]
 mod tests;
