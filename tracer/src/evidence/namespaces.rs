@@ -1,7 +1,7 @@
 //! Finding the network namespaces of this node, and looking into them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
@@ -38,7 +38,7 @@ impl Scan {
             scan.missing = Some("/proc/self/ns/net cannot be read: is /proc mounted?".into());
             return scan;
         };
-        let mut add = |path: PathBuf| -> io::Result<()> {
+        let mut add = |path: PathBuf| -> io::Result<u64> {
             let file = fs::metadata(&path)?;
             // What is left of a deleted namespace is a plain file.
             let known = scan.paths.len();
@@ -48,7 +48,7 @@ impl Scan {
                     paths.push(path);
                 }
             }
-            Ok(())
+            Ok(file.ino())
         };
         for directory in NAMED {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -66,24 +66,37 @@ impl Scan {
 /// What came of asking every process for its namespace.
 #[derive(Debug, Default)]
 struct Processes {
-    refused: usize,
+    /// A process of each namespace that can be found so.
+    of: BTreeMap<u64, PathBuf>,
+    /// The [`mark`]s of namespaces whose processes refuse.
+    hidden: BTreeSet<Option<u64>>,
     all: usize,
     cut_short: bool,
 }
 
 impl Processes {
-    fn look(add: &mut impl FnMut(PathBuf) -> io::Result<()>, deadline: Instant) -> Self {
+    fn look(add: &mut impl FnMut(PathBuf) -> io::Result<u64>, deadline: Instant) -> Self {
         let mut seen = Self::default();
-        let own = counters_of(Path::new("/proc/self"));
         for process in processes() {
             if Instant::now() >= deadline {
                 seen.cut_short = true;
                 break;
             }
             seen.all += 1;
-            if let Err(e) = add(process.join("ns/net")) {
-                let refused = e.kind() == io::ErrorKind::PermissionDenied;
-                seen.refused += usize::from(refused && counters_of(&process) != own);
+            match add(process.join("ns/net")) {
+                Ok(inode) => {
+                    seen.of.entry(inode).or_insert(process);
+                }
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    seen.hidden.insert(mark(&process));
+                }
+                // It has ended.
+                Err(_) => {}
+            }
+        }
+        if !seen.hidden.is_empty() {
+            for process in seen.of.values() {
+                seen.hidden.remove(&mark(process));
             }
         }
         seen
@@ -91,16 +104,16 @@ impl Processes {
 
     /// `found`: namespaces are known by name or process all the same.
     fn missing(&self, found: bool) -> Option<String> {
-        let Self { refused, all, .. } = self;
         if self.cut_short {
+            let all = self.all;
             return Some(format!(
                 "cut short after {all} processes: its time was over"
             ));
         }
-        if *refused > 0 {
+        let hidden = self.hidden.len();
+        if hidden > 0 {
             return Some(format!(
-                "{refused} of {all} processes do not show their namespace: \
-                 this needs CAP_SYS_PTRACE"
+                "processes hide {hidden} or more of them: this needs CAP_SYS_PTRACE"
             ));
         }
         (!found && !sees_kernel()).then(|| {
@@ -125,9 +138,9 @@ pub fn processes() -> impl Iterator<Item = PathBuf> {
         .filter(numbered)
 }
 
-/// Each namespace has files of its own there, which need no privilege to see;
-/// so much of a process that hides is known.
-fn counters_of(process: &Path) -> Option<u64> {
+/// Tells namespaces apart for whoever may not see which they are: each has files
+/// of its own there. `None`: /proc hides the process altogether.
+fn mark(process: &Path) -> Option<u64> {
     let file = fs::metadata(process.join("net/snmp")).ok()?;
     Some(file.ino())
 }
@@ -253,9 +266,8 @@ mod tests {
     #[test]
     fn reasons_name_what_helps() {
         let seen = Processes {
-            refused: 3,
-            all: 9,
-            cut_short: false,
+            hidden: BTreeSet::from([Some(7)]),
+            ..Processes::default()
         };
         assert!(seen.missing(true).unwrap().contains("CAP_SYS_PTRACE"));
         assert_eq!(Processes::default().missing(true), None);

@@ -171,7 +171,10 @@ mod tests {
         let gateway = attribute(libc::RTA_GATEWAY, &[10, 0, 0, 1]);
         let via = attribute(RTA_VIA, &[&[10, 0][..], &[0xfe; 16]].concat());
         let unicast = libc::RTN_UNICAST;
-        assert_eq!(parse_route(&route(unicast, &[oif.clone()])), by(None));
+        assert_eq!(
+            parse_route(&route(unicast, std::slice::from_ref(&oif))),
+            by(None)
+        );
         assert_eq!(
             parse_route(&route(unicast, &[oif.clone(), gateway])),
             by(Some([10, 0, 0, 1].into()))
