@@ -1,71 +1,30 @@
 //! Judges evidence: a pure function from what is known to what went wrong,
 //! with the fact that decides, what that excludes, and what to do.
 
+mod backend;
+mod case;
+mod conntrack;
+mod drops;
+mod findings;
 mod names;
+mod opinion;
+mod path;
+mod process;
+mod queues;
+mod replies;
+mod service;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Row};
+use case::Case;
+pub use names::Verdict;
 
-/// The closed list of causes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The Service has no endpoints: kube-proxy's rule rejects.
-    NoEndpoints,
-    /// A netfilter rule rejects with a RST.
-    RejectedByRule,
-    /// kube-proxy's own socket holds the port and never accepts.
-    HeldByKubeProxy,
-    /// This node has no rule for the port.
-    NoServiceRule,
-    /// Dropped before DNAT: externalTrafficPolicy Local without a local endpoint.
-    NoLocalEndpoint,
-    /// Nothing listens where NAT sends to.
-    NothingListens,
-    /// No neighbour or no route leads to the backend.
-    BackendUnreachable,
-    /// A blackhole route swallows packets to the backend.
-    RouteBlackhole,
-    /// The listener's accept queue is full.
-    AcceptQueueFull,
-    /// The listener's SYN queue is full.
-    SynQueueFull,
-    /// The process accepts or reads nothing.
-    ServerStalled,
-    /// The process closes connections at once.
-    ClosedAtOnce,
-    /// The conntrack table is full.
-    ConntrackFull,
-    /// Two connections wanted the same NAT tuple at once.
-    ConntrackClash,
-    /// No source port is free for masquerading.
-    SnatExhausted,
-    /// conntrack takes segments for invalid, NAT is not undone.
-    ConntrackInvalid,
-    /// An old conntrack entry leads to a backend that is gone.
-    StaleConntrack,
-    /// The backend refuses the SYN for its timestamp.
-    PawsRejected,
-    /// Checksums are wrong.
-    BadChecksum,
-    /// Dropped by a rule after DNAT: network policy, FORWARD.
-    DroppedByRule,
-    /// Reverse path filter.
-    RpFilter,
-    /// The answer gets lost, or comes too late, on its way back.
-    ReturnPath,
-    /// Large packets of the reply do not get through.
-    PmtuBlackhole,
-    /// The backend dials its own NodePort and is not masqueraded.
-    Hairpin,
-    /// Nothing that was seen explains it.
-    Unexplained,
-}
-
-/// How sure a verdict is.
+/// How sure a verdict is, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Certainty {
@@ -107,13 +66,20 @@ pub struct Finding {
 pub struct Judgement {
     /// The problems.
     pub findings: Vec<Finding>,
-    /// Failed attempts that no finding explains.
+    /// Failed attempts that no finding contains: nothing is known of them but
+    /// that they failed. Σ `failed` and this are all failed attempts.
     pub unexplained: u64,
 }
 
-/// Judges a window.
+/// Judges a window: every row belongs to one finding or to none.
 #[must_use]
 pub fn judge(evidence: &Evidence) -> Judgement {
-    let _ = evidence;
-    Judgement::default()
+    findings::judge(evidence)
+}
+
+/// What one kind of failure comes from, in the light of all evidence.
+#[must_use]
+pub fn of_row(row: &Row, evidence: &Evidence) -> (Verdict, Certainty) {
+    let unknown = (Verdict::Unexplained, Certainty::Unknown);
+    opinion::opinion(&Case::new(row, evidence)).map_or(unknown, |o| (o.verdict, o.certainty))
 }

@@ -1,11 +1,17 @@
-//! The verdicts' names, as in JSON and in metric labels.
+//! The verdicts and their names, as in JSON and in metric labels.
 
-use super::Verdict;
+use std::fmt;
 
-/// Names all verdicts, in the order of their declaration.
-macro_rules! names {
-    ($($variant:ident = $name:literal,)+) => {
-        impl Verdict {
+use serde::{Deserialize, Serialize};
+
+/// Declares the verdicts with their names.
+macro_rules! verdicts {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
             /// All verdicts, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
             /// How many there are.
@@ -14,7 +20,7 @@ macro_rules! names {
             /// The name in JSON and in metric labels.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
+                match self { $(Self::$variant => $word,)+ }
             }
 
             /// The position in [`Verdict::ALL`].
@@ -26,32 +32,66 @@ macro_rules! names {
     };
 }
 
-names! {
-    NoEndpoints = "no_endpoints",
-    RejectedByRule = "rejected_by_rule",
-    HeldByKubeProxy = "held_by_kube_proxy",
-    NoServiceRule = "no_service_rule",
-    NoLocalEndpoint = "no_local_endpoint",
-    NothingListens = "nothing_listens",
-    BackendUnreachable = "backend_unreachable",
-    RouteBlackhole = "route_blackhole",
-    AcceptQueueFull = "accept_queue_full",
-    SynQueueFull = "syn_queue_full",
-    ServerStalled = "server_stalled",
-    ClosedAtOnce = "closed_at_once",
-    ConntrackFull = "conntrack_full",
-    ConntrackClash = "conntrack_clash",
-    SnatExhausted = "snat_exhausted",
-    ConntrackInvalid = "conntrack_invalid",
-    StaleConntrack = "stale_conntrack",
-    PawsRejected = "paws_rejected",
-    BadChecksum = "bad_checksum",
-    DroppedByRule = "dropped_by_rule",
-    RpFilter = "rp_filter",
-    ReturnPath = "return_path",
-    PmtuBlackhole = "pmtu_blackhole",
-    Hairpin = "hairpin",
-    Unexplained = "unexplained",
+verdicts! {
+    /// The closed list of causes.
+    Verdict {
+        /// The Service has no endpoints: kube-proxy's rule rejects.
+        NoEndpoints = "no_endpoints",
+        /// A netfilter rule rejects, with a RST or as prohibited.
+        RejectedByRule = "rejected_by_rule",
+        /// kube-proxy's own socket holds the port and never accepts.
+        HeldByKubeProxy = "held_by_kube_proxy",
+        /// This node has no rule for the port.
+        NoServiceRule = "no_service_rule",
+        /// Dropped before DNAT: externalTrafficPolicy Local without a local endpoint.
+        NoLocalEndpoint = "no_local_endpoint",
+        /// Nothing listens where NAT sends to.
+        NothingListens = "nothing_listens",
+        /// No neighbour or no route leads to the backend.
+        BackendUnreachable = "backend_unreachable",
+        /// A blackhole route swallows packets to the backend.
+        RouteBlackhole = "route_blackhole",
+        /// The listener's accept queue is full.
+        AcceptQueueFull = "accept_queue_full",
+        /// The listener's SYN queue is full.
+        SynQueueFull = "syn_queue_full",
+        /// The process accepts or reads nothing.
+        ServerStalled = "server_stalled",
+        /// The process closes connections at once.
+        ClosedAtOnce = "closed_at_once",
+        /// The conntrack table is full.
+        ConntrackFull = "conntrack_full",
+        /// Two connections wanted the same NAT tuple at once.
+        ConntrackClash = "conntrack_clash",
+        /// No source port is free for masquerading.
+        SnatExhausted = "snat_exhausted",
+        /// conntrack takes segments for invalid, NAT is not undone.
+        ConntrackInvalid = "conntrack_invalid",
+        /// An old conntrack entry leads to a backend that is gone.
+        StaleConntrack = "stale_conntrack",
+        /// The backend refuses the SYN for its timestamp.
+        PawsRejected = "paws_rejected",
+        /// Checksums are wrong.
+        BadChecksum = "bad_checksum",
+        /// Dropped by a rule after DNAT: network policy, FORWARD.
+        DroppedByRule = "dropped_by_rule",
+        /// Reverse path filter.
+        RpFilter = "rp_filter",
+        /// The answer gets lost, or comes too late, on its way back.
+        ReturnPath = "return_path",
+        /// Large packets of the reply do not get through.
+        PmtuBlackhole = "pmtu_blackhole",
+        /// The backend dials its own NodePort and is not masqueraded.
+        Hairpin = "hairpin",
+        /// Nothing that was seen explains it; how far it came is known.
+        Unexplained = "unexplained",
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,251 @@
+//! The backend and the way to it: nothing listens, no neighbour, no route
+//! (failures A5 to A7b, E1).
+
+use tracer_common::failure::{Failure, Reply, seen};
+
+use super::{Verdict, case::Case, drops::Cause, opinion::Opinion, service::is_port_unreachable};
+use crate::evidence::{Backend, Route};
+
+pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
+    match case.failure() {
+        Failure::Refused => refused(case),
+        Failure::Unreachable => unreachable(case),
+        _ if case.is_silent() => silent(case),
+        _ => None,
+    }
+}
+
+/// A5 and E1: a RST that no rule made.
+fn refused(case: &Case<'_>) -> Option<Opinion> {
+    let by_backend = case.row.reply == Reply::BackendRst || case.address().is_some();
+    by_backend.then(|| nothing_listens(case))
+}
+
+fn nothing_listens(case: &Case<'_>) -> Opinion {
+    let target = case.target();
+    let by_stack = case.seen(seen::RESET_CLIENT);
+    let no_socket = case.syn_cause() == Some(Cause::NoSocket);
+    let fact = if by_stack {
+        let reason = case.row.reset_reason.as_deref();
+        let reason = reason.map_or_else(String::new, |r| format!(" ({r})"));
+        format!("The pod's own TCP stack on this node sent the RST{reason}.")
+    } else if no_socket {
+        format!("The SYN found no socket in the pod: {}.", case.noted())
+    } else {
+        format!("The RST came from {target}, from behind this node's forwarding.")
+    };
+    let excludes = if by_stack || no_socket {
+        "No rule of this node rejected it, and the Service has endpoints and rules here."
+    } else {
+        "No rule of this node rejected it; a rule or proxy beyond that answers with RST would \
+         look the same."
+    };
+    let excludes = format!("{excludes} {}", listening(case));
+    Opinion::certain(
+        Verdict::NothingListens,
+        fact,
+        excludes.trim_end(),
+        remedy(case),
+    )
+    .at(case)
+    .certain_if(by_stack || no_socket)
+}
+
+/// What the pod listens on instead, a sentence.
+fn listening(case: &Case<'_>) -> String {
+    let (Some(pod), Some(target)) = (case.pod(), case.address()) else {
+        return String::new();
+    };
+    if pod.listener.is_some() {
+        return format!("Something listens on {} by now.", target.port());
+    }
+    if pod.loopback_only {
+        return format!("The pod listens on {} at loopback only.", target.port());
+    }
+    if pod.listens_on.is_empty() {
+        return "The pod listens on no TCP port.".to_owned();
+    }
+    format!("The pod listens on {} only.", list(&pod.listens_on))
+}
+
+/// The first few ports.
+fn list(ports: &[u16]) -> String {
+    let shown: Vec<String> = ports.iter().take(8).map(u16::to_string).collect();
+    let more = if ports.len() > shown.len() {
+        ", …"
+    } else {
+        ""
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn remedy(case: &Case<'_>) -> String {
+    let port = case.address().map_or(0, |a| a.port());
+    let find = format!(
+        "`kubectl get pods -A -o wide --field-selector status.podIP={}`",
+        case.ip()
+    );
+    let Some(pod) = case.pod() else {
+        return match case.address() {
+            Some(_) => format!(
+                "Find the pod with {find}; compare what it listens on (`ss -lnt` in it) with the \
+                 Service's targetPort {port}, and see whether it is starting or stopping."
+            ),
+            None => format!(
+                "Compare the targetPort of the Service (`kubectl get svc -A | grep {}`) with what \
+                 its pods listen on: `ss -lnt` in each.",
+                case.port()
+            ),
+        };
+    };
+    if pod.listener.is_some() {
+        format!(
+            "The pod was starting or stopping: {find} and its events; a readiness probe, and a \
+             preStop sleep longer than the endpoints take to change, keep such connections away."
+        )
+    } else if pod.loopback_only {
+        format!("Make the server listen on 0.0.0.0:{port} (or [::]:{port}), not on loopback.")
+    } else if pod.listens_on.is_empty() {
+        format!("See why the server does not run: {find}, then `kubectl logs`.")
+    } else {
+        let others = list(&pod.listens_on);
+        format!(
+            "Service targetPort is {port}, the pod listens on {others}: fix one of them ({find})."
+        )
+    }
+}
+
+/// A6 and A7b: ICMP after a backend was chosen, or from beyond.
+fn unreachable(case: &Case<'_>) -> Option<Opinion> {
+    let ruled = case.syn_cause().is_some_and(Cause::is_netfilter);
+    if is_port_unreachable(case.row) || ruled {
+        // A rule answered, here or beyond.
+        return None;
+    }
+    Some(no_way(case))
+}
+
+/// Whether the node cannot reach a backend, by the answer, by what it noted or
+/// by what it knows.
+pub(super) fn is_unreachable(case: &Case<'_>, backend: Option<&Backend>) -> bool {
+    let said = case.failure() == Failure::Unreachable && !is_port_unreachable(case.row);
+    let noted = matches!(
+        case.syn_cause(),
+        Some(Cause::Neighbour | Cause::NoRoute | Cause::Route)
+    );
+    said || noted || backend.is_some_and(|b| has_no_neighbour(b) || has_no_route(b))
+}
+
+fn has_no_neighbour(backend: &Backend) -> bool {
+    matches!(backend.neighbour.as_deref(), Some("FAILED" | "INCOMPLETE"))
+}
+
+fn has_no_route(backend: &Backend) -> bool {
+    matches!(
+        backend.route,
+        Some(Route::Unreachable | Route::Prohibit | Route::Missing)
+    )
+}
+
+/// Silence for which neighbour or route are to blame.
+fn silent(case: &Case<'_>) -> Option<Opinion> {
+    let blackhole = matches!(
+        case.backend.and_then(|b| b.route.as_ref()),
+        Some(Route::Blackhole)
+    );
+    match case.syn_cause() {
+        Some(Cause::Neighbour | Cause::NoRoute) => Some(no_way(case)),
+        // ICMP's rate limit silences some of the answers.
+        Some(Cause::Route) if case.backend.is_some_and(has_no_route) => Some(no_way(case)),
+        Some(Cause::Route) if case.count(|r| r.failure == Failure::Unreachable) > 0 => {
+            Some(no_way(case))
+        }
+        Some(Cause::Route) => {
+            let unicast = case.backend.is_some_and(|b| b.route.is_some()) && !blackhole;
+            Some(swallowed(case).certain_if(!unicast))
+        }
+        Some(Cause::Unnamed) | None if blackhole => Some(swallowed(case)),
+        Some(Cause::Unnamed) | None if case.backend.is_some_and(has_no_neighbour) => {
+            let failed = case.backend.and_then(|b| b.neighbour.as_deref()) == Some("FAILED");
+            Some(no_way(case).certain_if(failed))
+        }
+        _ => None,
+    }
+}
+
+/// A7.
+fn swallowed(case: &Case<'_>) -> Opinion {
+    let (target, ip) = (case.target(), case.ip());
+    let fact = match (case.backend.and_then(|b| b.route.as_ref()), case.cause()) {
+        (Some(Route::Blackhole), None) => format!("The node's route to {ip} is a blackhole."),
+        (Some(Route::Blackhole), Some(_)) => format!(
+            "The node's route to {ip} is a blackhole, and routing dropped the SYN: {}.",
+            case.noted()
+        ),
+        _ => format!("Routing dropped the SYN without an ICMP: {}.", case.noted()),
+    };
+    Opinion::certain(
+        Verdict::RouteBlackhole,
+        fact,
+        format!("{target} never got the SYN; unreachable routes and dead neighbours send ICMP."),
+        format!(
+            "`ip route get {ip}` and `ip route show type blackhole` on this node: remove the \
+             route, or ask the network plugin why it made it (an address block of a node that is \
+             gone?)."
+        ),
+    )
+    .at(case)
+}
+
+/// A6 and A7b.
+fn no_way(case: &Case<'_>) -> Opinion {
+    let ip = case.ip();
+    let backend = case.backend;
+    let neighbour = backend.and_then(|b| b.neighbour.as_deref());
+    let by_neighbour = case.syn_cause() == Some(Cause::Neighbour);
+    let by_route = matches!(case.syn_cause(), Some(Cause::NoRoute | Cause::Route));
+    let dead = backend.is_some_and(has_no_neighbour);
+    let no_route = backend.is_some_and(has_no_route);
+    let fact = if no_route || by_route {
+        route_fact(case)
+    } else if by_neighbour {
+        format!("Nobody answers for the next hop of {ip}: {}.", case.noted())
+    } else if dead {
+        let state = neighbour.unwrap_or("FAILED");
+        format!("Nobody answers for the next hop of {ip}: its neighbour entry is {state}.")
+    } else {
+        "The ICMP says so; what it rests on lies beyond this node, or is gone again.".to_owned()
+    };
+    let next = if no_route || by_route {
+        format!(
+            "`ip route get {ip}` on this node: see whether the network plugin runs here and why \
+             its route is missing or refuses."
+        )
+    } else {
+        format!(
+            "`kubectl get pods -A -o wide --field-selector status.podIP={ip}`: without such a pod \
+             the endpoint is out of date (`kubectl get endpointslices -A | grep {ip}`); with one, \
+             look at its interface and node."
+        )
+    };
+    Opinion::certain(
+        Verdict::BackendUnreachable,
+        fact,
+        "No server refused and no queue was full: the SYN found no way to the pod.",
+        next,
+    )
+    .at(case)
+    .certain_if(no_route || by_route || by_neighbour || dead)
+}
+
+fn route_fact(case: &Case<'_>) -> String {
+    let ip = case.ip();
+    let route = case.backend.and_then(|b| b.route.as_ref());
+    let kind = match route {
+        Some(Route::Unreachable) => "of type unreachable",
+        Some(Route::Prohibit) => "of type prohibit",
+        Some(Route::Missing) => "missing",
+        _ => return format!("Routing refused the SYN to {ip}: {}.", case.noted()),
+    };
+    format!("The node's route to {ip} is {kind}.")
+}

@@ -1,0 +1,199 @@
+//! One kind of failure beside everything that bears on it.
+
+use std::net::SocketAddr;
+
+use tracer_common::{
+    counters::Cell,
+    failure::{Failure, Reply, seen},
+};
+
+use super::drops::{self, Cause};
+use crate::evidence::{Backend, Evidence, Holder, Namespace, Place, Pod, Row};
+
+/// A row, its backend, and the rest of the evidence.
+pub(super) struct Case<'a> {
+    pub row: &'a Row,
+    pub evidence: &'a Evidence,
+    /// What is known about the row's backend.
+    pub backend: Option<&'a Backend>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(row: &'a Row, evidence: &'a Evidence) -> Self {
+        let backend = row
+            .backend
+            .and_then(|address| find(evidence, row.node_port, address));
+        Self {
+            row,
+            evidence,
+            backend,
+        }
+    }
+
+    pub(super) fn failure(&self) -> Failure {
+        self.row.failure
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.row.node_port
+    }
+
+    /// The backend's address: only where it is part of the problem.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.row.backend
+    }
+
+    /// The backend, for texts.
+    pub(super) fn target(&self) -> String {
+        self.row
+            .backend
+            .map_or_else(|| "the backend".to_owned(), |b| b.to_string())
+    }
+
+    /// The backend's address without its port, for texts.
+    pub(super) fn ip(&self) -> String {
+        self.row
+            .backend
+            .map_or_else(|| "POD-ADDRESS".to_owned(), |b| b.ip().to_string())
+    }
+
+    /// The pod, when it is on this node.
+    pub(super) fn pod(&self) -> Option<&'a Pod> {
+        match self.backend.map(|b| &b.place) {
+            Some(Place::Here(pod)) => Some(pod),
+            _ => None,
+        }
+    }
+
+    /// The pod is known to be on another node.
+    pub(super) fn is_beyond(&self) -> bool {
+        matches!(self.backend.map(|b| &b.place), Some(Place::Beyond))
+    }
+
+    pub(super) fn seen(&self, bits: u8) -> bool {
+        self.row.seen & bits != 0
+    }
+
+    /// An attempt that had no answer within its time.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.failure(), Failure::TimedOut | Failure::Cancelled)
+            && self.row.reply == Reply::None
+    }
+
+    /// It was established, or half-open, in the end.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(self.failure(), Failure::Late | Failure::Abandoned)
+    }
+
+    /// It was established and then came to nothing.
+    pub(super) fn is_spoilt(&self) -> bool {
+        matches!(
+            self.failure(),
+            Failure::Unanswered | Failure::ClosedAtOnce | Failure::Reset
+        )
+    }
+
+    /// What the first drop means, if any was noted.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        cause(self.row)
+    }
+
+    /// The backend's stack did answer: a SYN dropped as well is one sent again,
+    /// for which it has a request already.
+    pub(super) fn was_answered(&self) -> bool {
+        self.seen(seen::DROPPED_SYN_ACK | seen::SYN_ACK_AGAIN)
+    }
+
+    /// What the drop of the SYN means, if one was noted.
+    pub(super) fn syn_cause(&self) -> Option<Cause> {
+        let died = self.seen(seen::DROPPED_SYN) && !self.was_answered();
+        self.cause().filter(|_| died)
+    }
+
+    /// The first drop in words.
+    pub(super) fn noted(&self) -> String {
+        drops::name(self.row)
+    }
+
+    /// Rows of the same port and backend, this one too.
+    pub(super) fn siblings(&self) -> impl Iterator<Item = &'a Row> {
+        let row = self.row;
+        self.evidence
+            .rows
+            .iter()
+            .filter(move |r| r.node_port == row.node_port && r.backend == row.backend)
+    }
+
+    /// How many of the siblings fit.
+    pub(super) fn count(&self, fits: impl Fn(&Row) -> bool) -> u64 {
+        sum(self.siblings().filter(|r| fits(r)).map(|r| r.count))
+    }
+
+    /// Whether a drop with this cause is noted anywhere: then a node-wide
+    /// counter of the same thing has an owner, and says nothing of others.
+    pub(super) fn noted_anywhere(&self, wanted: Cause) -> bool {
+        self.evidence
+            .rows
+            .iter()
+            .any(|r| cause(r).is_some_and(|c| c == wanted))
+    }
+
+    /// Whether the hook that sees drops has seen any: where it has, a failure
+    /// without a note was not dropped by this kernel.
+    pub(super) fn drops_are_noted(&self) -> bool {
+        self.evidence
+            .rows
+            .iter()
+            .any(|r| r.seen & seen::DROPPED != 0)
+    }
+
+    /// Attempts at the backend in the window, or at the port without one.
+    pub(super) fn attempts(&self) -> u64 {
+        self.backend
+            .map_or_else(|| attempts(self.evidence, self.port()), |b| b.attempts)
+    }
+
+    /// A counter's rise, in the pod's namespace when it is on this node and in
+    /// the node's: the larger, with the namespace's name.
+    pub(super) fn rise(&self, counter: impl Fn(&Namespace) -> u64) -> (u64, &'static str) {
+        let node = counter(&self.evidence.node);
+        let pod = self.pod().map_or(0, |p| counter(&p.namespace));
+        if pod >= node {
+            (pod, "the pod's")
+        } else {
+            (node, "the node's")
+        }
+    }
+
+    /// The socket of the node's that holds the port.
+    pub(super) fn holder(&self) -> Option<&'a Holder> {
+        self.evidence
+            .holders
+            .iter()
+            .find(|h| h.node_port == self.port())
+    }
+}
+
+/// The first drop's meaning, if any was noted.
+fn cause(row: &Row) -> Option<Cause> {
+    (row.seen & seen::DROPPED != 0).then(|| Cause::of(row))
+}
+
+/// What is known about a backend.
+pub(super) fn find(evidence: &Evidence, port: u16, address: SocketAddr) -> Option<&Backend> {
+    evidence
+        .backends
+        .iter()
+        .find(|b| b.node_port == port && b.address == address)
+}
+
+/// Attempts at a port in the window.
+pub(super) fn attempts(evidence: &Evidence, port: u16) -> u64 {
+    let found = evidence.ports.iter().find(|(p, _)| *p == port);
+    found.map_or(0, |(_, counters)| counters.get(Cell::ATTEMPTS))
+}
+
+/// Sum that stays at the largest number.
+pub(super) fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}

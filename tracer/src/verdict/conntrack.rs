@@ -1,0 +1,241 @@
+//! conntrack: table full, clash, no source port left, invalid segments, old
+//! entries (failures C1 to C5).
+
+use std::net::SocketAddr;
+
+use tracer_common::failure::{Failure, Reply, seen};
+
+use super::{
+    Certainty, Verdict,
+    backend::is_unreachable,
+    case::{Case, find, sum},
+    drops::Cause,
+    opinion::Opinion,
+};
+use crate::evidence::{Conntrack, Entry, Row};
+
+/// States of an entry that an earlier connection left; an attempt's own is in
+/// SYN_SENT or SYN_RECV.
+const ANSWERED: [&str; 5] = [
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+];
+
+/// C5: the SYN met an entry of an earlier connection, which leads to a backend
+/// that NAT does not choose any more.
+pub(super) fn stale(case: &Case<'_>) -> Option<Opinion> {
+    let failed = case.is_silent()
+        || matches!(
+            (case.failure(), case.row.reply),
+            (Failure::Unreachable, _) | (Failure::Refused, Reply::BackendRst)
+        );
+    // An entry that has carried an answer is the attempt's own.
+    let old = case.seen(seen::OLD_ENTRY) && !case.was_answered();
+    let entry = old_entry(case);
+    let target = case.address().or(entry.map(|e| e.backend));
+    let target = target.filter(|_| failed && (old || entry.is_some()))?;
+    let unreachable = is_unreachable(case, find(case.evidence, case.port(), target));
+    let refused = case.failure() == Failure::Refused;
+    if is_chosen(case, target) || !(unreachable || refused || elsewhere(case, target)) {
+        return None;
+    }
+    let state = entry.map_or_else(String::new, |e| format!(" ({})", e.state));
+    let port = case.port();
+    let ip = target.ip();
+    let opinion = Opinion::certain(
+        Verdict::StaleConntrack,
+        format!(
+            "The SYN met a conntrack entry{state} of an earlier connection, which leads to \
+             {target}; no new connection is sent there."
+        ),
+        "The Service's present endpoints are not to blame: an entry that exists is followed \
+         before any rule is asked.",
+        format!(
+            "Delete the entries on this node: `conntrack -D -p tcp --dport {port} -r {ip}`; source \
+             ports without one work."
+        ),
+    );
+    let opinion = Opinion {
+        backend: Some(target),
+        ..opinion
+    };
+    Some(opinion.certain_if(unreachable))
+}
+
+/// The entry of failed attempts whose backend the kernel programs do not know.
+fn old_entry<'a>(case: &Case<'a>) -> Option<&'a Entry> {
+    let fits = |e: &&Entry| {
+        e.node_port == case.port()
+            && e.backend.port() != e.node_port
+            && ANSWERED.contains(&e.state.as_str())
+            && case.address().is_none()
+    };
+    case.evidence.entries.iter().find(fits)
+}
+
+/// New connections are sent to this backend, and fail there: then it is not
+/// the old entry's fault.
+fn is_chosen(case: &Case<'_>, target: SocketAddr) -> bool {
+    case.evidence.rows.iter().any(|r| {
+        r.node_port == case.port() && r.backend == Some(target) && r.seen & seen::OLD_ENTRY == 0
+    })
+}
+
+/// NAT sends new connections to another backend.
+fn elsewhere(case: &Case<'_>, target: SocketAddr) -> bool {
+    case.evidence
+        .backends
+        .iter()
+        .any(|b| b.node_port == case.port() && b.address != target && b.attempts > 0)
+}
+
+/// C1 to C4: what conntrack itself refused.
+pub(super) fn refused(case: &Case<'_>) -> Option<Opinion> {
+    let counters = case.evidence.conntrack;
+    if case.is_spoilt() {
+        return invalid(case, counters.map_or(0, |c| c.invalid));
+    }
+    let hook = matches!(case.syn_cause(), Some(Cause::Hook | Cause::Unnamed));
+    // Without the hook that sees drops, the counters have to do.
+    let blind = case.is_silent() && case.cause().is_none() && !case.drops_are_noted();
+    if !(hook || blind) || !(case.is_silent() || case.is_late()) {
+        return None;
+    }
+    let counters = counters?;
+    let opinion = match case.address() {
+        Some(_) => no_tuple(case, counters),
+        // The backend of an entry that was never inserted may be unknown.
+        None => full(case, counters).or_else(|| {
+            let owned = case
+                .evidence
+                .rows
+                .iter()
+                .any(|r| r.backend.is_some() && is_hook(r));
+            no_tuple(case, counters).filter(|_| !owned)
+        }),
+    }?;
+    let named = case.syn_cause() == Some(Cause::Hook);
+    Some(opinion.certain_if(named))
+}
+
+/// A SYN dropped by netfilter's core: by a legacy rule or conntrack.
+fn is_hook(row: &Row) -> bool {
+    row.seen & seen::DROPPED_SYN != 0 && Cause::of(row) == Cause::Hook
+}
+
+/// C1. A full table drops before NAT chooses a backend.
+fn full(case: &Case<'_>, counters: Conntrack) -> Option<Opinion> {
+    let Conntrack {
+        count, max, drop, ..
+    } = counters;
+    // Drops for want of a tuple count as both.
+    let drops = drop.saturating_sub(counters.insert_failed);
+    let is_full = max > 0 && u128::from(count) * 20 >= u128::from(max) * 19;
+    let was_full = counters.early_drop > 0 && drops >= case.row.count;
+    if drop == 0 || !(is_full || was_full) {
+        return None;
+    }
+    let opinion = Opinion::certain(
+        Verdict::ConntrackFull,
+        format!("conntrack holds {count} of at most {max} entries and refused {drop} packets."),
+        "No rule dropped these SYNs: conntrack's count of refusals rose with them, before any \
+         backend was chosen.",
+        format!(
+            "Raise the limit (`sysctl -w net.netfilter.nf_conntrack_max={}`, kube-proxy: \
+             `--conntrack-max-per-core`), then see who fills the table: `conntrack -L -p tcp`.",
+            max.saturating_mul(2)
+        ),
+    );
+    Some(opinion.certain_if(is_full))
+}
+
+/// C2 and C3: the entry could not be inserted after NAT.
+fn no_tuple(case: &Case<'_>, counters: Conntrack) -> Option<Opinion> {
+    let rows = case.count(is_hook).max(case.row.count);
+    let Conntrack {
+        insert_failed,
+        drop,
+        ..
+    } = counters;
+    if insert_failed == 0 || insert_failed.saturating_mul(2) < rows {
+        return None;
+    }
+    let timed_out = case.count(|r| is_hook(r) && r.failure == Failure::TimedOut);
+    let late = case.count(|r| is_hook(r) && r.failure == Failure::Late);
+    let fact = format!(
+        "conntrack could not insert the entry after NAT: insert_failed {insert_failed}, drop \
+         {drop}."
+    );
+    let opinion = if timed_out == 0 && late > 0 {
+        clash(fact)
+    } else {
+        exhausted(case, fact)
+    };
+    Some(opinion.at(case).certain_if(insert_failed.min(drop) >= rows))
+}
+
+fn clash(fact: String) -> Opinion {
+    Opinion::certain(
+        Verdict::ConntrackClash,
+        fact,
+        "Source ports are left: the same connections came through with the SYN sent again.",
+        "Let masquerading choose ports at random (`iptables-save | grep MASQUERADE` has to show \
+         `--random-fully`), or set externalTrafficPolicy: Local, which needs no masquerading.",
+    )
+}
+
+fn exhausted(case: &Case<'_>, fact: String) -> Opinion {
+    let target = case.target();
+    Opinion::certain(
+        Verdict::SnatExhausted,
+        fact,
+        "No rule and no full table dropped these SYNs: sending them again did not help either.",
+        format!(
+            "Count the connections to {target} with `conntrack -L -p tcp -r {}`; spread them over \
+             more pods, widen the range of MASQUERADE's `--to-ports`, or set \
+             externalTrafficPolicy: Local, which needs no masquerading.",
+            case.ip()
+        ),
+    )
+}
+
+/// C4: a segment that conntrack takes for invalid is not translated back.
+fn invalid(case: &Case<'_>, invalid: u64) -> Option<Opinion> {
+    let dropped = case.seen(seen::DROPPED_SERVER)
+        && case.cause().is_some_and(Cause::is_netfilter)
+        && case.failure() != Failure::Reset;
+    let reset = case.seen(seen::RESET_SERVER);
+    if invalid == 0 || !(reset || dropped) {
+        return None;
+    }
+    let done = if reset {
+        "the node's own stack answered a segment of the backend with RST"
+    } else {
+        "a rule dropped a segment of the backend"
+    };
+    let opinion = Opinion::certain(
+        Verdict::ConntrackInvalid,
+        format!("conntrack took {invalid} segments for invalid, and {done}."),
+        "The server did reply: its segment was not translated back, so the client never saw it.",
+        "Set `sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1` on this node (kube-proxy: \
+         `--conntrack-tcp-be-liberal`).",
+    );
+    Some(opinion.at(case).certain_if(reset))
+}
+
+/// Failed attempts that conntrack's counters could not be asked about.
+pub(super) fn certainty_of_rule(case: &Case<'_>) -> Certainty {
+    let hooked = matches!(case.syn_cause(), Some(Cause::Hook | Cause::Unnamed));
+    let refused = case
+        .evidence
+        .conntrack
+        .map(|c| sum([c.drop, c.insert_failed].into_iter()));
+    if hooked && refused != Some(0) {
+        Certainty::Likely
+    } else {
+        Certainty::Certain
+    }
+}

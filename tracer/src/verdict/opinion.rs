@@ -1,0 +1,145 @@
+//! What one kind of failure comes from, by the first family of failures that
+//! knows it.
+
+use std::net::SocketAddr;
+
+use super::{Certainty, Verdict, backend, case::Case, conntrack, path, process, queues, service};
+
+/// A cause, with its reasons.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Opinion {
+    pub verdict: Verdict,
+    pub certainty: Certainty,
+    /// Where NAT sent them, when that is part of the problem.
+    pub backend: Option<SocketAddr>,
+    /// The fact that decides.
+    pub fact: String,
+    /// What it excludes, or what else fits.
+    pub excludes: String,
+    /// What to do next.
+    pub next: String,
+}
+
+impl Opinion {
+    /// A fact decides that nothing else brings about.
+    pub(super) fn certain(
+        verdict: Verdict,
+        fact: impl Into<String>,
+        excludes: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
+        Self {
+            verdict,
+            certainty: Certainty::Certain,
+            backend: None,
+            fact: fact.into(),
+            excludes: excludes.into(),
+            next: next.into(),
+        }
+    }
+
+    /// Certain only if that holds, else likely.
+    pub(super) fn certain_if(self, holds: bool) -> Self {
+        let certainty = if holds {
+            self.certainty
+        } else {
+            Certainty::Likely
+        };
+        Self { certainty, ..self }
+    }
+
+    /// The row's backend is part of the problem.
+    pub(super) fn at(self, case: &Case<'_>) -> Self {
+        Self {
+            backend: case.address(),
+            ..self
+        }
+    }
+}
+
+/// A family of failures: its opinion of one kind of failure, if it is its own.
+type Family = fn(&Case<'_>) -> Option<Opinion>;
+
+/// The order in which facts decide: what this kernel noted of the flow itself
+/// first, then answers by who gave them, then counters of its namespaces.
+const FAMILIES: [Family; 8] = [
+    conntrack::stale,
+    conntrack::refused,
+    path::noted,
+    service::opinion,
+    backend::opinion,
+    queues::opinion,
+    process::opinion,
+    path::counted,
+];
+
+/// What a kind of failure comes from; `None`: nothing is known that explains it.
+pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
+    FAMILIES
+        .iter()
+        .find_map(|family| family(case))
+        .or_else(|| unexplained(case))
+}
+
+/// Failed attempts of which it is known how far they came, but not why no
+/// further.
+fn unexplained(case: &Case<'_>) -> Option<Opinion> {
+    if !case.failure().is_attempt() {
+        return None;
+    }
+    let told = if case.cause().is_some() {
+        dropped(case)
+    } else if case.is_beyond() {
+        beyond(case)
+    } else if case.address().is_some() {
+        not_followed(case)
+    } else {
+        return None;
+    };
+    Some(Opinion {
+        certainty: Certainty::Unknown,
+        ..told.at(case)
+    })
+}
+
+fn dropped(case: &Case<'_>) -> Opinion {
+    Opinion::certain(
+        Verdict::Unexplained,
+        format!("This kernel dropped a segment: {}.", case.noted()),
+        "None of the causes that are known here drops so.",
+        format!(
+            "Run `nstat -az` and `ip -s link` on this node twice, and see which counter of drops \
+             rises while port {} fails.",
+            case.port()
+        ),
+    )
+}
+
+fn beyond(case: &Case<'_>) -> Opinion {
+    let (target, ip) = (case.target(), case.ip());
+    Opinion::certain(
+        Verdict::Unexplained,
+        format!("Sent on to {target} beyond this node; nothing came back."),
+        "No drop and no refusal was noted on this node.",
+        format!(
+            "Look on that node: `kubectl get pods -A -o wide --field-selector status.podIP={ip}` \
+             names it; run `tracer explain` there."
+        ),
+    )
+}
+
+fn not_followed(case: &Case<'_>) -> Opinion {
+    let (target, ip) = (case.target(), case.ip());
+    let port = case.address().map_or(0, |a| a.port());
+    Opinion::certain(
+        Verdict::Unexplained,
+        format!("Sent on to {target}; nothing came back, and no drop was noted."),
+        "The backend's queues, counters, route and neighbour show nothing, as far as they could \
+         be read.",
+        format!(
+            "Find the pod with `kubectl get pods -A -o wide --field-selector status.podIP={ip}` \
+             and see whether the SYN gets there: `tcpdump -ni any tcp port {port}` in its network \
+             namespace."
+        ),
+    )
+}

@@ -1,0 +1,204 @@
+//! The path to the backend: rules after DNAT, reverse path filter, checksums,
+//! timestamps, hairpin (failures C6, C9, D1, D2, D7).
+
+use tracer_common::failure::{Failure, seen};
+
+use super::{
+    Certainty, Verdict,
+    case::Case,
+    conntrack::certainty_of_rule,
+    drops::Cause,
+    opinion::Opinion,
+    replies::{answered, answers_are_late, return_path, slow, too_big},
+    service::{is_port_unreachable, is_prohibited},
+};
+use crate::evidence::Route;
+
+/// What this kernel noted of the flow itself.
+pub(super) fn noted(case: &Case<'_>) -> Option<Opinion> {
+    match case.failure() {
+        Failure::Refused => None,
+        Failure::Unreachable => rejected(case),
+        Failure::Unacked => Some(return_path(case)),
+        Failure::Unanswered => unanswered(case),
+        _ if case.is_silent() || case.is_late() => syn(case).or_else(|| answered(case)),
+        _ => None,
+    }
+}
+
+/// A rule after DNAT answers with ICMP, here or beyond.
+fn rejected(case: &Case<'_>) -> Option<Opinion> {
+    let ruled = case.syn_cause().is_some_and(Cause::is_netfilter);
+    let route = case.backend.and_then(|b| b.route.as_ref());
+    // A route of type prohibit says the same.
+    let prohibited = is_prohibited(case.row) && matches!(route, Some(Route::Unicast { .. }));
+    let answers = ruled || prohibited || is_port_unreachable(case.row);
+    let fits = case.address().is_some() && answers;
+    fits.then(|| dropped_by_rule(case).certain_if(ruled))
+}
+
+/// By the drop of a SYN.
+fn syn(case: &Case<'_>) -> Option<Opinion> {
+    match case.syn_cause()? {
+        Cause::Rule | Cause::Hook if case.address().is_some() => {
+            let certain = certainty_of_rule(case) == Certainty::Certain;
+            Some(dropped_by_rule(case).certain_if(certain))
+        }
+        Cause::ReversePath => Some(rp_filter(case)),
+        Cause::Source => Some(foreign_source(case)),
+        Cause::Checksum => Some(bad_checksum(case, case.noted())),
+        Cause::Paws => Some(paws(case, case.noted())),
+        Cause::LocalSource => Some(hairpin(case)),
+        _ => None,
+    }
+}
+
+/// D1.
+fn dropped_by_rule(case: &Case<'_>) -> Opinion {
+    let target = case.target();
+    let fact = if case.cause().is_some() {
+        format!(
+            "A netfilter rule dropped it after {target} had been chosen: {}.",
+            case.noted()
+        )
+    } else {
+        format!("{target} had been chosen when a rule, here or beyond this node, sent the ICMP.")
+    };
+    Opinion::certain(
+        Verdict::DroppedByRule,
+        fact,
+        "The Service has endpoints and rules here, and the server was not asked.",
+        format!(
+            "`kubectl get networkpolicy -A` for the pod with {}; then the rules of this node and \
+             of the pod: `iptables-save | grep -e DROP -e REJECT`, `nft list ruleset` (FORWARD's \
+             policy too).",
+            case.ip()
+        ),
+    )
+    .at(case)
+}
+
+/// D2.
+pub(super) fn rp_filter(case: &Case<'_>) -> Opinion {
+    let (counter, whose) = case.rise(|n| n.reverse_path_filter);
+    let strict = case.pod().is_some_and(|p| p.rp_filter == 1);
+    let sysctl = if strict {
+        " (rp_filter is 1 in the pod)"
+    } else {
+        ""
+    };
+    let dropped = if case.cause().is_some() {
+        format!(": {}", case.noted())
+    } else {
+        String::new()
+    };
+    Opinion::certain(
+        Verdict::RpFilter,
+        format!(
+            "The reverse path filter dropped the packet{dropped}; IPReversePathFilter in {whose} \
+             namespace rose by {counter}{sysctl}."
+        ),
+        "No rule, queue or server is to blame: the packet came in by another interface than the \
+         route back leads out of.",
+        "`ip route get CLIENT` tells by which interface the answer would leave; mend the route, or \
+         set net.ipv4.conf.INTERFACE.rp_filter=2 (loose), the larger of `all` and the interface \
+         counts.",
+    )
+    .at(case)
+}
+
+/// Kernels without reasons free both kinds at one place; IPReversePathFilter
+/// counts only the filter's.
+fn foreign_source(case: &Case<'_>) -> Opinion {
+    if case.rise(|n| n.reverse_path_filter).0 > 0 || case.address().is_none() {
+        rp_filter(case).certain_if(false)
+    } else {
+        hairpin(case).certain_if(false)
+    }
+}
+
+/// C9.
+fn bad_checksum(case: &Case<'_>, fact: String) -> Opinion {
+    let (counter, whose) = case.rise(|n| n.checksum_errors);
+    Opinion::certain(
+        Verdict::BadChecksum,
+        format!("{fact}; Tcp InCsumErrors in {whose} namespace rose by {counter}."),
+        "No rule, queue or server is to blame: a stack drops such a segment before it looks at it.",
+        "Look for a broken offload on the way: `ethtool -K INTERFACE tx off` on the sending side \
+         or the tunnel (`ethtool -K flannel.1 tx-checksum-ip-generic off`) as a test, then update \
+         the driver or kernel.",
+    )
+    .at(case)
+}
+
+/// C6 and C8.
+fn paws(case: &Case<'_>, fact: String) -> Opinion {
+    let (counter, whose) = case.rise(|n| n.paws);
+    Opinion::certain(
+        Verdict::PawsRejected,
+        format!("{fact}; PAWS counters in {whose} namespace rose by {counter}."),
+        "The server and its queues are not to blame: its stack took the SYN for a duplicate of an \
+         earlier connection from the same address and port, by its TCP timestamp.",
+        "Find who reuses source ports within a minute with other timestamps: clients behind one \
+         NAT address, or masquerading on this node; let it choose ports at random, or set \
+         externalTrafficPolicy: Local; on kernels before 4.12 switch net.ipv4.tcp_tw_recycle off.",
+    )
+    .at(case)
+}
+
+/// D7.
+fn hairpin(case: &Case<'_>) -> Opinion {
+    let target = case.target();
+    Opinion::certain(
+        Verdict::Hairpin,
+        format!(
+            "{target} got a SYN that carries its own address as source: {}.",
+            case.noted()
+        ),
+        "No rule or queue is to blame: the pod dials its own Service and is chosen as backend, \
+         without masquerading in between.",
+        "Have such connections masqueraded: kube-proxy `--masquerade-all` or a right \
+         `--cluster-cidr`, hairpin mode on the bridge port (kubelet `hairpinMode`), or the \
+         network plugin's hairpin option.",
+    )
+    .at(case)
+}
+
+/// D6, and rules that drop what follows the handshake.
+fn unanswered(case: &Case<'_>) -> Option<Opinion> {
+    let from_server = case.seen(seen::DROPPED_SERVER);
+    match case.cause()? {
+        Cause::TooBig if from_server => {
+            let named = case.row.reason.as_deref() == Some("PKT_TOO_BIG");
+            Some(too_big(case).certain_if(named))
+        }
+        cause if cause.is_netfilter() => case
+            .address()
+            .map(|_| dropped_by_rule(case).certain_if(false)),
+        _ if from_server && case.evidence.node.frag_fails > 0 => {
+            Some(too_big(case).certain_if(false))
+        }
+        _ => None,
+    }
+}
+
+/// What counters alone tell, when no note of the flow says otherwise.
+pub(super) fn counted(case: &Case<'_>) -> Option<Opinion> {
+    let vague = matches!(case.cause(), None | Some(Cause::Unnamed | Cause::Stack));
+    if !vague || !(case.is_silent() || case.is_late()) {
+        return None;
+    }
+    let enough = |(rise, _): (u64, _), cause| rise >= case.row.count && !case.noted_anywhere(cause);
+    let told = if enough(case.rise(|n| n.reverse_path_filter), Cause::ReversePath) {
+        rp_filter(case)
+    } else if enough(case.rise(|n| n.checksum_errors), Cause::Checksum) {
+        bad_checksum(case, "Segments with a wrong checksum came in".into())
+    } else if enough(case.rise(|n| n.paws), Cause::Paws) {
+        paws(case, "Segments were refused for their timestamp".into())
+    } else if case.failure() == Failure::Abandoned && answers_are_late(case) {
+        slow(case)
+    } else {
+        return None;
+    };
+    Some(told.certain_if(false))
+}

@@ -1,0 +1,176 @@
+//! A5 to A7b, E1.
+
+use tracer_common::failure::{
+    Failure::{Cancelled, Unreachable},
+    Reply::{BackendRst, Icmpv6},
+    seen,
+};
+
+use super::{
+    super::{
+        Certainty::{Certain, Likely},
+        Verdict::{BackendUnreachable, NothingListens, RejectedByRule, RouteBlackhole},
+    },
+    bed::{Make as _, bed, icmp, pod, refused, row, silent},
+    check,
+};
+use crate::evidence::Route;
+
+#[test]
+fn nothing_listens() {
+    let rst = || refused(BackendRst).to(pod());
+    let reset = || rst().reset(seen::RESET_CLIENT, "NO_SOCKET");
+    let rule = rst().syn("NETFILTER_DROP", "nft_do_chain");
+    check(&[
+        (
+            "noted",
+            bed([reset()]).here(),
+            &[(NothingListens, Certain, 3, 0)],
+        ),
+        (
+            "drop noted, reset too",
+            bed([reset().syn("NO_SOCKET", "tcp_v4_rcv")]).here(),
+            &[(NothingListens, Certain, 3, 0)],
+        ),
+        (
+            "before 6.12",
+            bed([rst().syn("NO_SOCKET", "tcp_v6_rcv")]).here(),
+            &[(NothingListens, Certain, 3, 0)],
+        ),
+        (
+            "before 5.17",
+            bed([rst().syn("", "tcp_v4_rcv")]).here(),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+        (
+            "beyond",
+            bed([rst()]).beyond(),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+        (
+            "without conntrack",
+            bed([refused(BackendRst)]).conntrack(None),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+        (
+            "a rule in the pod",
+            bed([rule]).here(),
+            &[(RejectedByRule, Certain, 3, 0)],
+        ),
+    ]);
+}
+
+#[test]
+fn backend_unreachable() {
+    let host = || icmp(1).to(pod());
+    let v6 = row(Unreachable).reply(Icmpv6, 3).to(pod());
+    let gone = || silent().to(pod());
+    check(&[
+        (
+            "neighbour failed",
+            bed([host()]).beyond().neighbour("FAILED"),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "noted",
+            bed([host().syn("NEIGH_FAILED", "neigh_invalidate")]).beyond(),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "5.10",
+            bed([host().syn("", "arp_error_report")]).beyond(),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "from beyond",
+            bed([host()]).beyond(),
+            &[(BackendUnreachable, Likely, 3, 0)],
+        ),
+        (
+            "IPv6",
+            bed([v6]).beyond().neighbour("FAILED"),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "route unreachable",
+            bed([host()]).beyond().route(Route::Unreachable),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "route prohibit",
+            bed([icmp(13).to(pod())]).beyond().route(Route::Prohibit),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "no route",
+            bed([icmp(0).to(pod())]).beyond().route(Route::Missing),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "ICMP's rate limit silences some",
+            bed([host(), gone().syn("NOT_SPECIFIED", "ip_error")])
+                .beyond()
+                .route(Route::Unreachable),
+            &[(BackendUnreachable, Certain, 6, 0)],
+        ),
+        (
+            "the same once the route is mended",
+            bed([host(), gone().syn("NOT_SPECIFIED", "ip_error")]).beyond(),
+            &[(BackendUnreachable, Certain, 6, 0)],
+        ),
+        (
+            "clients that give up before the ICMP",
+            bed([row(Cancelled).to(pod())])
+                .beyond()
+                .neighbour("INCOMPLETE"),
+            &[(BackendUnreachable, Likely, 3, 0)],
+        ),
+        (
+            "silent, neighbour failed",
+            bed([gone()]).beyond().neighbour("FAILED"),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "silent, no route",
+            bed([gone().syn("IP_INNOROUTES", "ip_error")]).beyond(),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+    ]);
+}
+
+#[test]
+fn route_blackhole() {
+    let gone = || silent().to(pod());
+    let noted = || gone().syn("NOT_SPECIFIED", "ip_error");
+    check(&[
+        (
+            "noted",
+            bed([noted()]).beyond().route(Route::Blackhole),
+            &[(RouteBlackhole, Certain, 3, 0)],
+        ),
+        (
+            "route alone",
+            bed([gone()]).beyond().route(Route::Blackhole),
+            &[(RouteBlackhole, Certain, 3, 0)],
+        ),
+        (
+            "5.10",
+            bed([gone().syn("", "ip_error")])
+                .beyond()
+                .route(Route::Blackhole),
+            &[(RouteBlackhole, Certain, 3, 0)],
+        ),
+        (
+            "IPv6",
+            bed([gone().syn("", "dst_discard")])
+                .beyond()
+                .route(Route::Blackhole),
+            &[(RouteBlackhole, Certain, 3, 0)],
+        ),
+        (
+            "gone by now",
+            bed([noted()]).beyond(),
+            &[(RouteBlackhole, Likely, 3, 0)],
+        ),
+    ]);
+}

@@ -1,0 +1,265 @@
+//! C6, C9, D1 to D4, D6, D7, D10.
+
+use tracer_common::{
+    counters::Cell,
+    failure::{
+        Failure::{Abandoned, Cancelled, Late, Unacked, Unanswered},
+        seen,
+    },
+    words::Answer,
+};
+
+use super::{
+    super::{
+        Certainty::{Certain, Likely},
+        Verdict::{
+            BadChecksum, DroppedByRule, Hairpin, PawsRejected, PmtuBlackhole, ReturnPath, RpFilter,
+        },
+    },
+    bed::{Make as _, bed, icmp, pod, row, silent},
+    check,
+};
+use crate::evidence::{Namespace, Row};
+
+fn gone() -> Row {
+    silent().to(pod())
+}
+
+#[test]
+fn dropped_by_rule() {
+    check(&[
+        (
+            "FORWARD",
+            bed([gone().syn("NETFILTER_DROP", "nft_do_chain")]).here(),
+            &[(DroppedByRule, Certain, 3, 0)],
+        ),
+        (
+            "conntrack unknown",
+            bed([gone().syn("NETFILTER_DROP", "nf_hook_slow")]).conntrack(None),
+            &[(DroppedByRule, Likely, 3, 0)],
+        ),
+        (
+            "only now and then",
+            bed([row(Late).to(pod()).syn("NETFILTER_DROP", "nft_do_chain")]).here(),
+            &[(DroppedByRule, Certain, 0, 3)],
+        ),
+        (
+            "REJECT after DNAT",
+            bed([icmp(3).to(pod())]).here(),
+            &[(DroppedByRule, Likely, 3, 0)],
+        ),
+        (
+            "administratively prohibited",
+            bed([icmp(10).to(pod())]).here(),
+            &[(DroppedByRule, Likely, 3, 0)],
+        ),
+    ]);
+}
+
+#[test]
+fn rp_filter() {
+    let rose = Namespace {
+        reverse_path_filter: 3,
+        ..Namespace::default()
+    };
+    let syn_ack = gone().drop(seen::DROPPED_SYN_ACK, "IP_RPFILTER", "ip_rcv_finish_core");
+    check(&[
+        (
+            "SYN",
+            bed([silent().syn("IP_RPFILTER", "ip_rcv_finish_core")]),
+            &[(RpFilter, Certain, 3, 0)],
+        ),
+        (
+            "in the pod",
+            bed([gone().syn("IP_RPFILTER", "ip_rcv_finish_core")]).here(),
+            &[(RpFilter, Certain, 3, 0)],
+        ),
+        (
+            "SYN-ACK",
+            bed([syn_ack]).here(),
+            &[(RpFilter, Certain, 3, 0)],
+        ),
+        (
+            "5.10",
+            bed([silent().syn("", "ip_rcv_finish_core.constprop.0")]).node(rose),
+            &[(RpFilter, Likely, 3, 0)],
+        ),
+        (
+            "counter alone",
+            bed([gone()]).counters(rose),
+            &[(RpFilter, Likely, 3, 0)],
+        ),
+    ]);
+}
+
+#[test]
+fn bad_checksum() {
+    let rose = Namespace {
+        checksum_errors: 3,
+        ..Namespace::default()
+    };
+    check(&[
+        (
+            "in the node",
+            bed([silent().syn("TCP_CSUM", "tcp_v4_rcv")]).node(rose),
+            &[(BadChecksum, Certain, 3, 0)],
+        ),
+        (
+            "in the pod",
+            bed([gone().syn("TCP_CSUM", "tcp_v6_rcv")]).here(),
+            &[(BadChecksum, Certain, 3, 0)],
+        ),
+        (
+            "IP",
+            bed([silent().syn("IP_CSUM", "ip_rcv_core")]),
+            &[(BadChecksum, Certain, 3, 0)],
+        ),
+        (
+            "5.10",
+            bed([silent().syn("", "tcp_v4_rcv")]).node(rose),
+            &[(BadChecksum, Likely, 3, 0)],
+        ),
+    ]);
+}
+
+#[test]
+fn paws_rejected() {
+    let rose = Namespace {
+        paws: 3,
+        ..Namespace::default()
+    };
+    let late = || row(Late).to(pod());
+    check(&[
+        (
+            "TIME_WAIT",
+            bed([late().syn("TCP_RFC7323_TW_PAWS", "tcp_v4_rcv")]).here(),
+            &[(PawsRejected, Certain, 0, 3)],
+        ),
+        (
+            "given up",
+            bed([row(Cancelled)
+                .to(pod())
+                .syn("TCP_RFC7323_PAWS", "tcp_v4_rcv")])
+            .here(),
+            &[(PawsRejected, Certain, 3, 0)],
+        ),
+        (
+            "counter alone",
+            bed([late()]).counters(rose),
+            &[(PawsRejected, Likely, 0, 3)],
+        ),
+        (
+            "an old segment of an established connection",
+            bed([row(Unanswered).to(pod()).drop(
+                seen::DROPPED_CLIENT,
+                "TCP_RFC7323_PAWS",
+                "tcp_validate_incoming",
+            )])
+            .here(),
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn return_path() {
+    let again = || gone().seen(seen::SYN_ACK_AGAIN);
+    let rule = again().drop(seen::DROPPED_SYN_ACK, "NETFILTER_DROP", "nft_do_chain");
+    let repeated = rule.clone().seen(seen::DROPPED_SYN);
+    let abandoned = || row(Abandoned).to(pod());
+    let slow = |n| {
+        bed([abandoned()])
+            .beyond()
+            .count(Cell::latency(Answer::SynAck, 13), n)
+    };
+    check(&[
+        ("D3", bed([again()]).here(), &[(ReturnPath, Certain, 3, 0)]),
+        (
+            "D4, dropped here",
+            bed([rule]).here(),
+            &[(ReturnPath, Certain, 3, 0)],
+        ),
+        (
+            "D4, dropped here, and the SYN that came again too",
+            bed([repeated]).here(),
+            &[(ReturnPath, Certain, 3, 0)],
+        ),
+        (
+            "D3, the SYN that came again was dropped in the pod",
+            bed([again()
+                .syn("NOT_SPECIFIED", "tcp_v4_rcv")
+                .seen(seen::OLD_ENTRY)])
+            .here(),
+            &[(ReturnPath, Certain, 3, 0)],
+        ),
+        (
+            "D4, lost beyond",
+            bed([row(Unacked).to(pod())]).here(),
+            &[(ReturnPath, Likely, 3, 0)],
+        ),
+        (
+            "D10",
+            bed([abandoned().seen(seen::SYN_ACK_AGAIN)]).here(),
+            &[(ReturnPath, Likely, 0, 3)],
+        ),
+        (
+            "D10, backend beyond",
+            slow(3),
+            &[(ReturnPath, Likely, 0, 3)],
+        ),
+        (
+            "most answers are fast",
+            slow(3).count(Cell::latency(Answer::SynAck, 1), 30),
+            &[],
+        ),
+        ("no answer known", bed([abandoned()]).beyond(), &[]),
+    ]);
+}
+
+#[test]
+fn pmtu_blackhole() {
+    let rose = Namespace {
+        frag_fails: 3,
+        ..Namespace::default()
+    };
+    let stalled = |reason, location| {
+        row(Unanswered)
+            .to(pod())
+            .drop(seen::DROPPED_SERVER, reason, location)
+    };
+    check(&[
+        (
+            "named",
+            bed([stalled("PKT_TOO_BIG", "ip_forward")]).here(),
+            &[(PmtuBlackhole, Certain, 0, 3)],
+        ),
+        (
+            "5.10",
+            bed([stalled("", "ip6_forward")]).here(),
+            &[(PmtuBlackhole, Likely, 0, 3)],
+        ),
+        (
+            "no symbols",
+            bed([stalled("", "")]).here().node(rose),
+            &[(PmtuBlackhole, Likely, 0, 3)],
+        ),
+        (
+            "path MTU discovery of others",
+            bed([row(Unanswered).to(pod())]).here().node(rose),
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn hairpin() {
+    let own = gone().syn("IP_LOCAL_SOURCE", "ip_rcv_finish_core");
+    check(&[
+        ("named", bed([own]).here(), &[(Hairpin, Certain, 3, 0)]),
+        (
+            "5.10",
+            bed([gone().syn("", "ip_rcv_finish_core")]).here(),
+            &[(Hairpin, Likely, 3, 0)],
+        ),
+    ]);
+}

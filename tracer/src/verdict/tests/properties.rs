@@ -1,0 +1,230 @@
+//! Any evidence: no panic, every failed attempt in one place, findings sorted.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tracer_common::failure::{Failure, Reply};
+
+use super::{
+    super::{Verdict, judge, of_row},
+    bed::{PORT, backend},
+};
+use crate::evidence::{
+    Backend, Conntrack, Entry, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
+};
+
+const REASONS: &[&str] = &[
+    "NETFILTER_DROP",
+    "IP_RPFILTER",
+    "NO_SOCKET",
+    "NEIGH_FAILED",
+    "TCP_CSUM",
+    "PKT_TOO_BIG",
+    "TCP_RFC7323_TW_PAWS",
+    "TCP_LISTEN_OVERFLOW",
+    "IP_LOCAL_SOURCE",
+    "NOT_SPECIFIED",
+    "\u{e9}",
+    "",
+];
+const LOCATIONS: &[&str] = &[
+    "nft_do_chain",
+    "nf_hook_slow",
+    "ip_error",
+    "tcp_v4_rcv",
+    "cookie_v4_check",
+    "ip_forward",
+    "ip_rcv_finish_core",
+    "neigh_invalidate",
+    ".",
+    "[nf]",
+    "",
+];
+const STATES: &[&str] = &[
+    "FAILED",
+    "INCOMPLETE",
+    "REACHABLE",
+    "ESTABLISHED",
+    "SYN_SENT",
+];
+
+fn name(names: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
+    option::of(select(names).prop_map(str::to_owned))
+}
+
+fn count() -> impl Strategy<Value = u64> {
+    prop_oneof![0..5_u64, 0..1000_u64, Just(u64::MAX)]
+}
+
+fn rows() -> impl Strategy<Value = Row> {
+    let kind = (
+        select(Failure::ALL),
+        select(Reply::ALL),
+        0..16_u8,
+        any::<u8>(),
+    );
+    let names = (name(REASONS), name(LOCATIONS), name(REASONS));
+    let place = (PORT..PORT + 3, option::of(0..3_u8), 0..1000_u64);
+    (kind, names, place).prop_map(|(kind, names, (node_port, to, count))| Row {
+        node_port,
+        failure: kind.0,
+        reply: kind.1,
+        code: kind.2,
+        seen: kind.3,
+        backend: to.map(backend),
+        reason: names.0,
+        location: names.1,
+        reset_reason: names.2,
+        count,
+    })
+}
+
+fn namespaces() -> impl Strategy<Value = Namespace> {
+    vec(count(), 8).prop_map(|n| Namespace {
+        listen_overflows: n[0],
+        listen_drops: n[1],
+        paws: n[2],
+        checksum_errors: n[3],
+        reverse_path_filter: n[4],
+        frag_fails: n[5],
+        out_rsts: n[6],
+        abort_on_memory: n[7],
+        ..Namespace::default()
+    })
+}
+
+fn places() -> impl Strategy<Value = Place> {
+    let listener = option::of((any::<u32>(), any::<u32>()));
+    let pod = (
+        namespaces(),
+        listener,
+        vec(any::<u16>(), 0..12),
+        any::<(bool, u32, u32)>(),
+    );
+    let pod = pod.prop_map(|(namespace, listener, listens_on, rest)| Pod {
+        namespace,
+        listener: listener.map(|(queue, limit)| Listener { queue, limit }),
+        listens_on,
+        loopback_only: rest.0,
+        not_accepted: rest.1,
+        unread: rest.2,
+        rp_filter: 1,
+    });
+    prop_oneof![
+        pod.prop_map(|pod| Place::Here(Box::new(pod))),
+        Just(Place::Beyond),
+        Just(Place::Unknown),
+    ]
+}
+
+fn routes() -> impl Strategy<Value = Route> {
+    let unicast = Route::Unicast {
+        dev: "eth0".to_owned(),
+        via: None,
+    };
+    select(vec![
+        unicast,
+        Route::Local,
+        Route::Blackhole,
+        Route::Unreachable,
+        Route::Prohibit,
+        Route::Missing,
+    ])
+}
+
+fn backends() -> impl Strategy<Value = Backend> {
+    let at = (PORT..PORT + 3, 0..3_u8, count());
+    (at, places(), option::of(routes()), name(STATES)).prop_map(|(at, place, route, neighbour)| {
+        Backend {
+            node_port: at.0,
+            address: backend(at.1),
+            attempts: at.2,
+            place,
+            route,
+            neighbour,
+        }
+    })
+}
+
+fn holders() -> impl Strategy<Value = Holder> {
+    (PORT..PORT + 3, any::<(u32, u32, u32, u32)>(), name(STATES)).prop_map(|(port, n, process)| {
+        Holder {
+            node_port: port,
+            listener: Listener {
+                queue: n.0,
+                limit: n.1,
+            },
+            not_accepted: n.2,
+            close_wait: n.3,
+            process,
+        }
+    })
+}
+
+fn entries() -> impl Strategy<Value = Entry> {
+    (PORT..PORT + 3, 0..3_u8, select(STATES)).prop_map(|(node_port, to, state)| Entry {
+        node_port,
+        backend: backend(to),
+        state: state.to_owned(),
+    })
+}
+
+fn evidence() -> impl Strategy<Value = Evidence> {
+    let conntrack = option::of(vec(count(), 6)).prop_map(|n| {
+        n.map(|n| Conntrack {
+            count: n[0],
+            max: n[1],
+            insert_failed: n[2],
+            drop: n[3],
+            early_drop: n[4],
+            invalid: n[5],
+        })
+    });
+    let system = (namespaces(), conntrack, vec(entries(), 0..3));
+    (
+        vec(rows(), 0..12),
+        vec(backends(), 0..5),
+        vec(holders(), 0..3),
+        system,
+    )
+        .prop_map(
+            |(rows, backends, holders, (node, conntrack, entries))| Evidence {
+                rows,
+                backends,
+                holders,
+                node,
+                conntrack,
+                entries,
+                ..Evidence::default()
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    #[test]
+    fn every_failed_attempt_is_in_one_place(evidence in evidence()) {
+        let judgement = judge(&evidence);
+        let failed = |r: &&Row| r.failure.is_attempt();
+        let all: u64 = evidence.rows.iter().filter(failed).map(|r| r.count).sum();
+        let explained: u64 = judgement.findings.iter().map(|f| f.failed).sum();
+        prop_assert_eq!(explained + judgement.unexplained, all);
+        let size = |i: usize| {
+            let f = &judgement.findings[i];
+            f.failed.saturating_add(f.connections)
+        };
+        prop_assert!((1..judgement.findings.len()).all(|i| size(i - 1) >= size(i)));
+        for finding in &judgement.findings {
+            prop_assert!((0.0..=1.0).contains(&finding.share));
+            prop_assert!(!finding.next.is_empty());
+            prop_assert!(finding.evidence.iter().all(|line| line.ends_with('.')), "{finding:#?}");
+            let unexplained = finding.verdict == Verdict::Unexplained;
+            prop_assert!(!unexplained || finding.failed > 0 || finding.connections == 0);
+        }
+        for row in &evidence.rows {
+            let (verdict, _) = of_row(row, &evidence);
+            let named = |f: &&super::super::Finding| f.node_port == row.node_port && f.verdict == verdict;
+            let found = judgement.findings.iter().find(named);
+            prop_assert!(verdict == Verdict::Unexplained || found.is_some());
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! B1 to B4b.
+
+use tracer_common::failure::{
+    Failure::{Cancelled, ClosedAtOnce, Late, Reset, Unanswered},
+    seen,
+};
+
+use super::{
+    super::{
+        Certainty::{Certain, Likely},
+        Verdict::{AcceptQueueFull, ServerStalled, SynQueueFull},
+    },
+    bed::{Bed, Make as _, bed, pod, row, silent},
+    check,
+};
+use crate::evidence::{Listener, Namespace, Place, Row};
+
+fn overflows(listen_overflows: u64) -> Namespace {
+    Namespace {
+        listen_overflows,
+        listen_drops: listen_overflows,
+        ..Namespace::default()
+    }
+}
+
+fn drops(listen_drops: u64) -> Namespace {
+    Namespace {
+        listen_drops,
+        ..Namespace::default()
+    }
+}
+
+/// A listener whose queue is full.
+fn full(rows: impl IntoIterator<Item = Row>) -> Bed {
+    bed(rows).with(|pod| {
+        pod.listener = Some(Listener {
+            queue: 129,
+            limit: 128,
+        });
+        pod.namespace = overflows(9);
+        pod.not_accepted = 129;
+    })
+}
+
+#[test]
+fn accept_queue_full() {
+    let gone = || silent().to(pod());
+    let cookie = |failure| {
+        row(failure)
+            .to(pod())
+            .drop(seen::DROPPED_CLIENT, "NO_SOCKET", "cookie_v4_check")
+    };
+    let abort =
+        row(ClosedAtOnce)
+            .to(pod())
+            .drop(seen::DROPPED_CLIENT, "TCP_LISTEN_OVERFLOW", "tcp_v4_rcv");
+    check(&[
+        ("B1", full([gone()]), &[(AcceptQueueFull, Certain, 3, 0)]),
+        (
+            "B1, given up",
+            full([row(Cancelled).to(pod())]),
+            &[(AcceptQueueFull, Certain, 3, 0)],
+        ),
+        (
+            "B1, empty by now",
+            bed([gone()]).counters(overflows(3)),
+            &[(AcceptQueueFull, Certain, 3, 0)],
+        ),
+        (
+            "fewer overflows",
+            bed([gone()]).counters(overflows(2)),
+            &[(AcceptQueueFull, Likely, 3, 0)],
+        ),
+        (
+            "late",
+            full([row(Late).to(pod())]),
+            &[(AcceptQueueFull, Certain, 0, 3)],
+        ),
+        (
+            "B2",
+            bed([cookie(Unanswered), cookie(ClosedAtOnce)]).here(),
+            &[(AcceptQueueFull, Certain, 0, 6)],
+        ),
+        (
+            "B2 reset",
+            bed([cookie(Reset)]).here(),
+            &[(AcceptQueueFull, Certain, 0, 3)],
+        ),
+        (
+            "B3",
+            bed([abort]).here(),
+            &[(AcceptQueueFull, Certain, 0, 3)],
+        ),
+        (
+            "requests in a full queue",
+            full([row(Unanswered).to(pod())]),
+            &[(AcceptQueueFull, Likely, 0, 3)],
+        ),
+        (
+            "frozen: accepted connections go unread",
+            unread(full([row(Unanswered).to(pod()), gone()]), 3),
+            &[
+                (AcceptQueueFull, Certain, 3, 0),
+                (ServerStalled, Certain, 0, 3),
+            ],
+        ),
+    ]);
+}
+
+/// Accepted connections whose bytes nobody reads.
+fn unread(mut bed: Bed, unread: u32) -> Bed {
+    for backend in &mut bed.0.backends {
+        if let Place::Here(pod) = &mut backend.place {
+            pod.unread = unread;
+        }
+    }
+    bed
+}
+
+#[test]
+fn syn_queue_full() {
+    let gone = || silent().to(pod());
+    check(&[
+        (
+            "B4",
+            bed([gone()]).counters(drops(3)),
+            &[(SynQueueFull, Certain, 3, 0)],
+        ),
+        (
+            "B4, connects late",
+            bed([row(Late).to(pod())]).counters(drops(9)),
+            &[(SynQueueFull, Certain, 0, 3)],
+        ),
+        (
+            "both queues, mostly SYN",
+            bed([gone()]).counters(Namespace {
+                listen_overflows: 1,
+                listen_drops: 9,
+                ..Namespace::default()
+            }),
+            &[(SynQueueFull, Likely, 3, 0)],
+        ),
+        (
+            "B4b: cookies",
+            bed([]).counters(Namespace {
+                req_q_full_cookies: 9,
+                syncookies_sent: 9,
+                ..Namespace::default()
+            }),
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn a_noted_drop_is_no_overflow() {
+    use super::super::Verdict::DroppedByRule;
+    let rule = silent().to(pod()).syn("NETFILTER_DROP", "nft_do_chain");
+    check(&[(
+        "rule in front of a full queue",
+        full([rule]),
+        &[(DroppedByRule, Certain, 3, 0)],
+    )]);
+}

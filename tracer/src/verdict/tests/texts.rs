@@ -1,0 +1,96 @@
+//! What people read.
+
+use tracer_common::failure::{Reply::BackendRst, seen};
+
+use super::{
+    super::{Finding, judge},
+    bed::{Bed, Make as _, bed, icmp, pod, refused, silent},
+};
+use crate::evidence::{Listener, Namespace, Pod};
+
+fn only(bed: &Bed) -> Finding {
+    let mut judgement = judge(&bed.0);
+    assert_eq!(judgement.findings.len(), 1);
+    judgement.findings.remove(0)
+}
+
+fn wrong_port(change: impl FnOnce(&mut Pod)) -> Finding {
+    let row = refused(BackendRst)
+        .to(pod())
+        .reset(seen::RESET_CLIENT, "NO_SOCKET");
+    only(&bed([row]).with(|pod| {
+        pod.listener = None;
+        pod.listens_on = vec![9092];
+        change(pod);
+    }))
+}
+
+#[test]
+fn wrong_target_port() {
+    let finding = wrong_port(|_| {});
+    assert_eq!(
+        finding.evidence,
+        [
+            "Of 40 attempts that were sent to 10.244.1.2:9090 in 60 s: 3 refused by a RST from \
+             behind this node.",
+            "The pod's own TCP stack on this node sent the RST (NO_SOCKET).",
+            "No rule of this node rejected it, and the Service has endpoints and rules here. The \
+             pod listens on 9092 only.",
+        ]
+    );
+    assert!(
+        finding
+            .next
+            .starts_with("Service targetPort is 9090, the pod listens on 9092: fix one of them"),
+        "{}",
+        finding.next
+    );
+}
+
+#[test]
+fn loopback_only() {
+    let finding = wrong_port(|pod| pod.loopback_only = true);
+    assert_eq!(
+        finding.next,
+        "Make the server listen on 0.0.0.0:9090 (or [::]:9090), not on loopback."
+    );
+}
+
+#[test]
+fn queue_against_its_limit() {
+    let finding = only(&bed([silent().to(pod())]).with(|pod| {
+        pod.listener = Some(Listener {
+            queue: 129,
+            limit: 128,
+        });
+        pod.namespace = Namespace {
+            listen_overflows: 7,
+            listen_drops: 7,
+            ..Namespace::default()
+        };
+    }));
+    assert_eq!(
+        finding.evidence[1],
+        "ListenOverflows in the pod's namespace rose by 7; the accept queue of 10.244.1.2:9090 \
+         holds 129 of 129."
+    );
+}
+
+#[test]
+fn beyond_this_node() {
+    let finding = only(&bed([silent().to(pod())]).beyond());
+    assert_eq!(
+        finding.evidence[1],
+        "Sent on to 10.244.1.2:9090 beyond this node; nothing came back."
+    );
+}
+
+#[test]
+fn the_port_is_named_where_there_is_no_backend() {
+    let finding = only(&bed([icmp(3)]));
+    assert_eq!(
+        finding.evidence[0],
+        "Of 40 attempts at port 30102 in 60 s: 3 answered with ICMP destination unreachable."
+    );
+    assert!(finding.next.contains("30102"), "{}", finding.next);
+}
