@@ -119,7 +119,10 @@ impl Pods {
         if let Some(why) = refused {
             let all = self.known.len();
             let text = format!("{refusals} of {all} could not be looked into: {why}");
-            self.missing.get_or_insert(text);
+            self.missing = Some(match self.missing.take() {
+                Some(missing) => format!("{missing}; {text}"),
+                None => text,
+            });
         }
     }
 

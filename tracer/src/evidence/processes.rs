@@ -52,9 +52,11 @@ fn held(process: &Path, sockets: &BTreeSet<u32>, deadline: Instant) -> io::Resul
         if Instant::now() >= deadline {
             break;
         }
-        // Closed since.
-        let Ok(target) = fs::read_link(entry.path()) else {
-            continue;
+        let target = match fs::read_link(entry.path()) {
+            Ok(target) => target,
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Err(e),
+            // Closed since.
+            Err(_) => continue,
         };
         let inode = target.to_str().and_then(inode);
         held.extend(inode.filter(|inode| sockets.contains(inode)));
