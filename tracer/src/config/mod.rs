@@ -16,7 +16,7 @@ use tracer_common::first_bytes::ProbeMethods;
 pub use file::read;
 pub use ports::PortSet;
 pub use settings::{ConnectHook, KernelLog, LogFormat, LogLevel, Settings, WireTap};
-pub use values::{DEFAULT_SOCKET, Socket};
+pub use values::Socket;
 
 /// Most probe ranges.
 pub const PROBE_SOURCES_MAX: usize = 1024;
@@ -93,7 +93,7 @@ impl Config {
                 Some(path) => path.0,
                 None => "/metrics".to_owned(),
             },
-            flows: all.flows.map_or(65_536, |f| f.0),
+            flows: all.flows.map_or(49_152, |f| f.0),
             socket: all.socket.unwrap_or_default(),
             backend_metrics: all.backend_metrics.unwrap_or_default().then_some(
                 all.backend_metrics_limit

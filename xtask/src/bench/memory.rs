@@ -27,7 +27,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 const MAPS_MIB: f64 = 16.0;
 const RSS_MIB: f64 = 40.0;
 /// Flows at once: the default size of the table.
-const FLOWS: u32 = 65_536;
+const FLOWS: u32 = 49_152;
 /// A NodePort whose SYNs are dropped.
 const SILENT: u16 = 30_099;
 
