@@ -60,8 +60,8 @@ outcome, who answered, verdict as far as this one failure tells, time from the
 SYN to the decision, and what the kernel noted.
 
 A running daemon is asked over its socket; its own settings hold, those given
-here do not. Without a daemon, tracer watches by itself and follows, which needs
-the same privileges as tracer run.
+here do not. --follow begins with what it remembers. Without a daemon, tracer
+watches by itself and follows, which needs the same privileges as tracer run.
 
 Exit codes: 0 done (Ctrl-C and a closed pipe too), 1 failed while running or the
 daemon ended, 2 wrong usage, 69 this kernel or these privileges cannot do it, 78

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, builder::Resettable};
 use clap_complete::Shell;
+use clap_mangen::roff::{Roff, roman};
 
 use super::Cli;
 use crate::exit::{Code, Exit};
@@ -33,10 +34,26 @@ pub fn print_man(command: Option<&str>) -> Result<(), Exit> {
             .cloned()
             .ok_or_else(|| Exit::new(Code::Usage, "manual page", format!("no command `{name}`")))?,
     };
-    let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(about).render(&mut page);
-    rendered.map_err(|e| Exit::runtime("manual page", e))?;
+    let page = man(about).map_err(|e| Exit::runtime("manual page", e))?;
     print(&page)
+}
+
+/// The page, with the examples set as they are: filled lines would run into
+/// each other.
+fn man(about: clap::Command) -> std::io::Result<Vec<u8>> {
+    let examples = about.get_after_long_help().map(ToString::to_string);
+    let mut page = Vec::new();
+    let about = about.after_long_help(Resettable::Reset);
+    clap_mangen::Man::new(about).render(&mut page)?;
+    if let Some(examples) = examples {
+        let mut roff = Roff::new();
+        roff.control("SH", ["EXAMPLES"]).control("nf", []);
+        for line in examples.lines().skip(1) {
+            roff.text([roman(line)]);
+        }
+        roff.control("fi", []).to_writer(&mut page)?;
+    }
+    Ok(page)
 }
 
 /// Writes to standard output; a reader that has seen enough is no failure.
@@ -50,5 +67,23 @@ pub fn print(bytes: &[u8]) -> Result<(), Exit> {
             Err(Exit::runtime("write to standard output", e))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manual_pages_keep_the_lines_of_examples() {
+        let mut root = Cli::command();
+        root.build();
+        for command in root.get_subcommands().filter(|c| c.get_name() != "help") {
+            let examples = command.get_after_long_help().unwrap().to_string();
+            assert!(examples.starts_with("Examples:\n"), "{command}");
+            let page = String::from_utf8(man(command.clone()).unwrap()).unwrap();
+            let (_, kept) = page.split_once(".SH EXAMPLES\n.nf\n").unwrap();
+            assert_eq!(kept.lines().count(), examples.lines().count(), "{page}");
+        }
     }
 }

@@ -5,7 +5,7 @@ mod out;
 
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use crate::{
     api::client::{Client, Limits, Lines},
@@ -26,21 +26,23 @@ use out::Out;
 /// When the daemon cannot be asked or ends, or without one: when `load` fails.
 pub fn run<L>(args: &Events, config: &Config, load: L) -> Result<(), Exit>
 where
-    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
-    runtime.block_on(events(args, config, load))
+    let done = runtime.block_on(events(args, config, load));
+    // Loading that Ctrl-C has ended is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 async fn events<L>(args: &Events, config: &Config, load: L) -> Result<(), Exit>
 where
-    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
-    let failed = |e| Exit::runtime("handle signals", e);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut interrupt = explain::interrupts()?;
     let mut out = Out::new(args.output);
     if let Some(path) = config.socket.path() {
         let client = Client::new(path, Limits::default());
@@ -63,7 +65,10 @@ where
         }
     }
     explain::watched(&args.ports, config)?;
-    let recorder = explain::start(config, load)?;
+    let recorder = tokio::select! {
+        recorder = explain::start(config, load) => recorder?,
+        _ = interrupt.recv() => return Ok(()),
+    };
     let follower = recorder.follow(&EventFilter {
         ports: args.ports.clone(),
         outcomes: args.outcomes.clone(),

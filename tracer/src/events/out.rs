@@ -45,9 +45,8 @@ impl Out {
         };
         let headings = std::mem::take(&mut self.headings).then(line::headings);
         let mut out = anstream::stdout().lock();
-        let written = headings.iter().chain([&text]);
-        let written = written.map(|text| writeln!(out, "{text}")).collect();
-        let written: io::Result<()> = written;
+        let mut lines = headings.iter().chain([&text]);
+        let written = lines.try_for_each(|text| writeln!(out, "{text}"));
         match written.and_then(|()| out.flush()) {
             Ok(()) => Ok(ControlFlow::Continue(())),
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),

@@ -6,7 +6,11 @@ mod table;
 mod text;
 mod words;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    borrow::Cow, ffi::OsStr, io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration,
+};
+
+use nix::sys::utsname::UtsName;
 
 use crate::{
     api::client::{Client, Limits},
@@ -17,7 +21,7 @@ use crate::{
     report::Explanation,
     snapshot::Source,
 };
-pub use own::{start, watched};
+pub use own::{interrupts, start, watched};
 use text::Frame;
 
 /// How it ended.
@@ -28,7 +32,7 @@ pub enum Ended {
     Healthy = 0,
     /// There is at least one problem.
     Problem = 3,
-    /// Ctrl-C, twice: 128 + SIGINT, as shells count.
+    /// Ctrl-C in place of an explanation: 128 + SIGINT, as shells count.
     Interrupted = 130,
 }
 
@@ -45,7 +49,7 @@ impl From<Ended> for ExitCode {
 /// was seen cannot be read.
 pub fn run<L>(args: &Explain, config: &Config, load: L) -> Result<Ended, Exit>
 where
-    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -54,31 +58,32 @@ where
     let explanation = runtime.block_on(explanation(args, config, load));
     // What a second Ctrl-C has left undone is not waited for.
     runtime.shutdown_background();
-    let Some(explanation) = explanation? else {
+    let Some((explanation, asked)) = explanation? else {
         return Ok(Ended::Interrupted);
     };
     let out = match args.output {
         Output::Json => serde_json::to_string_pretty(&explanation)
             .map(|json| json + "\n")
             .map_err(|e| Exit::runtime("write JSON", e))?,
-        Output::Text => text::render(&explanation, &frame(args)),
+        Output::Text => text::render(&explanation, &frame(args, asked)),
     };
     cli::print(out.as_bytes())?;
     Ok(ended(&explanation))
 }
 
+/// The explanation, and the window that it should be about.
 async fn explanation<L>(
     args: &Explain,
     config: &Config,
     load: L,
-) -> Result<Option<Explanation>, Exit>
+) -> Result<Option<(Explanation, Duration)>, Exit>
 where
-    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
     if let Some(path) = config.socket.path() {
         let client = Client::new(path, Limits::default());
         if let Some(explanation) = client.explain(args.last, &args.ports).await? {
-            return Ok(Some(explanation));
+            return Ok(Some((explanation, args.last)));
         }
         let (path, last) = (path.display(), human::duration(args.last.as_secs_f64()));
         anstream::eprintln!("tracer: no daemon answers at {path}; watching for {last} instead");
@@ -94,25 +99,30 @@ fn ended(explanation: &Explanation) -> Ended {
     }
 }
 
-fn frame(args: &Explain) -> Frame {
+fn frame(args: &Explain, asked: Duration) -> Frame {
     let system = nix::sys::utsname::uname().ok();
-    let system = system.as_ref();
-    let name = |text: Option<&std::ffi::OsStr>| {
-        text.map_or("?".into(), |text| text.to_string_lossy().into_owned())
+    let name = |of: fn(&UtsName) -> &OsStr| {
+        let name = system.as_ref().map(|system| of(system).to_string_lossy());
+        name.map_or("?".to_owned(), Cow::into_owned)
     };
-    let (kernel, release) = (
-        name(system.map(|system| system.sysname())),
-        name(system.map(|system| system.release())),
-    );
+    let (kernel, release) = (name(UtsName::sysname), name(UtsName::release));
     Frame {
-        node: name(system.map(|system| system.nodename())),
+        node: name(UtsName::nodename),
         kernel: format!("{kernel} {release}"),
-        asked_s: args.last.as_secs_f64(),
+        asked_s: asked.as_secs_f64(),
         ports: args.ports.clone(),
-        width: terminal_size::terminal_size_of(std::io::stdout())
-            .map(|(width, _)| usize::from(width.0)),
+        width: width(),
         all: args.all,
     }
+}
+
+/// Columns of standard output, if that is a terminal; some do not know.
+fn width() -> Option<usize> {
+    const USUAL: usize = 80;
+    let out = std::io::stdout();
+    let size = terminal_size::terminal_size_of(&out);
+    out.is_terminal()
+        .then(|| size.map_or(USUAL, |(width, _)| usize::from(width.0)))
 }
 
 #[cfg(test)]

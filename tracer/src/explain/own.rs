@@ -8,6 +8,7 @@ use std::{
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -23,8 +24,8 @@ use crate::{
 
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// Watches for `--last`, or until Ctrl-C, and explains; `None` after a second
-/// Ctrl-C.
+/// Watches for `--last`, or until Ctrl-C, and explains what was seen in that
+/// time; `None` after a second Ctrl-C, or one before anything was seen.
 ///
 /// # Errors
 /// When a port is not among those watched, `load` fails, or what was seen
@@ -33,31 +34,41 @@ pub(super) async fn watch<L>(
     args: &Explain,
     config: &Config,
     load: L,
-) -> Result<Option<Explanation>, Exit>
+) -> Result<Option<(Explanation, Duration)>, Exit>
 where
-    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
     watched(&args.ports, config)?;
-    let interrupted = |e| Exit::runtime("handle signals", e);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(interrupted)?;
-    let recorder = start(config, load)?;
+    let mut interrupt = interrupts()?;
+    let recorder = tokio::select! {
+        recorder = start(config, load) => recorder?,
+        _ = interrupt.recv() => return Ok(None),
+    };
     let begun = Instant::now();
     pass(args.last, &recorder, &mut interrupt).await;
     let last = begun.elapsed();
     let ports = args.ports.clone();
-    let explaining = tokio::task::spawn_blocking(move || {
+    let explaining = spawn_blocking(move || {
         let explained = recorder.explain(last, &ports);
         // Ends its threads, and takes the programs out of the kernel.
         drop(recorder);
         explained
     });
     tokio::select! {
-        explained = explaining => match explained {
-            Ok(explained) => explained.map(Some).map_err(|e| Exit::runtime("explain", e)),
+        explained = explaining => match explained.unwrap_or_else(|e| Err(e.into())) {
+            Ok(explanation) => Ok(Some((explanation, last))),
             Err(e) => Err(Exit::runtime("explain", e)),
         },
         _ = interrupt.recv() => Ok(None),
     }
+}
+
+/// Ctrl-C, from now on.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn interrupts() -> Result<Signal, Exit> {
+    signal(SignalKind::interrupt()).map_err(|e| Exit::runtime("handle signals", e))
 }
 
 /// Refuses ports that the kernel programs would not look at.
@@ -75,16 +86,22 @@ pub fn watched(ports: &[u16], config: &Config) -> Result<(), Exit> {
     }
 }
 
-/// Loads the kernel programs and remembers what they see.
+/// Loads the kernel programs and remembers what they see. What is given up
+/// while it loads goes on in its thread.
 ///
 /// # Errors
 /// When one of both fails.
-pub fn start<L>(config: &Config, load: L) -> Result<Recorder, Exit>
+pub async fn start<L>(config: &Config, load: L) -> Result<Recorder, Exit>
 where
-    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
+    L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
-    let source = load(config)?;
-    Recorder::start(source, config).map_err(|e| Exit::runtime("start recording", e))
+    let config = config.clone();
+    let started = spawn_blocking(move || {
+        let source = load(&config)?;
+        Recorder::start(source, &config).map_err(|e| Exit::runtime("start recording", e))
+    });
+    let started = started.await;
+    started.unwrap_or_else(|e| Err(Exit::runtime("load", e)))
 }
 
 /// Waits, and says how it goes if somebody looks.
