@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -20,6 +20,7 @@ use crate::config::PortSet;
 const POLL: Duration = Duration::from_millis(500);
 const STATISTICS: Duration = Duration::from_millis(50);
 const PODS: Duration = Duration::from_millis(800);
+const SUSPECTS: Duration = Duration::from_millis(500);
 /// Most troubles told of one source.
 const TROUBLES: usize = 4;
 
@@ -153,9 +154,12 @@ impl Collector {
 
     /// Where the backends are; those with the most failures are looked at first.
     fn places(&mut self, asked: &Asked, absent: &mut Vec<Absent>) -> HashMap<SocketAddr, Place> {
+        let now = Instant::now();
         let ask = Ask {
             window: asked.window,
-            deadline: Instant::now() + PODS,
+            deadline: now + PODS,
+            suspects: suspects(asked),
+            suspects_until: now + SUSPECTS,
         };
         let mut troubles = Vec::new();
         let own = links::held(None, ask.deadline).unwrap_or_else(|failed| {
@@ -204,6 +208,19 @@ fn worst_first(asked: &Asked) -> Vec<SocketAddr> {
     backends
 }
 
+/// Backends that something failed at, or may have.
+fn suspects(asked: &Asked) -> HashSet<SocketAddr> {
+    let failed: HashSet<_> = asked
+        .rows
+        .iter()
+        .map(|r| (r.node_port, r.backend))
+        .collect();
+    let may =
+        |port, backend| failed.contains(&(port, Some(backend))) || failed.contains(&(port, None));
+    let backends = asked.backends.iter();
+    backends.filter(|b| may(b.0, b.1)).map(|b| b.1).collect()
+}
+
 fn told(source: &'static str, troubles: &[String]) -> Option<Absent> {
     let mut why = troubles
         .iter()
@@ -218,75 +235,4 @@ fn told(source: &'static str, troubles: &[String]) -> Option<Absent> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tracer_common::failure::{Failure, Reply};
-
-    use super::*;
-
-    fn row(backend: &str, count: u64) -> Row {
-        Row {
-            node_port: 30102,
-            failure: Failure::TimedOut,
-            reply: Reply::None,
-            code: 0,
-            backend: Some(backend.parse().unwrap()),
-            seen: 0,
-            reason: None,
-            location: None,
-            reset_reason: None,
-            count,
-        }
-    }
-
-    fn asked(backends: &[&str], rows: Vec<Row>) -> Asked {
-        Asked {
-            window: Duration::from_secs(60),
-            ports: Vec::new(),
-            rows,
-            backends: backends
-                .iter()
-                .map(|b| (30102, b.parse().unwrap(), 1))
-                .collect(),
-            flows: Vec::new(),
-            watched: PortSet::default(),
-        }
-    }
-
-    #[test]
-    fn the_worst_backend_comes_first_and_each_once() {
-        let rows = vec![
-            row("10.1.0.2:1", 2),
-            row("10.1.0.3:1", 3),
-            row("10.1.0.2:1", 2),
-        ];
-        let asked = asked(
-            &["10.1.0.1:1", "10.1.0.3:1", "10.1.0.2:1", "10.1.0.1:1"],
-            rows,
-        );
-        let order: Vec<_> = worst_first(&asked)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(order, ["10.1.0.2:1", "10.1.0.3:1", "10.1.0.1:1"]);
-    }
-
-    #[test]
-    fn troubles_are_told_in_one_bounded_line() {
-        assert_eq!(told("x", &[]), None);
-        let troubles: Vec<String> = (0..9).map(|n| n.to_string()).collect();
-        let told = told("x", &troubles).unwrap();
-        assert_eq!(told.why, "0; 1; 2; 3; and 5 more");
-    }
-
-    /// Whatever the privileges of the test.
-    #[test]
-    fn every_backend_is_answered_for() {
-        let mut collector = Collector::new();
-        let backends = ["127.0.0.1:1", "192.0.2.1:9090"];
-        let asked = asked(&backends, Vec::new());
-        collector.poll(&BTreeSet::from(backends.map(|b| b.parse().unwrap())));
-        let evidence = collector.collect(asked);
-        assert_eq!(evidence.backends.len(), backends.len());
-        assert!(!matches!(evidence.backends[1].place, Place::Here(_)));
-    }
-}
+mod tests;

@@ -1,21 +1,31 @@
 //! A look at backends in the namespace that holds them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use super::{Namespace, Pod, links::Held, sockets::Sockets};
+use super::{
+    Namespace, Pod,
+    links::Held,
+    netlink::Failed,
+    sockets::{Sock, Sockets, listeners},
+};
 
 /// A question, and when its answer is due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     /// How far back counters are compared.
     pub window: Duration,
     /// When to stop.
     pub deadline: Instant,
+    /// Backends whose connections are looked at. The kernel goes through the
+    /// sockets of all namespaces for each: milliseconds where there are many.
+    pub suspects: HashSet<SocketAddr>,
+    /// When to stop doing so, that the others get their turn.
+    pub suspects_until: Instant,
 }
 
 impl Ask {
@@ -28,10 +38,20 @@ impl Ask {
         backends: &[SocketAddr],
         troubles: &mut Vec<String>,
     ) -> HashMap<SocketAddr, Pod> {
-        let mut sockets = Sockets::open();
-        let listening = match &mut sockets {
-            Ok(sockets) => sockets.listening(self.deadline),
-            Err(failed) => Err(*failed),
+        let opened = Sockets::open().and_then(|mut sockets| {
+            let listening = sockets.listening(self.deadline)?;
+            Ok((sockets, listening))
+        });
+        let (mut sockets, listening) = match opened {
+            Ok((sockets, listening)) => (Some(sockets), listening),
+            Err(failed) => {
+                troubles.extend(
+                    backends
+                        .first()
+                        .map(|b| format!("sockets of {b}: {failed}")),
+                );
+                (None, Vec::new())
+            }
         };
         let mut pods = HashMap::new();
         for backend in backends {
@@ -43,18 +63,33 @@ impl Ask {
                 rp_filter: rp_filter(held),
                 ..Pod::default()
             };
-            let at = (backend.ip(), backend.port());
-            let looked = match (&mut sockets, &listening) {
-                (Ok(sockets), Ok(all)) => sockets.look(&mut pod, all, at, self.deadline),
-                (Err(failed), _) => Err(*failed),
-                (_, Err(failed)) => Err(*failed),
-            };
-            if let Err(failed) = looked {
-                troubles.push(format!("sockets of {backend}: {failed}"));
+            if let Some(sockets) = &mut sockets
+                && let Err(failed) = self.sockets(&mut pod, *backend, sockets, &listening)
+            {
+                troubles.push(format!("connections at {backend}: {failed}"));
             }
             pods.insert(*backend, pod);
         }
         pods
+    }
+
+    fn sockets(
+        &self,
+        pod: &mut Pod,
+        backend: SocketAddr,
+        sockets: &mut Sockets,
+        listening: &[Sock],
+    ) -> Result<(), Failed> {
+        listeners(pod, listening, backend.ip(), backend.port());
+        if !self.suspects.contains(&backend) {
+            return Ok(());
+        }
+        if Instant::now() >= self.suspects_until {
+            return Err(Failed::Late);
+        }
+        let (unread, all) = sockets.unread(backend.port(), self.deadline);
+        pod.unread = unread;
+        all
     }
 }
 

@@ -122,7 +122,8 @@ pub struct Pod {
     /// Connections at the backend's port that the process has not accepted.
     pub not_accepted: u32,
     /// Accepted connections there whose received bytes wait to be read
-    /// (Recv-Q above 0).
+    /// (Recv-Q above 0). Counted only for backends that something failed at, or
+    /// may have: failures without a backend count against all of their port.
     pub unread: u32,
     /// `net.ipv4.conf.{all,eth0…}.rp_filter`, the highest that applies.
     pub rp_filter: u8,

@@ -76,6 +76,12 @@ fn find_holders(watched: &[u16], holders: &mut Holders) -> Result<(), Failed> {
     let (Some((first, _)), Some((last, _))) = ports else {
         return Ok(());
     };
+    if holders
+        .values()
+        .all(|(holder, _)| holder.listener.queue == 0)
+    {
+        return Ok(());
+    }
     sockets.connected((*first, *last), deadline, |sock| {
         if let Some((holder, _)) = holders.get_mut(&sock.port)
             && sock.not_accepted()

@@ -130,28 +130,22 @@ impl Sockets {
         })
     }
 
-    /// Fills in what sockets tell of a backend; `listening` as of this namespace.
-    pub fn look(
-        &mut self,
-        pod: &mut Pod,
-        listening: &[Sock],
-        at: (IpAddr, u16),
-        deadline: Instant,
-    ) -> Result<(), Failed> {
-        let (address, port) = at;
-        listeners(pod, listening, address, port);
-        self.connected((port, port), deadline, |sock| {
-            pod.not_accepted += u32::from(sock.not_accepted());
-            pod.unread += u32::from(sock.unread());
-        })
+    /// Counts the accepted connections at a port that wait to be read.
+    pub fn unread(&mut self, port: u16, deadline: Instant) -> (u32, Result<(), Failed>) {
+        let mut unread = 0;
+        let all = self.connected((port, port), deadline, |sock| {
+            unread += u32::from(sock.unread());
+        });
+        (unread, all)
     }
 }
 
-/// What the listening sockets alone tell of a backend.
-fn listeners(pod: &mut Pod, listening: &[Sock], address: IpAddr, port: u16) {
+/// Fills in what the listening sockets of a namespace tell of a backend there.
+pub fn listeners(pod: &mut Pod, listening: &[Sock], address: IpAddr, port: u16) {
     let reachable = || listening.iter().filter(|s| s.reachable_at(address));
-    let here = reachable().filter(|s| s.port == port);
-    pod.listener = here.map(Sock::listener).max_by_key(fullness);
+    let here = || reachable().filter(|s| s.port == port).map(Sock::listener);
+    pod.listener = here().max_by_key(fullness);
+    pod.not_accepted = here().fold(0, |sum, l| sum.saturating_add(l.queue));
     let mut ports: Vec<u16> = reachable().map(|s| s.port).collect();
     ports.sort_unstable();
     ports.dedup();
