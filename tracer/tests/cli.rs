@@ -160,6 +160,8 @@ fn scripts_and_manual_pages_are_printed() {
         (&["completions", "zsh"], "#compdef tracer"),
         (&["man"], ".TH tracer 1"),
         (&["man", "run"], "TRACER_NODE_PORTS"),
+        (&["man", "explain"], "3 at least one problem"),
+        (&["man", "events"], "timed_out"),
     ] {
         let output = tracer(args, &[]);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
