@@ -31,6 +31,8 @@ fn nothing_listens(case: &Case<'_>) -> Opinion {
         format!("The pod's own TCP stack on this node sent the RST{reason}.")
     } else if no_socket {
         format!("The SYN found no socket in the pod: {}.", case.noted())
+    } else if case.row.reply == Reply::NodeRst {
+        format!("This node made the RST, and {target} is an address of its own.")
     } else {
         format!("The RST came from {target}, from behind this node's forwarding.")
     };
@@ -149,10 +151,7 @@ fn has_no_route(backend: &Backend) -> bool {
 
 /// Silence for which neighbour or route are to blame.
 fn silent(case: &Case<'_>) -> Option<Opinion> {
-    let blackhole = matches!(
-        case.backend.and_then(|b| b.route.as_ref()),
-        Some(Route::Blackhole)
-    );
+    let blackhole = matches!(case.route(), Some(Route::Blackhole));
     match case.syn_cause() {
         Some(Cause::Neighbour | Cause::NoRoute) => Some(no_way(case)),
         // ICMP's rate limit silences some of the answers.
@@ -176,7 +175,7 @@ fn silent(case: &Case<'_>) -> Option<Opinion> {
 /// A7.
 fn swallowed(case: &Case<'_>) -> Opinion {
     let (target, ip) = (case.target(), case.ip());
-    let fact = match (case.backend.and_then(|b| b.route.as_ref()), case.cause()) {
+    let fact = match (case.route(), case.cause()) {
         (Some(Route::Blackhole), None) => format!("The node's route to {ip} is a blackhole."),
         (Some(Route::Blackhole), Some(_)) => format!(
             "The node's route to {ip} is a blackhole, and routing dropped the SYN: {}.",
@@ -200,23 +199,16 @@ fn swallowed(case: &Case<'_>) -> Opinion {
 /// A6 and A7b.
 fn no_way(case: &Case<'_>) -> Opinion {
     let ip = case.ip();
-    let backend = case.backend;
-    let neighbour = backend.and_then(|b| b.neighbour.as_deref());
-    let by_neighbour = case.syn_cause() == Some(Cause::Neighbour);
-    let by_route = matches!(case.syn_cause(), Some(Cause::NoRoute | Cause::Route));
-    let dead = backend.is_some_and(has_no_neighbour);
-    let no_route = backend.is_some_and(has_no_route);
-    let fact = if no_route || by_route {
-        route_fact(case)
-    } else if by_neighbour {
-        format!("Nobody answers for the next hop of {ip}: {}.", case.noted())
-    } else if dead {
-        let state = neighbour.unwrap_or("FAILED");
-        format!("Nobody answers for the next hop of {ip}: its neighbour entry is {state}.")
-    } else {
-        "The ICMP says so; what it rests on lies beyond this node, or is gone again.".to_owned()
+    let routed = matches!(case.syn_cause(), Some(Cause::NoRoute | Cause::Route));
+    let routed = routed || case.backend.is_some_and(has_no_route);
+    let neighbour = neighbour_fact(case);
+    let known = routed || neighbour.is_some();
+    let fact = match neighbour {
+        _ if routed => route_fact(case),
+        Some(fact) => fact,
+        None => "The ICMP says so; its cause lies beyond this node, or is gone again.".to_owned(),
     };
-    let next = if no_route || by_route {
+    let next = if routed {
         format!(
             "`ip route get {ip}` on this node: see whether the network plugin runs here and why \
              its route is missing or refuses."
@@ -228,19 +220,29 @@ fn no_way(case: &Case<'_>) -> Opinion {
              look at its interface and node."
         )
     };
-    Opinion::certain(
-        Verdict::BackendUnreachable,
-        fact,
-        "No server refused and no queue was full: the SYN found no way to the pod.",
-        next,
-    )
-    .at(case)
-    .certain_if(no_route || by_route || by_neighbour || dead)
+    let excludes = "No server refused and no queue was full: the SYN found no way to the pod.";
+    Opinion::certain(Verdict::BackendUnreachable, fact, excludes, next)
+        .at(case)
+        .certain_if(known)
+}
+
+/// What is known against the next hop.
+fn neighbour_fact(case: &Case<'_>) -> Option<String> {
+    let ip = case.ip();
+    if case.syn_cause() == Some(Cause::Neighbour) {
+        let noted = case.noted();
+        return Some(format!("Nobody answers for the next hop of {ip}: {noted}."));
+    }
+    let dead = case.backend.filter(|b| has_no_neighbour(b))?;
+    let state = dead.neighbour.as_deref().unwrap_or("FAILED");
+    Some(format!(
+        "Nobody answers for the next hop of {ip}: its neighbour entry is {state}."
+    ))
 }
 
 fn route_fact(case: &Case<'_>) -> String {
     let ip = case.ip();
-    let route = case.backend.and_then(|b| b.route.as_ref());
+    let route = case.route();
     let kind = match route {
         Some(Route::Unreachable) => "of type unreachable",
         Some(Route::Prohibit) => "of type prohibit",

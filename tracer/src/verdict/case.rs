@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use super::drops::{self, Cause};
-use crate::evidence::{Backend, Evidence, Holder, Namespace, Place, Pod, Row};
+use crate::evidence::{Backend, Evidence, Holder, Namespace, Place, Pod, Route, Row};
 
 /// A row, its backend, and the rest of the evidence.
 pub(super) struct Case<'a> {
@@ -70,6 +70,11 @@ impl<'a> Case<'a> {
         matches!(self.backend.map(|b| &b.place), Some(Place::Beyond))
     }
 
+    /// How the node reaches the backend, if that is known.
+    pub(super) fn route(&self) -> Option<&'a Route> {
+        self.backend.and_then(|b| b.route.as_ref())
+    }
+
     pub(super) fn seen(&self, bits: u8) -> bool {
         self.row.seen & bits != 0
     }
@@ -127,15 +132,6 @@ impl<'a> Case<'a> {
     /// How many of the siblings fit.
     pub(super) fn count(&self, fits: impl Fn(&Row) -> bool) -> u64 {
         sum(self.siblings().filter(|r| fits(r)).map(|r| r.count))
-    }
-
-    /// Whether a drop with this cause is noted anywhere: then a node-wide
-    /// counter of the same thing has an owner, and says nothing of others.
-    pub(super) fn noted_anywhere(&self, wanted: Cause) -> bool {
-        self.evidence
-            .rows
-            .iter()
-            .any(|r| cause(r).is_some_and(|c| c == wanted))
     }
 
     /// Whether the hook that sees drops has seen any: where it has, a failure

@@ -29,9 +29,8 @@ pub(super) fn noted(case: &Case<'_>) -> Option<Opinion> {
 /// A rule after DNAT answers with ICMP, here or beyond.
 fn rejected(case: &Case<'_>) -> Option<Opinion> {
     let ruled = case.syn_cause().is_some_and(Cause::is_netfilter);
-    let route = case.backend.and_then(|b| b.route.as_ref());
     // A route of type prohibit says the same.
-    let prohibited = is_prohibited(case.row) && matches!(route, Some(Route::Unicast { .. }));
+    let prohibited = is_prohibited(case.row) && matches!(case.route(), Some(Route::Unicast { .. }));
     let answers = ruled || prohibited || is_port_unreachable(case.row);
     let fits = case.address().is_some() && answers;
     fits.then(|| dropped_by_rule(case).certain_if(ruled))
@@ -184,18 +183,23 @@ fn unanswered(case: &Case<'_>) -> Option<Opinion> {
 
 /// What counters alone tell, when no note of the flow says otherwise.
 pub(super) fn counted(case: &Case<'_>) -> Option<Opinion> {
-    let vague = matches!(case.cause(), None | Some(Cause::Unnamed | Cause::Stack));
-    if !vague || !(case.is_silent() || case.is_late()) {
+    // A drop without a name, or a kernel whose drops nobody sees.
+    let unseen = case.cause().is_none() && !case.drops_are_noted();
+    let unnamed = matches!(case.cause(), Some(Cause::Unnamed | Cause::Stack));
+    let enough = |(rise, _): (u64, _)| (unseen || unnamed) && rise >= case.row.count;
+    if !(case.is_silent() || case.is_late()) {
         return None;
     }
-    let enough = |(rise, _): (u64, _), cause| rise >= case.row.count && !case.noted_anywhere(cause);
-    let told = if enough(case.rise(|n| n.reverse_path_filter), Cause::ReversePath) {
+    let told = if enough(case.rise(|n| n.reverse_path_filter)) {
         rp_filter(case)
-    } else if enough(case.rise(|n| n.checksum_errors), Cause::Checksum) {
+    } else if enough(case.rise(|n| n.checksum_errors)) {
         bad_checksum(case, "Segments with a wrong checksum came in".into())
-    } else if enough(case.rise(|n| n.paws), Cause::Paws) {
+    } else if enough(case.rise(|n| n.paws)) {
         paws(case, "Segments were refused for their timestamp".into())
-    } else if case.failure() == Failure::Abandoned && answers_are_late(case) {
+    } else if case.failure() == Failure::Abandoned
+        && case.cause().is_none()
+        && answers_are_late(case)
+    {
         slow(case)
     } else {
         return None;

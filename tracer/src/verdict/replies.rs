@@ -29,46 +29,9 @@ pub(super) fn answered(case: &Case<'_>) -> Option<Opinion> {
 
 /// D3, D4, D10.
 pub(super) fn return_path(case: &Case<'_>) -> Opinion {
-    let target = case.target();
     let dropped = case.seen(seen::DROPPED_SYN_ACK);
     let again = case.seen(seen::SYN_ACK_AGAIN);
-    let (fact, next) = if dropped {
-        (
-            format!(
-                "This kernel dropped the SYN-ACK of {target}: {}.",
-                case.noted()
-            ),
-            "Find what drops it: a rule (`iptables-save | grep -e DROP`), or a missing route or \
-             neighbour back to the client (`ip route get CLIENT`)."
-                .to_owned(),
-        )
-    } else if case.failure() == Failure::Unacked {
-        (
-            "The SYN-ACK left this node, and nothing came back.".to_owned(),
-            "Look for what loses it behind this node: a security group, a source/destination \
-             check, a second router; a client that is gone or forges its address looks the same."
-                .to_owned(),
-        )
-    } else if case.failure() == Failure::Abandoned {
-        (
-            format!(
-                "{target} sent its SYN-ACK again, and the client got it too late: it had given up."
-            ),
-            "Measure the way between pod and client (`ping`, `mtr` from the pod's node): it is \
-             slower than the load balancer's connect timeout."
-                .to_owned(),
-        )
-    } else {
-        (
-            format!(
-                "{target} sent its SYN-ACK, and sent it again; it did not leave by the interface \
-                 the SYN came in by."
-            ),
-            "`ip route get CLIENT` in the pod and on this node tells by which way the answer \
-             leaves: it has to go back through this node, by the interface the SYN came in by."
-                .to_owned(),
-        )
-    };
+    let (fact, next) = lost(case);
     let excludes = if dropped || again {
         "The server listens and answered; the way to it is in order."
     } else {
@@ -78,6 +41,39 @@ pub(super) fn return_path(case: &Case<'_>) -> Opinion {
     Opinion::certain(Verdict::ReturnPath, fact, excludes, next)
         .at(case)
         .certain_if(certain)
+}
+
+/// Where the answer was lost, and how to go on.
+fn lost(case: &Case<'_>) -> (String, &'static str) {
+    let target = case.target();
+    if case.seen(seen::DROPPED_SYN_ACK) {
+        let noted = case.noted();
+        return (
+            format!("This kernel dropped the SYN-ACK of {target}: {noted}."),
+            "Find what drops it: a rule (`iptables-save | grep -e DROP`, here and in the pod), or a \
+             missing route or neighbour back to the client (`ip route get CLIENT`).",
+        );
+    }
+    match case.failure() {
+        Failure::Unacked => (
+            "The SYN-ACK left this node, and nothing came back.".to_owned(),
+            "Look for what loses it behind this node: a security group, a source/destination \
+             check, a second router; a client that is gone or forges its address looks the same.",
+        ),
+        Failure::Abandoned => (
+            format!("{target} sent its SYN-ACK again; it came after the client had given up."),
+            "Measure the way between pod and client (`ping`, `mtr` from the pod's node): it is \
+             slower than the load balancer's connect timeout.",
+        ),
+        _ => (
+            format!(
+                "{target} sent its SYN-ACK, and sent it again; it did not leave by the interface \
+                 the SYN came in by."
+            ),
+            "`ip route get CLIENT` in the pod and on this node tells by which way the answer \
+             leaves: it has to go back through this node, by the interface the SYN came in by.",
+        ),
+    }
 }
 
 /// D6.

@@ -40,15 +40,12 @@ fn refused(case: &Case<'_>) -> Option<Opinion> {
         _ if certain => None,
         None => Some(unnoted(case)),
         // The stack of the node gets nothing of what NAT sends elsewhere.
-        Some(_) if is_own(case) => None,
-        Some(_) => Some(rejected(case, "RST").at(case)),
+        Some(_) => match case.route() {
+            Some(Route::Local) => None,
+            None if cause.is_some() => None,
+            route => Some(rejected(case, "RST").at(case).certain_if(route.is_some())),
+        },
     }
-}
-
-/// The backend is the node itself, or may be.
-fn is_own(case: &Case<'_>) -> bool {
-    let route = case.backend.and_then(|b| b.route.as_ref());
-    matches!(route, None | Some(Route::Local))
 }
 
 /// A RST of the node's that no hook has seen. REJECT sends its own before the

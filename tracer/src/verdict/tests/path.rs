@@ -11,9 +11,10 @@ use tracer_common::{
 
 use super::{
     super::{
-        Certainty::{Certain, Likely},
+        Certainty::{Certain, Likely, Unknown},
         Verdict::{
             BadChecksum, DroppedByRule, Hairpin, PawsRejected, PmtuBlackhole, ReturnPath, RpFilter,
+            Unexplained,
         },
     },
     bed::{Make as _, bed, icmp, pod, row, silent},
@@ -88,6 +89,18 @@ fn rp_filter() {
             "counter alone",
             bed([gone()]).counters(rose),
             &[(RpFilter, Likely, 3, 0)],
+        ),
+        (
+            "the counter has another owner",
+            bed([
+                gone(),
+                silent()
+                    .syn("IP_RPFILTER", "ip_rcv_finish_core")
+                    .port(31000),
+            ])
+            .beyond()
+            .node(rose),
+            &[(Unexplained, Unknown, 3, 0), (RpFilter, Certain, 3, 0)],
         ),
     ]);
 }

@@ -215,9 +215,24 @@ fn a_host_network_backend_is_the_node() {
     let reset = refused(NodeRst)
         .to(pod())
         .reset(seen::RESET_CLIENT, "NO_SOCKET");
-    check(&[(
-        "nothing listens on the node",
-        bed([reset]).here().route(Route::Local),
-        &[(NothingListens, Certain, 3, 0)],
-    )]);
+    let unnoted = || bed([refused(NodeRst).to(pod())]).here();
+    let mut unknown = unnoted();
+    unknown.0.backends[0].route = None;
+    check(&[
+        (
+            "nothing listens on the node",
+            bed([reset]).here().route(Route::Local),
+            &[(NothingListens, Certain, 3, 0)],
+        ),
+        (
+            "no note of it",
+            unnoted().route(Route::Local),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+        (
+            "neither note nor route",
+            unknown,
+            &[(RejectedByRule, Likely, 3, 0)],
+        ),
+    ]);
 }
