@@ -34,15 +34,21 @@ pub(super) fn failed(port: &PortRow) -> u64 {
     bad.fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
+/// The ports that are worth a row, and whether they have a verdict: nothing is
+/// to be said of one that only has older connections.
+pub(super) fn shown(explanation: &Explanation) -> Vec<(&PortRow, bool)> {
+    let judged: BTreeSet<u16> = explanation.verdicts.iter().map(|v| v.node_port).collect();
+    let ports = explanation.ports.iter();
+    ports
+        .map(|port| (port, judged.contains(&port.node_port)))
+        .filter(|(port, judged)| *judged || port.attempts > 0 || failed(port) > 0)
+        .collect()
+}
+
 /// The rows, ports with a verdict first, then those with failures, and how many
 /// healthy ports share the last one.
 pub(super) fn rows(explanation: &Explanation, all: bool) -> (Vec<Row>, usize) {
-    let judged: BTreeSet<u16> = explanation.verdicts.iter().map(|v| v.node_port).collect();
-    let mut ports: Vec<(&PortRow, bool)> = explanation
-        .ports
-        .iter()
-        .map(|port| (port, judged.contains(&port.node_port)))
-        .collect();
+    let mut ports = shown(explanation);
     ports.sort_by_key(|(port, judged)| (!judged, std::cmp::Reverse(failed(port)), port.node_port));
     let sick = ports
         .iter()

@@ -185,6 +185,31 @@ fn unexplained_failures_are_a_problem_too() {
 }
 
 #[test]
+fn ports_with_older_connections_alone_get_no_row() {
+    let old = port(30_103, [], [], []);
+    let mut some = explanation(vec![healthy(30_101), old.clone()], Vec::new());
+    some.ports[0].attempts += 2;
+    let text = plain(&some, &frame(None));
+    assert!(!text.contains("30103"), "{text}");
+    let line = "Healthy: 0 of 55 attempts failed, 2 not decided yet (1 port).";
+    assert!(text.contains(line), "{text}");
+    let text = plain(&explanation(vec![old], Vec::new()), &frame(None));
+    assert!(text.contains("Nobody tried"), "{text}");
+}
+
+#[test]
+fn problems_without_a_cause_count_as_not_explained() {
+    let mut strange = sick();
+    strange.unexplained = 0;
+    strange.verdicts[1].verdict = Verdict::Unexplained;
+    let text = plain(&strange, &frame(None));
+    assert!(
+        text.contains("Not explained: 12 failed attempts."),
+        "{text}"
+    );
+}
+
+#[test]
 fn many_healthy_ports_share_a_row_unless_told() {
     let mut ports: Vec<PortRow> = (30_101..30_125).map(healthy).collect();
     ports.push(refused(30_125));

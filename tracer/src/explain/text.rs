@@ -9,7 +9,11 @@ use super::{
     rows::{self, CUT, HEADINGS},
     table, words,
 };
-use crate::{human, report::Explanation, verdict::Finding};
+use crate::{
+    human,
+    report::Explanation,
+    verdict::{Finding, Verdict},
+};
 
 /// What is around an explanation.
 #[derive(Clone, Debug)]
@@ -38,7 +42,7 @@ pub(super) fn render(explanation: &Explanation, frame: &Frame) -> String {
         width: frame.width.map(|width| width.clamp(WIDTHS.0, WIDTHS.1)),
     };
     header(&mut out, explanation, frame);
-    if explanation.ports.is_empty() {
+    if rows::shown(explanation).is_empty() {
         nothing(&mut out, frame);
     } else {
         ports(&mut out, explanation, frame);
@@ -91,7 +95,7 @@ fn header(out: &mut Page, explanation: &Explanation, frame: &Frame) {
     // Clocks and rounding are no reason to remark on it.
     if explanation.window_s < frame.asked_s * 0.95 - 1.0 {
         let asked = human::duration(frame.asked_s);
-        let _ = write!(text, " (not {asked}: nothing is known from before)");
+        let _ = write!(text, " (not {asked}: no more is remembered)");
     }
     out.say("", &text, Style::new().bold());
     out.gap();
@@ -122,35 +126,37 @@ fn ports(out: &mut Page, explanation: &Explanation, frame: &Frame) {
     }
 }
 
-fn failures(explanation: &Explanation) -> (u64, u64) {
+/// Of all ports: attempts, those that failed, and those without an outcome.
+fn totals(explanation: &Explanation) -> (u64, u64, u64) {
     let ports = explanation.ports.iter();
-    ports.fold((0, 0), |(failed, attempts), port| {
+    ports.fold((0, 0, 0), |(attempts, failed, open), port| {
+        let ended = port.outcomes.values().copied();
+        let ended = ended.fold(0, u64::saturating_add);
         (
-            u64::saturating_add(failed, rows::failed(port)),
             u64::saturating_add(attempts, port.attempts),
+            u64::saturating_add(failed, rows::failed(port)),
+            u64::saturating_add(open, port.attempts.saturating_sub(ended)),
         )
     })
 }
 
 fn summary(out: &mut Page, explanation: &Explanation) {
-    let (failed, attempts) = failures(explanation);
-    let of = format!("{failed} of {}", human::counted(attempts, "attempt"));
+    let (attempts, failed, open) = totals(explanation);
+    let mut of = format!("{failed} of {} failed", human::counted(attempts, "attempt"));
+    if open > 0 {
+        let _ = write!(of, ", {open} not decided yet");
+    }
     let problems = explanation.verdicts.len() as u64;
     let (text, colour) = match (problems, failed) {
         (0, 0) if attempts == 0 => return,
         (0, 0) => {
-            let ports = human::counted(explanation.ports.len() as u64, "port");
-            let attempts = human::counted(attempts, "attempt");
-            let text = format!("Healthy: {attempts} at {ports}, none failed.");
-            (text, AnsiColor::Green)
+            let ports = human::counted(rows::shown(explanation).len() as u64, "port");
+            (format!("Healthy: {of} ({ports})."), AnsiColor::Green)
         }
-        (0, _) => (
-            format!("{of} failed, no cause was found."),
-            AnsiColor::Yellow,
-        ),
-        (1, _) => (format!("{of} failed. One problem:"), AnsiColor::Red),
+        (0, _) => (format!("{of}, no cause was found."), AnsiColor::Yellow),
+        (1, _) => (format!("{of}. One problem:"), AnsiColor::Red),
         (problems, _) => {
-            let text = format!("{of} failed. {problems} problems, the largest first:");
+            let text = format!("{of}. {problems} problems, the largest first:");
             (text, AnsiColor::Red)
         }
     };
@@ -200,9 +206,14 @@ fn weight(finding: &Finding) -> String {
 }
 
 fn rest(out: &mut Page, explanation: &Explanation) {
-    let (failed, _) = failures(explanation);
-    if failed > 0 || explanation.unexplained > 0 {
-        let unexplained = human::counted(explanation.unexplained, "failed attempt");
+    let (_, failed, _) = totals(explanation);
+    let named = explanation.verdicts.iter();
+    let named = named.filter(|finding| finding.verdict == Verdict::Unexplained);
+    let named = named.fold(0, |sum, finding| u64::saturating_add(sum, finding.failed));
+    // Whether findings without a cause are among them is not said.
+    let unexplained = explanation.unexplained.max(named);
+    if failed > 0 || unexplained > 0 {
+        let unexplained = human::counted(unexplained, "failed attempt");
         out.gap();
         out.say("Not explained: ", &format!("{unexplained}."), Style::new());
     }
