@@ -5,6 +5,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::ExitStatus,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -33,7 +34,11 @@ pub struct Tracer<'a> {
     ns: &'a Netns,
     process: Proc,
     address: SocketAddr,
+    socket: PathBuf,
 }
+
+/// Numbers the sockets of this process.
+static SOCKETS: AtomicU32 = AtomicU32::new(0);
 
 impl<'a> Tracer<'a> {
     /// The binary to test: the environment variable `TRACER_BIN`.
@@ -61,9 +66,14 @@ impl<'a> Tracer<'a> {
         address: SocketAddr,
         args: &[&str],
     ) -> Result<Self> {
+        let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tracer-{}-{number}.sock", std::process::id());
+        let socket = std::env::temp_dir().join(name);
         let mut command = node.command(binary)?;
         command
             .arg("run")
+            .arg("--socket")
+            .arg(&socket)
             .arg("--web.listen-address")
             .arg(address.to_string())
             .args(args);
@@ -75,6 +85,7 @@ impl<'a> Tracer<'a> {
             ns: node,
             process,
             address,
+            socket,
         })
     }
 
@@ -135,9 +146,22 @@ impl<'a> Tracer<'a> {
         &self.process
     }
 
+    /// Its unix socket, for `tracer explain` and `tracer events`.
+    #[must_use]
+    pub fn socket(&self) -> &std::path::Path {
+        &self.socket
+    }
+
     /// Where it serves, inside the node's namespace.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+impl Drop for Tracer<'_> {
+    fn drop(&mut self) {
+        // A killed daemon leaves its socket behind; any other removes it.
+        let _ = std::fs::remove_file(&self.socket);
     }
 }

@@ -18,7 +18,10 @@ fn defaults_are_those_of_the_design() {
         assert_eq!(config.listen.to_string(), "0.0.0.0:9400");
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.flows, 49_152);
-        assert_eq!(config.socket.path(), Some(Path::new(values::DEFAULT_SOCKET)));
+        assert_eq!(
+            config.socket.path(),
+            Some(Path::new(values::DEFAULT_SOCKET))
+        );
         assert_eq!(config.backend_metrics, None);
         assert_eq!(config.kernel_log, KernelLog::Off);
         assert_eq!(config.log_level, LogLevel::Info);

@@ -53,9 +53,8 @@ pub(super) struct Window {
 struct Round {
     /// Its number.
     number: u64,
-    /// When it began and ended, nanoseconds of the monotonic clock.
+    /// When it began, nanoseconds of the monotonic clock.
     began: u64,
-    ended: u64,
     packed: Box<[u8]>,
 }
 
@@ -102,7 +101,6 @@ impl History {
         let round = Round {
             number: self.count,
             began: self.begins,
-            ended,
             packed: self.pack(changes),
         };
         self.begins = ended;

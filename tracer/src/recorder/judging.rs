@@ -16,12 +16,11 @@ use super::{
     lock, monotonic, nanoseconds,
     rounds::Failed,
     rows,
-    system::of_row,
 };
 use crate::{
     evidence::{Asked, Evidence, Row},
     report::Event,
-    verdict::Verdict,
+    verdict::{self, Verdict},
 };
 
 /// The window whose evidence single failures are judged by.
@@ -82,7 +81,7 @@ impl Verdicts<'_> {
             Entry::Vacant(place) => {
                 let row = rows::row(&kind, 1, &mut **lock(&self.shared.names));
                 place.insert(row.map(|row| {
-                    let verdict = of_row(&row, self.context);
+                    let verdict = verdict::of_row(&row, self.context).0;
                     (row, verdict)
                 }))
             }
@@ -151,6 +150,8 @@ impl Shared {
     /// The question about a window.
     pub(super) fn asked(&self, window: Window, flows: Vec<FlowKey>) -> Asked {
         let mut names = lock(&self.names);
+        let places: Vec<u32> = window.kinds.keys().map(|kind| kind.key.location).collect();
+        names.locate(&places);
         let rows = window.kinds.iter();
         Asked {
             window: window.length,

@@ -38,7 +38,7 @@ pub use self::{
 use crate::{
     build_info,
     config::{Config, PortSet},
-    evidence::{Absent, Asked, Collector, Evidence},
+    evidence::{Absent, Asked, Collector, Evidence, names::Names},
     report::{Event, Explanation, Status},
     snapshot::{Snapshot, Source},
     verdict,
@@ -96,7 +96,7 @@ impl Recorder {
     /// When a thread cannot be started.
     pub fn start(source: Arc<dyn Source>, config: &Config) -> anyhow::Result<Self> {
         let facts = Box::new(Collector::new());
-        let names = Box::new(system::Nothing);
+        let names = Box::new(Names::read());
         Self::with(source, config, facts, names)
     }
 
@@ -170,7 +170,11 @@ impl Recorder {
         };
         let lost = window.lost;
         let asked = self.shared.asked(window, flows);
-        let evidence = self.facts(asked, until)?;
+        let mut evidence = self.facts(asked, until)?;
+        if let Some(why) = lock(&self.shared.names).location_absent() {
+            let source = "where the kernel dropped packets";
+            evidence.absent.push(Absent { source, why });
+        }
         let judgement = verdict::judge(&evidence);
         let about = Circumstances {
             asked: last,
@@ -206,17 +210,13 @@ impl Recorder {
         }
     }
 
-    /// The failures that are remembered one by one, oldest first.
-    pub fn events(&self, filter: &EventFilter) -> Vec<Arc<Event>> {
-        self.remembered_and_new(filter).0
-    }
-
     /// The failures that come from now on.
     pub fn follow(&self, filter: &EventFilter) -> Follower {
         self.remembered_and_new(filter).1
     }
 
-    /// Both, with nothing between them missing or twice. Takes up to 1 s.
+    /// The failures that are remembered one by one, oldest first, and those that
+    /// come after them. Takes up to 1 s.
     pub fn remembered_and_new(&self, filter: &EventFilter) -> (Vec<Arc<Event>>, Follower) {
         // What cannot be read now will be told by `explain` and the metrics.
         let _ = self.judge();
@@ -253,11 +253,12 @@ impl Recorder {
 
     /// How the recorder fares.
     pub fn status(&self) -> Status {
+        let reach = lock(&self.shared.rounds).reach();
         Status {
             version: build_info::VERSION.to_owned(),
             commit: build_info::COMMIT.to_owned(),
             uptime_s: self.shared.started.elapsed().as_secs_f64(),
-            reach_s: lock(&self.shared.rounds).reach().as_secs_f64(),
+            reach_s: reach.as_secs_f64(),
             failed: self.attempts_and_failed().1,
             events: self.shared.events.count() as u64,
         }
@@ -310,3 +311,6 @@ fn nanoseconds(clock: ClockId) -> u64 {
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

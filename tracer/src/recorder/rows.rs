@@ -53,11 +53,15 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
         code: key.code,
         backend: kind.backend,
         seen: key.seen,
-        reason: dropped.then(|| names.drop_reason(key.reason)).flatten(),
+        reason: names
+            .drop_reason(key.reason)
+            .filter(|_| dropped)
+            .map(str::to_owned),
         location: dropped.then(|| names.location(key.location)).flatten(),
-        reset_reason: reset
-            .then(|| names.reset_reason(key.reset_reason))
-            .flatten(),
+        reset_reason: names
+            .reset_reason(key.reset_reason)
+            .filter(|_| reset)
+            .map(str::to_owned),
         count,
     })
 }

@@ -1,0 +1,137 @@
+//! What windows show of rounds, at times that tests set.
+
+use super::*;
+use crate::recorder::history::{Changes, History};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Looks at the end of second `at`.
+fn look(rounds: &mut Rounds, fake: &Fake, at: u64) {
+    rounds.look(fake, || at * SECOND).unwrap();
+}
+
+fn refused(rounds: &Rounds, last: u64) -> u64 {
+    let window = rounds.window(Duration::from_secs(last));
+    let cell = Cell::handshake(Outcome::Refused, Traffic::Unknown);
+    window.ports.get(&PORT).map_or(0, |c| c.get(cell))
+}
+
+#[test]
+fn a_fault_that_starts_and_stops_is_in_its_window_alone() {
+    let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
+    for at in 1..=120 {
+        if (41..=50).contains(&at) {
+            fake.fails(PORT, Failure::Refused, 2);
+        }
+        look(&mut rounds, &fake, at);
+    }
+    // The fault lasted from second 40 to second 50.
+    assert_eq!(refused(&rounds, 60), 0);
+    assert_eq!(refused(&rounds, 70), 0);
+    assert_eq!(refused(&rounds, 71), 2);
+    assert_eq!(refused(&rounds, 80), 20);
+    assert_eq!(refused(&rounds, 900), 20);
+    let window = rounds.window(Duration::from_secs(75));
+    assert_eq!(window.length, Duration::from_secs(75));
+    assert_eq!(window.kinds.values().sum::<u64>(), 10);
+}
+
+#[test]
+fn a_window_is_not_longer_than_asked_for_unless_a_round_is() {
+    let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
+    for at in [2, 4, 9] {
+        look(&mut rounds, &fake, at);
+    }
+    let length = |last| rounds.window(Duration::from_secs(last)).length.as_secs();
+    assert_eq!([length(1), length(5), length(6), length(7)], [5, 5, 5, 7]);
+    assert_eq!(length(900), 9);
+    assert_eq!(rounds.reach(), Duration::from_secs(9));
+}
+
+#[test]
+fn gauges_are_as_they_stand() {
+    let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
+    for (at, pending) in [(1, 5), (2, 7), (3, 3)] {
+        let cells = [(Cell::ATTEMPTS, 10 + at), (Cell::PENDING, pending)];
+        fake.set(|state| {
+            state.ports.insert(PORT, counters(&cells));
+        });
+        look(&mut rounds, &fake, at);
+    }
+    let window = rounds.window(Duration::from_secs(2));
+    let port = window.ports[&PORT];
+    assert_eq!((port.get(Cell::ATTEMPTS), port.get(Cell::PENDING)), (2, 3));
+}
+
+#[test]
+fn a_place_given_to_another_backend_counts_anew() {
+    let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
+    fake.backend(1, PORT, 7);
+    fake.kind(PORT, Failure::Refused, 1, 5);
+    look(&mut rounds, &fake, 1);
+    fake.backend(1, PORT, 8);
+    fake.kind(PORT, Failure::Refused, 1, 1);
+    look(&mut rounds, &fake, 2);
+    let window = rounds.window(Duration::from_secs(60));
+    let mut by_backend = window.kinds.iter();
+    let (first, count) = by_backend.next().unwrap();
+    assert_eq!(
+        (first.backend.unwrap().to_string(), *count),
+        ("10.1.1.7:9092".into(), 5)
+    );
+    let (second, count) = by_backend.next().unwrap();
+    assert_eq!(
+        (second.backend.unwrap().to_string(), *count),
+        ("10.1.1.8:9092".into(), 6)
+    );
+}
+
+#[test]
+fn history_is_bounded_by_age_and_by_bytes() {
+    let age = Duration::from_secs(900);
+    let mut history = History::new(0, 512 * 1024, age);
+    for at in 1..=2_000 {
+        history.push(at * SECOND, &Changes::default());
+    }
+    assert_eq!(history.reach(), age);
+    for at in 2_001..=4_000_u64 {
+        let changes = Changes {
+            cells: (0..200)
+                .map(|i| (30_000 + i, i % 150, at * 1_000))
+                .collect(),
+            attempts: (0..5)
+                .map(|i| {
+                    (
+                        (PORT, std::net::SocketAddr::from(([10, 0, at as u8, i], 80))),
+                        1,
+                    )
+                })
+                .collect(),
+            ..Changes::default()
+        };
+        history.push(at * SECOND, &changes);
+        assert!(history.bytes() <= 512 * 1024, "{}", history.bytes());
+    }
+    assert!(history.reach() < age && history.reach() > Duration::from_secs(5));
+    let window = history.window(age);
+    assert_eq!(window.length, history.reach());
+    let rounds = window.length.as_secs();
+    assert_eq!(window.attempts.values().sum::<u64>(), 5 * rounds);
+    // 200 busy ports and 200 backends for two minutes and more, at least.
+    let mut large = History::new(0, 4 * 1024 * 1024, age);
+    for at in 1..=900_u64 {
+        let cells = (0..200).flat_map(|p| (0..12).map(move |c| (30_000 + p, c * 9, 1_000)));
+        let backend = |i: u8| std::net::SocketAddr::from(([10, 0, 0, i], 9092));
+        let changes = Changes {
+            cells: cells.collect(),
+            attempts: (0..200).map(|i| ((PORT, backend(i)), 10)).collect(),
+            ..Changes::default()
+        };
+        large.push(at * SECOND, &changes);
+    }
+    assert!(
+        large.reach() > Duration::from_secs(120),
+        "{:?}",
+        large.reach()
+    );
+}
