@@ -25,22 +25,30 @@ static NAT: LruHashMap<FlowKey, FlowKey> = LruHashMap::with_max_entries(8192, 0)
 ///
 /// Every packet that any interface of any network namespace sends.
 #[btf_tracepoint]
+pub fn dev_queue_direct(ctx: BtfTracePointContext) -> i32 {
+    let skb = SkBuff(ctx.arg(0));
+    on_queue(skb.conntrack_by_load());
+    0
+}
+
+/// [`dev_queue_direct`] for kernels whose verifier refuses its load.
+#[btf_tracepoint]
 pub fn dev_queue(ctx: BtfTracePointContext) -> i32 {
-    on_queue(SkBuff(ctx.arg(0)));
+    on_queue(SkBuff(ctx.arg(0)).conntrack());
     0
 }
 
 /// [`dev_queue`] without BTF.
 #[raw_tracepoint]
 pub fn dev_queue_raw(ctx: RawTracePointContext) -> i32 {
-    on_queue(SkBuff(ctx.arg(0)));
+    on_queue(SkBuff(ctx.arg(0)).conntrack());
     0
 }
 
 /// Almost every packet ends at its first line.
 #[inline(always)]
-fn on_queue(skb: SkBuff) {
-    let Some((entry, Info::NEW)) = skb.conntrack() else {
+fn on_queue(entry: Option<(Conntrack, Info)>) {
+    let Some((entry, Info::NEW)) = entry else {
         return;
     };
     if let Some(join) = Join::of(entry) {

@@ -42,6 +42,15 @@ impl Info {
     }
 }
 
+/// The address and the low bits of `skb->_nfct`.
+#[inline(always)]
+fn entry_of(nfct: u64) -> Option<(Conntrack, Info)> {
+    /// `NFCT_INFOMASK`; the rest is the address.
+    const INFO: u64 = 7;
+    let entry = nfct & !INFO;
+    (entry != 0).then_some((Conntrack(entry as *const u8), Info(nfct & INFO)))
+}
+
 /// `struct nf_conn`
 #[derive(Clone, Copy)]
 pub struct Conntrack(*const u8);
@@ -115,11 +124,16 @@ impl SkBuff {
     /// conntrack's entry, if the packet has one (`skb->_nfct`).
     #[inline(always)]
     pub fn conntrack(self) -> Option<(Conntrack, Info)> {
-        /// `NFCT_INFOMASK`; the rest is the address.
-        const INFO: u64 = 7;
-        let nfct: u64 = read(self.0, &SKB_NFCT)?;
-        let entry = nfct & !INFO;
-        (entry != 0).then_some((Conntrack(entry as *const u8), Info(nfct & INFO)))
+        read(self.0, &SKB_NFCT).and_then(entry_of)
+    }
+
+    /// The same by a load that the verifier checks against the kernel's types:
+    /// only for a tracepoint's own argument, and where the hook is enabled.
+    #[inline(always)]
+    pub fn conntrack_by_load(self) -> Option<(Conntrack, Info)> {
+        let nfct = self.0.wrapping_add(usize::from(SKB_NFCT.load()));
+        // SAFETY: the verifier accepts it only within a live `struct sk_buff`.
+        entry_of(unsafe { nfct.cast::<u64>().read_volatile() })
     }
 
     /// The headers of a TCP segment; `None` for anything else. Where the

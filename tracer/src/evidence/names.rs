@@ -99,7 +99,8 @@ fn reasons(types: &Btf, name: &str, prefix: &str) -> BTreeMap<u16, String> {
     let all = types.enumerators(name).ok().flatten().unwrap_or_default();
     all.into_iter()
         .filter_map(|(value, name)| {
-            let name = name.strip_prefix(prefix)?;
+            // 0 says that no reason is given.
+            let name = name.strip_prefix(prefix).filter(|_| value != 0)?;
             Some((u16::try_from(value).ok()?, name.to_owned()))
         })
         .collect()

@@ -16,44 +16,45 @@ const CONNECT_V6: &str = "tcp_v6_connect";
 /// A tracepoint and its programs with and without BTF.
 struct TracePoint {
     hook: &'static str,
-    tp_btf: &'static str,
+    /// The first that the verifier accepts.
+    tp_btf: &'static [&'static str],
     raw_tp: &'static str,
 }
 
 const TRACE_POINTS: [TracePoint; 7] = [
     TracePoint {
         hook: SOCKET_STATE,
-        tp_btf: "set_state",
+        tp_btf: &["set_state"],
         raw_tp: "set_state_raw",
     },
     TracePoint {
         hook: "tcp_send_reset",
-        tp_btf: "send_reset",
+        tp_btf: &["send_reset"],
         raw_tp: "send_reset_raw",
     },
     TracePoint {
         hook: "tcp_receive_reset",
-        tp_btf: "receive_reset",
+        tp_btf: &["receive_reset"],
         raw_tp: "receive_reset_raw",
     },
     TracePoint {
         hook: "tcp_retransmit_skb",
-        tp_btf: "retransmit_skb",
+        tp_btf: &["retransmit_skb"],
         raw_tp: "retransmit_raw",
     },
     TracePoint {
         hook: "tcp_retransmit_synack",
-        tp_btf: "retrans_synack",
+        tp_btf: &["retrans_synack"],
         raw_tp: "synack_raw",
     },
     TracePoint {
         hook: "net_dev_queue",
-        tp_btf: "dev_queue",
+        tp_btf: &["dev_queue_direct", "dev_queue"],
         raw_tp: "dev_queue_raw",
     },
     TracePoint {
         hook: "kfree_skb",
-        tp_btf: "drop_skb",
+        tp_btf: &["drop_skb"],
         raw_tp: "drop_skb_raw",
     },
 ];
@@ -179,12 +180,20 @@ impl<'a> Attacher<'a> {
 
     fn tp_btf(&mut self, point: &TracePoint) -> Result<()> {
         let btf = self.btf.as_ref().map_err(|why| anyhow!("{why}"))?;
-        let program: &mut BtfTracePoint = program(self.ebpf, point.tp_btf)?;
-        program.load(point.hook, btf)?;
-        program.attach().map(drop).or_else(|error| {
-            program.unload()?;
-            Err(error.into())
-        })
+        let mut refused = anyhow!("no program");
+        for name in point.tp_btf {
+            let program: &mut BtfTracePoint = program(self.ebpf, name)?;
+            match program.load(point.hook, btf) {
+                Ok(()) => {
+                    return program.attach().map(drop).or_else(|error| {
+                        program.unload()?;
+                        Err(error.into())
+                    });
+                }
+                Err(error) => refused = error.into(),
+            }
+        }
+        Err(refused)
     }
 
     fn raw_tp(&mut self, point: &TracePoint) -> Result<()> {
