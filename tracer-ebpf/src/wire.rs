@@ -2,9 +2,6 @@
 //!
 //! The attribute `inline(always)` saves a call: the verifier of 5.10 charges each
 //! 32 bytes of the 512 that the stack has ("combined stack size of 3 calls").
-//!
-//! All inlined: the stack of a chain of calls may be 512 bytes, of which 5.10
-//! takes 32 and more for each function ("combined stack size of 3 calls is 544").
 
 use aya_ebpf::{
     macros::{classifier, socket_filter},
