@@ -24,9 +24,9 @@ pub mod process;
 pub mod raw;
 pub mod rules;
 pub mod segment;
-pub mod slow;
 pub mod topology;
 pub mod tracer;
+pub mod tun;
 
 pub use capture::Capture;
 pub use cleanup::{install_signal_cleanup, remove_everything};

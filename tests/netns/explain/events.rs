@@ -56,7 +56,7 @@ fn one_line_each() -> Result<()> {
     let mut command = s.bed.node.command(testbed::Tracer::binary()?)?;
     command
         .args(["events", "-f", "-o", "json", "--socket"])
-        .arg(&s.socket);
+        .arg(tracer.socket());
     let mut follower = s.bed.node.spawn(command)?;
     s.dials_end(3, SOON, Errno::ECONNREFUSED)?;
     let cut = Dial::new(&s.bed.client, s.node_port(CUT)).limit(SOON);
@@ -64,17 +64,17 @@ fn one_line_each() -> Result<()> {
         ensure!(ended.err() == Some(Errno::EINPROGRESS));
     }
     s.healthy_traffic()?;
-    settled(&s, &tracer)?;
-    let (status, text, error) = ask(&s, &["events", "-o", "json"])?;
+    settled(&tracer)?;
+    let (status, text, error) = ask(&tracer, &["events", "-o", "json"])?;
     ensure!(status == 0, "exit status {status}: {error}");
     let all = events(&text)?;
     check(&s, &all).with_context(|| format!("{all:#?}"))?;
 
     let args = ["events", "-o", "json", "--outcome", "refused"];
-    let refused = events(&ask(&s, &args)?.1)?;
+    let refused = events(&ask(&tracer, &args)?.1)?;
     ensure!(refused.len() == 3 && refused.iter().all(|e| e.node_port == CLOSED));
     let args = ["events", "-o", "json", "--port", "31536"];
-    ensure!(events(&ask(&s, &args)?.1)?.len() == 2);
+    ensure!(events(&ask(&tracer, &args)?.1)?.len() == 2);
 
     let followed = poll_until(SOON * 5, "the follower has not all lines", || {
         let seen = events(&follower.stdout())?;

@@ -1,14 +1,16 @@
 //! What `tracer explain` must say, and the counts it must agree with.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
-use testbed::{Metrics, Tracer};
+use testbed::{Metrics, Tracer, process::poll_until};
 
 use super::scene::Scene;
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// Overdue flows are looked for once a second, and failures judged as often.
+const JUDGED: Duration = Duration::from_millis(3500);
 const HANDSHAKES: &str = "tracer_handshakes_total";
 const FAILURES: &str = "tracer_handshake_failures_total";
 /// Outcomes that are failed attempts.
@@ -164,55 +166,81 @@ pub struct Finding {
     pub next: String,
 }
 
+/// All attempts with a failed outcome.
+fn failed_attempts(metrics: &Metrics) -> f64 {
+    let count = |outcome: &&str| metrics.sum(HANDSHAKES, &[("outcome", outcome)]);
+    FAILED.iter().map(count).sum()
+}
+
+impl Finding {
+    fn key(&self) -> (u16, &String) {
+        (self.node_port, &self.verdict)
+    }
+}
+
 /// Waits until every attempt has its outcome.
-pub fn settled(scene: &Scene, tracer: &Tracer<'_>) -> Result<Metrics> {
-    let healthy = (scene.port + 1).to_string();
+pub fn settled(tracer: &Tracer<'_>) -> Result<Metrics> {
     tracer.metrics_when(LIMIT, "attempts are still pending", |metrics| {
-        metrics.sum("tracer_handshakes_pending", &[]) == 0.0
-            && metrics.sum(HANDSHAKES, &[("node_port", &healthy)]) > 0.0
+        metrics.sum("tracer_handshakes_pending", &[]) == 0.0 && metrics.sum(HANDSHAKES, &[]) > 0.0
     })
 }
 
-/// Runs `tracer` with `args` on the node, against its daemon; returns the exit
+/// Runs `tracer` with `args` against a daemon; returns the exit
 /// status and what it printed.
-pub fn ask(scene: &Scene, args: &[&str]) -> Result<(i32, String, String)> {
-    let mut command = scene.bed.node.command(Tracer::binary()?)?;
-    command.args(args).arg("--socket").arg(&scene.socket);
+pub fn ask(tracer: &Tracer<'_>, args: &[&str]) -> Result<(i32, String, String)> {
+    let mut command = Command::new(Tracer::binary()?);
+    command.args(args).arg("--socket").arg(tracer.socket());
     let output = command.output().context("start tracer")?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let status = output.status.code().context("ended by a signal")?;
     Ok((status, text(&output.stdout), text(&output.stderr)))
 }
 
-/// Runs `tracer explain` on the node; returns its exit status and answer.
-pub fn explain(scene: &Scene, args: &[&str]) -> Result<(i32, Explanation)> {
+/// Runs `tracer explain`; returns its exit status and answer.
+pub fn explain(tracer: &Tracer<'_>, args: &[&str]) -> Result<(i32, Explanation)> {
     let args = [&["explain", "-o", "json"][..], args].concat();
-    let (status, text, error) = ask(scene, &args)?;
+    let (status, text, error) = ask(tracer, &args)?;
     let answer = serde_json::from_str(&text);
     let answer = answer.with_context(|| format!("exit status {status}: {text}{error}"))?;
     Ok((status, answer))
 }
 
 /// Exactly the expected verdicts, as many failures as the metrics have, and
-/// the exit status that goes with them.
-pub fn check(scene: &Scene, metrics: &Metrics, expected: &[Expected]) -> Result<()> {
-    let (status, told) = explain(scene, &["--last", "60s"])?;
-    matches(scene, metrics, status, &told, expected)
-        .with_context(|| format!("exit status {status}, {told:#?}\nexpected {expected:#?}"))?;
-    for finding in &told.verdicts {
-        let (port, verdict) = (finding.node_port, finding.verdict.as_str());
-        let same = told.verdicts.iter();
-        let same = same.filter(|f| f.node_port == port && f.verdict == verdict);
-        let failed: u64 = same.map(|f| f.failed).sum();
-        let port = port.to_string();
-        let labels = [("node_port", port.as_str()), ("verdict", verdict)];
-        let counted = metrics.sum(FAILURES, &labels);
-        ensure!(
-            counted == failed as f64,
-            "{FAILURES}{labels:?} {counted}, {failed} explained"
-        );
+/// the exit status that goes with them. What is not expected must not come
+/// later either.
+pub fn check(scene: &Scene, tracer: &Tracer<'_>, expected: &[Expected]) -> Result<()> {
+    let metrics = settled(tracer)?;
+    if expected.is_empty() {
+        std::thread::sleep(JUDGED);
     }
-    Ok(())
+    let mut last = Err(anyhow::anyhow!("not asked"));
+    let told = poll_until(JUDGED, "explain does not say what is expected", || {
+        let (status, told) = explain(tracer, &["--last", "60s"])?;
+        let judged = matches(scene, &metrics, status, &told, expected);
+        last = judged.with_context(|| format!("exit status {status}, {told:#?}"));
+        Ok(last.is_ok().then_some(told))
+    });
+    let told = told.or_else(|_| {
+        last?;
+        anyhow::bail!("not asked")
+    });
+    let told = told.with_context(|| {
+        let events = ask(tracer, &["events", "-o", "json"]).map(|(_, text, _)| text);
+        format!("expected {expected:#?}\n{}", events.unwrap_or_default())
+    })?;
+    let is_same = |metrics: &Metrics| {
+        let all = told.verdicts.iter();
+        metrics.sum(FAILURES, &[]) == failed_attempts(metrics)
+            && all.clone().all(|finding| {
+                let same = |f: &&Finding| (f.node_port, &f.verdict) == finding.key();
+                let failed: u64 = all.clone().filter(same).map(|f| f.failed).sum();
+                let port = finding.node_port.to_string();
+                let labels = [("node_port", port.as_str()), ("verdict", &finding.verdict)];
+                metrics.sum(FAILURES, &labels) == failed as f64
+            })
+    };
+    let judged = tracer.metrics_when(JUDGED, "the metric is not what explain says", is_same);
+    judged.map(drop).with_context(|| format!("{told:#?}"))
 }
 
 fn matches(
@@ -239,8 +267,7 @@ fn matches(
         );
     }
     ensure!(rest.is_empty(), "verdicts that nobody expected");
-    let failed = |outcome: &&str| metrics.sum(HANDSHAKES, &[("outcome", outcome)]) as u64;
-    let failed: u64 = FAILED.iter().map(failed).sum();
+    let failed = failed_attempts(metrics) as u64;
     let explained: u64 = told.verdicts.iter().map(|f| f.failed).sum();
     ensure!(
         explained + told.unexplained == failed,

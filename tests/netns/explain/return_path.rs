@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use testbed::{RawClient, Topology, peer::Dial, raw::Answer, rules, slow::SlowBackend};
+use testbed::{RawClient, Topology, peer::Dial, raw::Answer, rules, tun::TunPeer};
 
 use super::{
     expect::{Backend, failed, spoilt},
@@ -77,7 +77,7 @@ fn too_late() -> Result<()> {
         services: |s| vec![s.service().backend(([10, 250, 0, 9], 9090))],
         fault: |s| {
             let late = Duration::from_millis(2200);
-            s.keep(SlowBackend::start(&s.bed.node, "10.250.0.0/24", late)?);
+            s.keep(TunPeer::late(&s.bed.node, "10.250.0.0/24", late)?);
             Ok(())
         },
         traffic: |s| {

@@ -35,15 +35,13 @@ fn answers_within_two_seconds() -> Result<()> {
     let s = Scene::new(&SCENARIO)?;
     // Half-open flows stay as long as they may be pending.
     let tracer = s.trace(&["--handshake-timeout", "60s", "--flows", "65536"])?;
-    let share = FLOWS / u32::try_from(PORTS.len())?;
-    for (i, port) in (0..).zip(PORTS) {
+    let sound = PORTS.filter(|port| port % EVERY != 0);
+    let share = FLOWS / u32::try_from(sound.clone().count())?;
+    for (i, port) in (0..).zip(sound) {
         let SocketAddr::V4(to) = s.node_port(port) else {
             bail!("IPv4 only");
         };
-        let numbers = i * share..(i + 1) * share;
-        if port % EVERY != 0 {
-            flood::syns(&s.bed.client, to, numbers, 100_000)?;
-        }
+        flood::syns(&s.bed.client, to, i * share..(i + 1) * share, 100_000)?;
     }
     let broken: Vec<u16> = PORTS.filter(|port| port % EVERY == 0).collect();
     for port in &broken {
@@ -52,11 +50,12 @@ fn answers_within_two_seconds() -> Result<()> {
             ensure!(ended.err() == Some(Errno::ECONNREFUSED));
         }
     }
-    let metrics = tracer.metrics()?;
-    let flows = metrics.sum("tracer_flows", &[]);
-    ensure!(flows >= f64::from(FLOWS) * 0.9, "{flows} flows");
+    let limit = Duration::from_secs(10);
+    tracer.metrics_when(limit, "64,000 flows are not there", |metrics| {
+        metrics.sum("tracer_flows", &[]) >= f64::from(FLOWS) * 0.95
+    })?;
     let start = Instant::now();
-    let (_, told) = explain(&s, &["--last", "60s"])?;
+    let (_, told) = explain(&tracer, &["--last", "60s"])?;
     let taken = start.elapsed();
     println!("explained in {taken:?}");
     ensure!(taken <= Duration::from_secs(2), "{taken:?}");

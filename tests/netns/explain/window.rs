@@ -27,8 +27,8 @@ fn starts_and_stops() -> Result<()> {
     let tracer = s.trace(OPTIONS)?;
     s.dials_end(3, SOON, Errno::ECONNREFUSED)?;
     s.healthy_traffic()?;
-    settled(&s, &tracer)?;
-    let (status, told) = explain(&s, &["--last", "60s"])?;
+    settled(&tracer)?;
+    let (status, told) = explain(&tracer, &["--last", "60s"])?;
     ensure!(named(&told) == [("nothing_listens", 3)], "{told:#?}");
     ensure!(status == 3, "exit status {status}");
 
@@ -37,7 +37,7 @@ fn starts_and_stops() -> Result<()> {
         std::thread::sleep(Duration::from_millis(400));
         s.calls(1, SOON, Reply::Whole)?;
     }
-    let (status, told) = explain(&s, &["--last", "2s"])?;
+    let (status, told) = explain(&tracer, &["--last", "2s"])?;
     ensure!(
         told.verdicts.is_empty() && status == 0,
         "{status} {told:#?}"
@@ -47,11 +47,11 @@ fn starts_and_stops() -> Result<()> {
     let row = row.context("the port has no row")?;
     ensure!(row.attempts > 0 && row.outcomes["refused"] == 0, "{row:?}");
 
-    let (status, told) = explain(&s, &["--last", "60s"])?;
+    let (status, told) = explain(&tracer, &["--last", "60s"])?;
     ensure!(named(&told) == [("nothing_listens", 3)], "{told:#?}");
     ensure!(status == 3, "exit status {status}");
     let other = (s.port + 1).to_string();
-    let (status, told) = explain(&s, &["--last", "60s", "--port", &other])?;
+    let (status, told) = explain(&tracer, &["--last", "60s", "--port", &other])?;
     ensure!(
         told.verdicts.is_empty() && status == 0,
         "{status} {told:#?}"

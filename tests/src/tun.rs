@@ -1,5 +1,5 @@
-//! A backend that answers late: not a kernel but a thread behind a TUN device,
-//! so that nothing on this machine drops or repeats a packet meanwhile.
+//! Peers behind a TUN device: a thread in place of a kernel, so that nothing on
+//! this machine drops, answers or repeats what they do not.
 
 use std::{
     fs::File,
@@ -21,28 +21,40 @@ use crate::{
     segment::{Parsed, Segment, flags, parse},
 };
 
-const DEVICE: &str = "tun-slow";
+const DEVICE: &str = "tun-peer";
 const POLL: Duration = Duration::from_millis(5);
 
 /// The device and its thread; both go on drop.
 #[derive(Debug)]
-pub struct SlowBackend {
+pub struct TunPeer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl SlowBackend {
+impl TunPeer {
     /// Routes `network` (`10.250.0.0/24`) in `node` to a device behind which
     /// every first SYN of a connection is answered with a SYN-ACK after
     /// `delay`; a retransmitted one is not answered again.
-    pub fn start(node: &Netns, network: &str, delay: Duration) -> Result<Self> {
-        let device = node.enter(tun)?.context("make a TUN device")?;
-        node.ip(&format!(
-            "link set {DEVICE} up\nroute add {network} dev {DEVICE}\n"
-        ))?;
+    pub fn late(node: &Netns, network: &str, delay: Duration) -> Result<Self> {
+        Self::start(node, &[network], Some(delay))
+    }
+
+    /// Routes `networks` in `ns` to a device that swallows what comes. The
+    /// namespace has to forward.
+    pub fn silent(ns: &Netns, networks: &[&str]) -> Result<Self> {
+        Self::start(ns, networks, None)
+    }
+
+    fn start(ns: &Netns, networks: &[&str], delay: Option<Duration>) -> Result<Self> {
+        let device = ns.enter(tun)?.context("make a TUN device")?;
+        let mut batch = format!("link set {DEVICE} up\n");
+        for network in networks {
+            batch.push_str(&format!("route add {network} dev {DEVICE}\n"));
+        }
+        ns.ip(&batch)?;
         let stop = Arc::<AtomicBool>::default();
         let stopped = stop.clone();
-        let thread = std::thread::spawn(move || answer(&device, delay, &stopped));
+        let thread = std::thread::spawn(move || serve(&device, delay, &stopped));
         Ok(Self {
             stop,
             thread: Some(thread),
@@ -50,7 +62,7 @@ impl SlowBackend {
     }
 }
 
-impl Drop for SlowBackend {
+impl Drop for TunPeer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -84,8 +96,9 @@ fn tun() -> Result<File> {
     Ok(device)
 }
 
-/// Answers until told to stop, or until the device goes with its namespace.
-fn answer(mut device: &File, delay: Duration, stop: &AtomicBool) {
+/// Takes packets until told to stop, or until the device goes with its
+/// namespace.
+fn serve(mut device: &File, delay: Option<Duration>, stop: &AtomicBool) {
     let mut seen: Vec<(Instant, Parsed)> = Vec::new();
     let mut answered = 0;
     let mut buffer = [0; 2048];
@@ -99,7 +112,8 @@ fn answer(mut device: &File, delay: Duration, stop: &AtomicBool) {
             Err(e) if e.kind() == ErrorKind::WouldBlock => std::thread::sleep(POLL),
             Err(_) => return,
         }
-        while let Some((_, syn)) = seen.get(answered).filter(|(at, _)| at.elapsed() >= delay) {
+        let is_due = |at: &Instant| delay.is_some_and(|delay| at.elapsed() >= delay);
+        while let Some((_, syn)) = seen.get(answered).filter(|(at, _)| is_due(at)) {
             let mut reply = Segment::syn(syn.dst, syn.src, 1);
             reply.flags |= flags::ACK;
             reply.ack = syn.seq.wrapping_add(1);
