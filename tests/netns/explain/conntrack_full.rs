@@ -1,15 +1,18 @@
 //! C1: the conntrack table is full of entries that may not be displaced.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use testbed::{Netns, cleanup::ScratchDir, rules};
+use testbed::{Netns, cleanup::ScratchDir, process::poll_until, rules};
 
 use super::{
     expect::failed,
     scene::{SOON, Scenario},
 };
+
+/// How long the kernel may take to free a namespace.
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn sysctl(node: &Netns, name: &str) -> Result<usize> {
     let text = node.run(&["sysctl", "-n", &format!("net.netfilter.{name}")])?;
@@ -55,5 +58,20 @@ fn table_full() -> Result<()> {
         expect: || vec![failed("conntrack_full", 4)],
         ..Scenario::new(31458)
     }
-    .run()
+    .run()?;
+    // The entries go with the namespace, a little later.
+    poll_until(LIMIT, "the memory of the entries is not back", || {
+        Ok(entries_in_memory()
+            .is_none_or(|n| n < 100_000)
+            .then_some(()))
+    })
+}
+
+/// conntrack entries of all namespaces; `None`: this kernel does not tell.
+fn entries_in_memory() -> Option<u64> {
+    let slabs = std::fs::read_to_string("/proc/slabinfo").ok()?;
+    let line = slabs
+        .lines()
+        .find_map(|l| l.strip_prefix("nf_conntrack "))?;
+    line.split_whitespace().next()?.parse().ok()
 }

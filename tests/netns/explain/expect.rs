@@ -206,8 +206,8 @@ pub fn explain(tracer: &Tracer<'_>, args: &[&str]) -> Result<(i32, Explanation)>
 }
 
 /// Exactly the expected verdicts, as many failures as the metrics have, and
-/// the exit status that goes with them. What is not expected must not come
-/// later either.
+/// the exit status that goes with them. Where nothing is expected, nothing may
+/// come later either.
 pub fn check(scene: &Scene, tracer: &Tracer<'_>, expected: &[Expected]) -> Result<()> {
     let metrics = settled(tracer)?;
     if expected.is_empty() {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use testbed::{
-    Topology,
+    ServicePort, Topology,
     peer::{Behaviour, Dial},
     rules,
 };
@@ -65,7 +65,7 @@ fn on_one_port() -> Result<()> {
             Ok(())
         },
         traffic: |s| {
-            let ended: Vec<_> = s.dials(12, SOON)?.into_iter().map(|e| e.err()).collect();
+            let ended: Vec<_> = s.dials(12, SOON)?.into_iter().map(Result::err).collect();
             for errno in [None, Some(Errno::ECONNREFUSED), Some(Errno::EINPROGRESS)] {
                 let count = ended.iter().filter(|e| **e == errno).count();
                 ensure!(count == 4, "{errno:?}: {count} of 12");
@@ -91,10 +91,7 @@ fn one_bad_replica(port: u16, family: Family) -> Result<()> {
         topology: || Topology::builder().pods(4),
         services: |s| {
             let all = [0, 2, 3].map(|i| s.pod(i, 9090));
-            vec![
-                all.into_iter()
-                    .fold(s.service(), |service, pod| service.backend(pod)),
-            ]
+            vec![all.into_iter().fold(s.service(), ServicePort::backend)]
         },
         servers: |s| {
             s.serve(2, 9090, Behaviour::Echo)?;
