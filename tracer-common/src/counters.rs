@@ -31,7 +31,8 @@ pub const LATENCY_BUCKETS: usize = LATENCY_BOUNDS_NS.len() + 1;
 const ATTEMPTS: usize = 0;
 const UNTRACKED: usize = 1;
 const PENDING: usize = 2;
-const HANDSHAKES: usize = 3;
+const UNREPORTED: usize = 3;
+const HANDSHAKES: usize = 4;
 const CONNECTIONS: usize = HANDSHAKES + Outcome::COUNT * Traffic::COUNT;
 const OPEN: usize = CONNECTIONS + Traffic::COUNT;
 const CLOSES: usize = OPEN + Traffic::COUNT;
@@ -55,6 +56,8 @@ impl Cell {
     pub const UNTRACKED: Self = Self(UNTRACKED);
     /// Gauge: attempts without a counted outcome.
     pub const PENDING: Self = Self(PENDING);
+    /// Gauge: failed outcomes that are counted but not reported yet.
+    pub const UNREPORTED: Self = Self(UNREPORTED);
 
     /// Attempts by outcome and class.
     #[must_use]

@@ -93,6 +93,8 @@ pub struct Failed {
     pub backend: u16,
     /// When the attempt's SYN came, nanoseconds of the monotonic clock.
     pub syn_at: u64,
+    /// When it failed, by the same clock; 0: just now.
+    pub at: u64,
 }
 
 /// Bits of [`Note::seen`] and [`FailureKey::seen`].

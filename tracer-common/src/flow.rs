@@ -95,10 +95,14 @@ pub struct Flow {
     pub marks: u8,
     /// The backend: position in the table of backends plus one; 0: unknown.
     pub backend: u16,
-    /// Explicit padding.
-    pub pad: [u8; 2],
-    /// When the client's message came, in 2^20 ns of the monotonic clock,
-    /// modulo 2^32; set with class Thrift or other.
+    /// What the client of an [`mark::OWED`] attempt got: a
+    /// [`crate::failure::Reply`] by number.
+    pub reply: u8,
+    /// ICMP code of that reply.
+    pub code: u8,
+    /// Established: when the client's message came, in 2^20 ns of the monotonic
+    /// clock, modulo 2^32; set with class Thrift or other. Decided: how long
+    /// after its SYN the reply of an [`mark::OWED`] attempt came, in 2^10 ns.
     pub asked_at: u32,
     /// The client's first bytes as far as they matter.
     pub first: FirstBytes,
@@ -146,6 +150,10 @@ pub mod mark {
     pub const LATE: u8 = 1 << 1;
     /// The client's first message is a Thrift oneway call.
     pub const ONEWAY: u8 = 1 << 2;
+    /// Refused or unreachable, which is counted and will be reported: the
+    /// kernel drops the SYN only after it has sent its answer, and what drops it
+    /// says why.
+    pub const OWED: u8 = 1 << 4;
     /// The connection is reported as unanswered, closed at once or reset.
     pub const REPORTED: u8 = 1 << 3;
 }

@@ -24,7 +24,10 @@ pub fn leave(flow: &FlowKey, failed: &Failed, key: &FailureKey) {
     // SAFETY: the place is ours until it is submitted. Each member by itself:
     // a whole record would first stand on the stack, which has no room.
     unsafe {
-        (*record).at = bpf_ktime_get_ns();
+        (*record).at = match failed.at {
+            0 => bpf_ktime_get_ns(),
+            at => at,
+        };
         (*record).syn_at = failed.syn_at;
         (*record).flow = *flow;
         (*record).key = *key;

@@ -119,18 +119,22 @@ impl Flow {
         match self.state {
             state::SYN_SEEN => {
                 if now.ns.saturating_sub(self.syn_at) >= limits.handshake_timeout_ns {
-                    self.decide(Outcome::TimedOut, Got::NOTHING, tally);
+                    self.decide(Outcome::TimedOut, tally);
                 }
             }
             state::ANSWERED => {
                 if age >= limits.handshake_timeout_ns {
-                    self.decide(Outcome::Unacked, Got::NOTHING, tally);
+                    self.decide(Outcome::Unacked, tally);
                     // SYNs and SYN-ACKs may have come again until now.
                     self.since = self.since.saturating_add(limits.handshake_timeout_ns);
                 }
             }
             state::ESTABLISHED => return self.tick_connection(age, now, limits, tally),
-            state::DECIDED => {}
+            state::DECIDED => {
+                if self.payable(now) {
+                    self.pay(tally);
+                }
+            }
             _ => return Fate::Remove,
         }
         let age = now.ns.saturating_sub(self.since);

@@ -1,7 +1,7 @@
 //! What the machine reports of a failure, besides counting it.
 
 use super::{Limits, Now, Segment, tcp};
-use crate::counters::Tally;
+use crate::counters::{Cell, Tally};
 use crate::failure::{Failed, Failure, Got, Reply};
 use crate::flow::{Flow, flag, mark};
 use crate::words::{ResetOrigin, Traffic};
@@ -25,7 +25,68 @@ impl Flow {
             traffic: traffic as u8,
             backend: self.backend,
             syn_at: self.syn_at,
+            at: 0,
         });
+    }
+
+    /// Puts off the report of a refused or unreachable attempt: see
+    /// [`mark::OWED`].
+    #[inline(always)]
+    pub(super) fn owe<T: Tally>(&mut self, got: Got, now: Now, tally: &mut T) {
+        self.marks |= mark::OWED;
+        self.reply = got.reply as u8;
+        self.code = got.code;
+        self.asked_at = (now.ns.saturating_sub(self.syn_at) >> REPLY_BITS) as u32;
+        tally.add(Cell::UNREPORTED, 1);
+    }
+
+    /// Reports it, should it be owed.
+    #[inline(always)]
+    pub(super) fn pay<T: Tally>(&mut self, tally: &mut T) {
+        if !self.marked(mark::OWED) {
+            return;
+        }
+        self.marks &= !mark::OWED;
+        tally.add(Cell::UNREPORTED, -1);
+        let (failure, reply) = match self.reply {
+            1 => (Failure::Refused, Reply::NodeRst),
+            2 => (Failure::Refused, Reply::BackendRst),
+            3 => (Failure::Unreachable, Reply::Icmp),
+            4 => (Failure::Unreachable, Reply::Icmpv6),
+            _ => (Failure::Refused, Reply::None),
+        };
+        tally.failed(Failed {
+            failure,
+            reply,
+            code: self.code,
+            traffic: self.class_of_attempt() as u8,
+            backend: self.backend,
+            syn_at: self.syn_at,
+            at: self.replied_at(),
+        });
+    }
+
+    /// Whether what is owed has waited long enough.
+    #[inline(always)]
+    pub(super) const fn payable(&self, now: Now) -> bool {
+        self.marked(mark::OWED) && now.ns.saturating_sub(self.replied_at()) >= OWED_NS
+    }
+
+    /// When the reply of an owed attempt came, nanoseconds.
+    #[inline(always)]
+    const fn replied_at(&self) -> u64 {
+        self.syn_at
+            .wrapping_add((self.asked_at as u64) << REPLY_BITS)
+    }
+
+    /// The class of an attempt that became no connection.
+    #[inline(always)]
+    pub(super) const fn class_of_attempt(&self) -> Traffic {
+        if self.has(flag::PROBE_SOURCE) {
+            Traffic::HealthCheck
+        } else {
+            Traffic::Unknown
+        }
     }
 
     /// The same of a connection, which is reported once.
@@ -102,7 +163,15 @@ impl Flow {
     }
 }
 
-/// [`Flow::asked_at`] counts 2^20 ns, about a millisecond.
+/// How long a refusal waits for what the kernel's hooks note of it.
+const OWED_NS: u64 = 100_000_000;
+
+/// [`Flow::asked_at`] of a refusal counts 2^10 ns, about a microsecond.
+const REPLY_BITS: u32 = 10;
+
+const _: () = assert!(Reply::NodeRst as u8 == 1 && Reply::Icmpv6 as u8 == 4);
+
+/// [`Flow::asked_at`] of a connection counts 2^20 ns, about a millisecond.
 const UNIT_BITS: u32 = 20;
 
 #[inline(always)]

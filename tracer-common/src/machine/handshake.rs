@@ -50,9 +50,10 @@ impl Flow {
     #[inline(always)]
     fn abandon<T: Tally>(&mut self, tally: &mut T) {
         match self.state {
-            state::SYN_SEEN => self.decide(Outcome::Cancelled, Got::NOTHING, tally),
-            state::ANSWERED => self.decide(Outcome::Unacked, Got::NOTHING, tally),
+            state::SYN_SEEN => self.decide(Outcome::Cancelled, tally),
+            state::ANSWERED => self.decide(Outcome::Unacked, tally),
             state::ESTABLISHED => self.give_up(tally),
+            state::DECIDED => self.pay(tally),
             _ => {}
         }
     }
@@ -68,7 +69,7 @@ impl Flow {
         match self.state {
             state::SYN_SEEN if segment.has(tcp::RST | tcp::FIN) && follows_syn => {
                 self.count_reset(segment, tally);
-                self.decide(Outcome::Cancelled, Got::NOTHING, tally);
+                self.decide(Outcome::Cancelled, tally);
             }
             // Simultaneous open (RFC 9293, 3.5): SYN and ACK in one, the same ISN.
             state::SYN_SEEN
@@ -90,7 +91,7 @@ impl Flow {
                 let acks_syn_ack = acks_server && segment.ack == self.server_isn.wrapping_add(1);
                 if follows_syn || acks_syn_ack {
                     self.count_reset(segment, tally);
-                    self.decide(Outcome::HalfOpen, Got::NOTHING, tally);
+                    self.decide(Outcome::HalfOpen, tally);
                 }
             }
             state::ANSWERED if acks_server && at_or_after(segment.seq, first) => {
@@ -116,7 +117,7 @@ impl Flow {
             state::SYN_SEEN if segment.has(tcp::RST) && acks_syn => {
                 self.count_reset(segment, tally);
                 tally.answered(Answer::Rst, now.ns.saturating_sub(self.syn_at));
-                self.decide(Outcome::Refused, segment.got(), tally);
+                self.refuse(Outcome::Refused, segment.got(), now, tally);
             }
             state::SYN_SEEN if segment.has(tcp::RST) => {}
             state::SYN_SEEN if segment.has(tcp::SYN) => {
@@ -131,7 +132,7 @@ impl Flow {
                     && (acks_syn || segment.seq == self.server_isn.wrapping_add(1)) =>
             {
                 self.count_reset(segment, tally);
-                self.decide(Outcome::Refused, segment.got(), tally);
+                self.refuse(Outcome::Refused, segment.got(), now, tally);
             }
             state::ANSWERED | state::ESTABLISHED | state::DECIDED
                 if segment.has(tcp::SYN) && acks_syn =>
@@ -188,40 +189,52 @@ impl Flow {
         let fate = self.tick(now, limits, tally);
         if self.state == state::SYN_SEEN && quoted_seq == self.isn {
             tally.answered(Answer::Icmp, now.ns.saturating_sub(self.syn_at));
-            self.decide(Outcome::Unreachable, got, tally);
+            self.refuse(Outcome::Unreachable, got, now, tally);
         }
         fate
     }
 
-    /// Ends the handshake without a connection; `got` is what the client got.
+    /// Ends the handshake without a connection.
     #[inline(always)]
-    pub(super) fn decide<T: Tally>(&mut self, outcome: Outcome, got: Got, tally: &mut T) {
-        let probe = self.has(flag::PROBE_SOURCE) || outcome as u8 == Outcome::HalfOpen as u8;
-        let traffic = if probe {
+    pub(super) fn decide<T: Tally>(&mut self, outcome: Outcome, tally: &mut T) {
+        let traffic = self.decided(outcome, tally);
+        if let Some(failure) = self.failure_of(outcome) {
+            self.fail(failure, Got::NOTHING, traffic, tally);
+        }
+    }
+
+    /// The same by an answer that says no, which is `got`.
+    #[inline(always)]
+    fn refuse<T: Tally>(&mut self, outcome: Outcome, got: Got, now: Now, tally: &mut T) {
+        self.owe(got, now, tally);
+        self.decided(outcome, tally);
+    }
+
+    #[inline(always)]
+    fn decided<T: Tally>(&mut self, outcome: Outcome, tally: &mut T) -> Traffic {
+        let traffic = if outcome as u8 == Outcome::HalfOpen as u8 {
             Traffic::HealthCheck
         } else {
-            Traffic::Unknown
+            self.class_of_attempt()
         };
         tally.count(Cell::handshake(outcome, traffic));
         tally.add(Cell::PENDING, -1);
         self.flags |= flag::COUNTED;
         self.state = state::DECIDED;
-        if let Some(failure) = self.failure_of(outcome) {
-            self.fail(failure, got, traffic, tally);
-        }
+        traffic
     }
 
     /// A half-open handshake is a probe's, unless the client had to ask again.
     #[inline(always)]
     const fn failure_of(&self, outcome: Outcome) -> Option<Failure> {
         match outcome {
-            Outcome::Refused => Some(Failure::Refused),
-            Outcome::Unreachable => Some(Failure::Unreachable),
             Outcome::TimedOut => Some(Failure::TimedOut),
             Outcome::Unacked => Some(Failure::Unacked),
             Outcome::Cancelled => Some(Failure::Cancelled),
             Outcome::HalfOpen if self.marked(mark::LATE) => Some(Failure::Abandoned),
-            Outcome::HalfOpen | Outcome::Established => None,
+            Outcome::HalfOpen | Outcome::Established | Outcome::Refused | Outcome::Unreachable => {
+                None
+            }
         }
     }
 

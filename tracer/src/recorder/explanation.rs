@@ -7,12 +7,11 @@ use tracer_common::{
     words::{Answer, Lost, Outcome, Traffic},
 };
 
-use super::ledger::failed;
 use crate::{
     evidence::Evidence,
     report::{Explanation, Latency, PortRow},
     snapshot::HookStatus,
-    verdict::{Judgement, Verdict},
+    verdict::Judgement,
 };
 
 /// What no evidence on one node can tell.
@@ -51,16 +50,10 @@ pub(super) fn explanation(
     let ports: Vec<PortRow> = shown
         .map(|(port, counters)| port_row(*port, counters, evidence))
         .collect();
-    let unexplained = if about.ports.is_empty() {
-        judgement.unexplained
-    } else {
-        let shown = evidence.ports.iter().filter(|(port, _)| wanted(*port));
-        let failed: u64 = shown.map(|(_, counters)| failed(counters)).sum();
-        let named = verdicts
-            .iter()
-            .filter(|f| f.verdict != Verdict::Unexplained);
-        failed.saturating_sub(named.map(|f| f.failed).sum())
-    };
+    let rows = evidence.rows.iter();
+    let attempts = rows.filter(|row| row.failure.is_attempt() && wanted(row.node_port));
+    let failed: u64 = attempts.map(|row| row.count).sum();
+    let unexplained = failed.saturating_sub(verdicts.iter().map(|f| f.failed).sum());
     Explanation {
         window_s: evidence.window.as_secs_f64(),
         ports,

@@ -28,6 +28,11 @@ pub(super) fn failed(counters: &PortCounters) -> u64 {
     cells.map(|cell| counters.get(cell)).sum()
 }
 
+/// Those of them that the kernel has reported by kind.
+fn reported(counters: &PortCounters) -> u64 {
+    failed(counters).saturating_sub(counters.get(Cell::UNREPORTED))
+}
+
 /// Verdicts on the failed attempts of each port. The outcome counters say how
 /// many there are; the failures by kind, which can be lost when their table is
 /// full, say why. What only the former know is [`Verdict::Unexplained`], so
@@ -84,7 +89,7 @@ impl Ledger {
     /// Brings the counts in line with the outcome counters.
     pub(super) fn settle(&mut self, ports: &[(u16, PortCounters)]) {
         for (port, counters) in ports {
-            let total = failed(counters);
+            let total = reported(counters);
             if total != 0 || self.ports.contains_key(port) {
                 let account = self.ports.entry(*port).or_insert(Account::EMPTY);
                 account.settle(total);

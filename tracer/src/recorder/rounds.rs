@@ -234,5 +234,8 @@ fn rise(before: Option<u64>, now: u64) -> u64 {
 
 fn is_gauge(cell: u16) -> bool {
     let cell = usize::from(cell);
-    cell == Cell::PENDING.index() || Traffic::ALL.iter().any(|t| Cell::open(*t).index() == cell)
+    [Cell::PENDING, Cell::UNREPORTED]
+        .iter()
+        .any(|c| c.index() == cell)
+        || Traffic::ALL.iter().any(|t| Cell::open(*t).index() == cell)
 }
