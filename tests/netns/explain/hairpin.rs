@@ -11,7 +11,8 @@ use testbed::{
 
 use super::{
     expect::failed,
-    scene::{SOON, Scenario, at_once},
+    scenario::Scenario,
+    scene::{SOON, at_once},
 };
 
 const SCENARIO: Scenario = Scenario {

@@ -7,7 +7,8 @@ use testbed::{Mode, Topology, peer::Behaviour};
 
 use super::{
     expect::{Backend, failed},
-    scene::{Family, Reply, SOON, Scenario},
+    scenario::Scenario,
+    scene::{Family, Reply, SOON},
 };
 
 const SCENARIO: Scenario = Scenario {

@@ -8,7 +8,8 @@ use testbed::{peer::Behaviour, rules};
 
 use super::{
     expect::spoilt,
-    scene::{Reply, Scenario},
+    scenario::Scenario,
+    scene::Reply,
 };
 
 #[test]

@@ -10,7 +10,8 @@ use testbed::{
 
 use super::{
     expect::{Count, failed},
-    scene::{Family, SECOND_SYN, SOON, Scenario, at_once},
+    scenario::Scenario,
+    scene::{Family, SECOND_SYN, SOON, at_once},
 };
 
 const OTHER: u16 = 31522;

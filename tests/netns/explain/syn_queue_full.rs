@@ -7,7 +7,8 @@ use testbed::{RawClient, peer::Behaviour};
 
 use super::{
     expect::failed,
-    scene::{Reply, SOON, Scenario, Scene},
+    scenario::Scenario,
+    scene::{Reply, SOON, Scene},
 };
 
 /// A listener with room for few handshakes, and as many that never end; they

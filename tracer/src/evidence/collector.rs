@@ -83,16 +83,22 @@ impl Collector {
     }
 
     /// Asks every source.
-    pub fn collect(&mut self, asked: Asked) -> Evidence {
+    pub fn collect(&mut self, mut asked: Asked) -> Evidence {
         let mut absent = Vec::new();
         self.read_node(&mut absent);
         let statistics = self.read_conntrack(&mut absent);
-        let ways = node::ways(asked.backends.iter().map(|b| b.1.ip()), &mut absent);
-        let holders = node::holders(asked.watched.as_slice(), &mut absent);
         let entries = match statistics {
             Some(_) => node::entries(&asked.flows, &mut absent),
             None => Vec::new(),
         };
+        for entry in &entries {
+            let known = |b: &(u16, SocketAddr, u64)| (b.0, b.1) == (entry.node_port, entry.backend);
+            if !asked.backends.iter().any(known) {
+                asked.backends.push((entry.node_port, entry.backend, 0));
+            }
+        }
+        let ways = node::ways(asked.backends.iter().map(|b| b.1.ip()), &mut absent);
+        let holders = node::holders(asked.watched.as_slice(), &mut absent);
         let places = self.places(&asked, &mut absent);
         let backends = asked
             .backends

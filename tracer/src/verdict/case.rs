@@ -8,24 +8,26 @@ use tracer_common::{
 };
 
 use super::drops::{self, Cause};
-use crate::evidence::{Backend, Evidence, Holder, Namespace, Place, Pod, Route, Row};
+use crate::evidence::{Backend, Entry, Evidence, Holder, Namespace, Place, Pod, Route, Row};
 
 /// A row, its backend, and the rest of the evidence.
 pub(super) struct Case<'a> {
     pub row: &'a Row,
     pub evidence: &'a Evidence,
-    /// What is known about the row's backend.
+    /// Where NAT sent it.
+    address: Option<SocketAddr>,
+    /// What is known about that backend.
     pub backend: Option<&'a Backend>,
 }
 
 impl<'a> Case<'a> {
     pub(super) fn new(row: &'a Row, evidence: &'a Evidence) -> Self {
-        let backend = row
-            .backend
-            .and_then(|address| find(evidence, row.node_port, address));
+        let address = row.backend.or_else(|| held_back(row, evidence));
+        let backend = address.and_then(|address| find(evidence, row.node_port, address));
         Self {
             row,
             evidence,
+            address,
             backend,
         }
     }
@@ -40,20 +42,18 @@ impl<'a> Case<'a> {
 
     /// The backend's address: only where it is part of the problem.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.row.backend
+        self.address
     }
 
     /// The backend, for texts.
     pub(super) fn target(&self) -> String {
-        self.row
-            .backend
+        self.address
             .map_or_else(|| "the backend".to_owned(), |b| b.to_string())
     }
 
     /// The backend's address without its port, for texts.
     pub(super) fn ip(&self) -> String {
-        self.row
-            .backend
+        self.address
             .map_or_else(|| "POD-ADDRESS".to_owned(), |b| b.ip().to_string())
     }
 
@@ -168,6 +168,21 @@ impl<'a> Case<'a> {
             .iter()
             .find(|h| h.node_port == self.port())
     }
+}
+
+/// The backend of silent attempts that never left the node and were not dropped
+/// yet: they wait for a neighbour. Only conntrack knows it; it must be the only
+/// one for the port.
+fn held_back(row: &Row, evidence: &Evidence) -> Option<SocketAddr> {
+    if row.seen != 0 || !matches!(row.failure, Failure::TimedOut | Failure::Cancelled) {
+        return None;
+    }
+    let waits = |e: &&Entry| {
+        e.node_port == row.node_port && e.backend.port() != e.node_port && e.state == "SYN_SENT"
+    };
+    let mut backends = evidence.entries.iter().filter(waits).map(|e| e.backend);
+    let first = backends.next()?;
+    backends.all(|backend| backend == first).then_some(first)
 }
 
 /// The first drop's meaning, if any was noted.

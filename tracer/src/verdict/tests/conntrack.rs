@@ -195,9 +195,9 @@ fn stale_conntrack() {
             &[(StaleConntrack, Certain, 3, 0)],
         ),
         (
-            "the attempt's own entry",
+            "the attempt's own entry: it waits for a neighbour",
             entry(failed(bed([silent()])), "SYN_SENT"),
-            &[],
+            &[(BackendUnreachable, Certain, 3, 0)],
         ),
         (
             "address of another pod now",
