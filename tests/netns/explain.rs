@@ -51,6 +51,8 @@ mod route_blackhole;
 mod rp_filter;
 #[path = "explain/scale.rs"]
 mod scale;
+#[path = "explain/scenario.rs"]
+mod scenario;
 #[path = "explain/scene.rs"]
 mod scene;
 #[path = "explain/server_stalled.rs"]

@@ -11,7 +11,8 @@ use testbed::{
 
 use super::{
     expect::{Count, Expected, failed, spoilt},
-    scene::{SOON, Scenario, Scene},
+    scenario::Scenario,
+    scene::{SOON, Scene},
 };
 
 /// B1: SYNs meet a full queue: silence.

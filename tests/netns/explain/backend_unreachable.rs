@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use super::{
     expect::{Backend, failed},
-    scene::{SOON, Scenario},
+    scenario::Scenario,
+    scene::SOON,
 };
 
 /// The node asks for its neighbour for 3 s, then sends ICMP 3/1.

@@ -6,7 +6,8 @@ use testbed::{RawClient, segment::Segment};
 
 use super::{
     expect::{Backend, failed},
-    scene::{SOON, Scenario, Scene},
+    scenario::Scenario,
+    scene::{SOON, Scene},
 };
 
 fn spoilt_syns(s: &Scene) -> Result<()> {

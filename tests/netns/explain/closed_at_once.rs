@@ -5,7 +5,8 @@ use testbed::peer::Behaviour;
 
 use super::{
     expect::spoilt,
-    scene::{Reply, SOON, Scenario},
+    scenario::Scenario,
+    scene::{Reply, SOON},
 };
 
 /// The call then meets a closed socket, which answers with RST.

@@ -6,10 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use testbed::{Netns, cleanup::ScratchDir, process::poll_until, rules};
 
-use super::{
-    expect::failed,
-    scene::{SOON, Scenario},
-};
+use super::{expect::failed, scenario::Scenario, scene::SOON};
 
 /// How long the kernel may take to free a namespace.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -16,7 +16,8 @@ use testbed::{
 
 use super::{
     expect::spoilt,
-    scene::{SOON, Scenario, Scene},
+    scenario::Scenario,
+    scene::{SOON, Scene},
 };
 
 /// A connection whose first call is answered; then the server sends 20 MB

@@ -7,7 +7,8 @@ use testbed::{Mode, rules};
 
 use super::{
     expect::{Backend, failed},
-    scene::{Family, SOON, Scenario},
+    scenario::Scenario,
+    scene::{Family, SOON},
 };
 
 const SCENARIO: Scenario = Scenario {

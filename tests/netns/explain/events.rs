@@ -9,7 +9,8 @@ use testbed::{peer::Dial, process::poll_until, rules};
 
 use super::{
     expect::{ask, settled},
-    scene::{OPTIONS, SOON, Scenario, Scene, at_once},
+    scenario::{OPTIONS, Scenario},
+    scene::{SOON, Scene, at_once},
 };
 
 #[derive(Debug, Deserialize)]

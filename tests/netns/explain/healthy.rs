@@ -13,7 +13,10 @@ use testbed::{
     raw::Answer,
 };
 
-use super::scene::{Family, Scenario, Scene, at_once, call};
+use super::{
+    scenario::Scenario,
+    scene::{Family, Scene, at_once, call},
+};
 
 /// Long past the idle threshold.
 const LONG: Duration = Duration::from_millis(2500);

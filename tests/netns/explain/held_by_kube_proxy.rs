@@ -7,7 +7,8 @@ use testbed::peer::{Behaviour, Server};
 
 use super::{
     expect::{Count, failed},
-    scene::{SOON, Scenario},
+    scenario::Scenario,
+    scene::SOON,
 };
 
 #[test]

@@ -6,7 +6,8 @@ use testbed::Mode;
 
 use super::{
     expect::failed,
-    scene::{Family, SECOND_SYN, Scenario},
+    scenario::Scenario,
+    scene::{Family, SECOND_SYN},
 };
 
 const SCENARIO: Scenario = Scenario {

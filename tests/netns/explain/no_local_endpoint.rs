@@ -6,7 +6,8 @@ use testbed::{Mode, Policy};
 
 use super::{
     expect::failed,
-    scene::{Family, SOON, Scenario},
+    scenario::Scenario,
+    scene::{Family, SOON},
 };
 
 const SCENARIO: Scenario = Scenario {

@@ -13,7 +13,8 @@ use testbed::{
 
 use super::{
     expect::{Count, spoilt},
-    scene::{SOON, Scenario},
+    scenario::Scenario,
+    scene::SOON,
 };
 
 const CLIENTS: u8 = 16;

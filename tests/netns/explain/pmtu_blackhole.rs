@@ -6,11 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use testbed::{peer::Behaviour, rules};
 
-use super::{
-    expect::spoilt,
-    scenario::Scenario,
-    scene::Reply,
-};
+use super::{expect::spoilt, scenario::Scenario, scene::Reply};
 
 #[test]
 fn icmp_filtered() -> Result<()> {

@@ -6,7 +6,8 @@ use testbed::rules;
 
 use super::{
     expect::{Backend, failed},
-    scene::{SOON, Scenario},
+    scenario::Scenario,
+    scene::SOON,
 };
 
 /// After DNAT: the backend may be known, and has no part in it.

@@ -9,7 +9,8 @@ use testbed::{RawClient, Topology, peer::Dial, raw::Answer, rules, tun::TunPeer}
 
 use super::{
     expect::{Backend, failed, spoilt},
-    scene::{SOON, Scenario, at_once},
+    scenario::Scenario,
+    scene::{SOON, at_once},
 };
 
 /// D3: the route to the client leads to another node.

@@ -3,10 +3,7 @@
 use anyhow::Result;
 use nix::errno::Errno;
 
-use super::{
-    expect::failed,
-    scene::{SOON, Scenario},
-};
+use super::{expect::failed, scenario::Scenario, scene::SOON};
 
 #[test]
 fn blackhole() -> Result<()> {

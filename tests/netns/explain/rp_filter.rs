@@ -7,7 +7,8 @@ use testbed::peer::Dial;
 
 use super::{
     expect::{Backend, failed},
-    scene::{SOON, Scenario, at_once},
+    scenario::Scenario,
+    scene::{SOON, at_once},
 };
 
 #[test]

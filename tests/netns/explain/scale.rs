@@ -11,7 +11,8 @@ use testbed::{Mode, flood, peer::Dial};
 
 use super::{
     expect::explain,
-    scene::{SOON, Scenario, Scene, at_once},
+    scenario::Scenario,
+    scene::{SOON, Scene, at_once},
 };
 
 const PORTS: std::ops::Range<u16> = 31500..31700;

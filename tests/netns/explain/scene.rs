@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use testbed::{
     KubeProxy, Mode, Netns, Proc, RawClient, ServicePort, Topology, Tracer,
@@ -17,11 +17,10 @@ use testbed::{
     },
     peer::{Behaviour, Dial, Server, thrift::Message},
     raw::Answer,
-    topology::Builder,
     tun::TunPeer,
 };
 
-use super::expect::{self, Expected};
+use super::scenario::Scenario;
 
 /// The watched ports. The hooks see the sockets of every namespace: no other
 /// test may use them. Each scenario has an even one for its fault; the next is

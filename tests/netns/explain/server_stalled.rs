@@ -5,10 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use testbed::peer::Behaviour;
 
-use super::{
-    expect::spoilt,
-    scene::{Reply, Scenario},
-};
+use super::{expect::spoilt, scenario::Scenario, scene::Reply};
 
 const SCENARIO: Scenario = Scenario {
     servers: |s| s.serve(0, 9090, Behaviour::Stall),

@@ -6,7 +6,8 @@ use testbed::{Mode, peer::Behaviour, rules};
 
 use super::{
     expect::{Backend, failed},
-    scene::{SOON, Scenario},
+    scenario::Scenario,
+    scene::SOON,
 };
 
 const SCENARIO: Scenario = Scenario {

@@ -10,7 +10,8 @@ use testbed::{
 
 use super::{
     expect::failed,
-    scene::{Reply, SOON, Scenario, call},
+    scenario::Scenario,
+    scene::{Reply, SOON, call},
 };
 
 #[test]

@@ -7,7 +7,8 @@ use testbed::Tracer;
 
 use super::{
     expect::Explanation,
-    scene::{PORTS, SOON, Scenario, Scene},
+    scenario::Scenario,
+    scene::{PORTS, SOON, Scene},
 };
 
 const SCENARIO: Scenario = Scenario {

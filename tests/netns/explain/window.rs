@@ -8,7 +8,8 @@ use testbed::peer::Behaviour;
 
 use super::{
     expect::{Explanation, explain, settled},
-    scene::{OPTIONS, Reply, SOON, Scenario, Scene},
+    scenario::{OPTIONS, Scenario},
+    scene::{Reply, SOON, Scene},
 };
 
 const SCENARIO: Scenario = Scenario {

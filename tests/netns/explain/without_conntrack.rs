@@ -5,10 +5,7 @@ use anyhow::Result;
 use nix::errno::Errno;
 use testbed::rules;
 
-use super::{
-    expect::failed,
-    scene::{SOON, Scenario},
-};
+use super::{expect::failed, scenario::Scenario, scene::SOON};
 
 #[test]
 fn pod_refuses() -> Result<()> {
