@@ -150,12 +150,12 @@ pub mod mark {
     pub const LATE: u8 = 1 << 1;
     /// The client's first message is a Thrift oneway call.
     pub const ONEWAY: u8 = 1 << 2;
+    /// The connection is reported as unanswered, closed at once or reset.
+    pub const REPORTED: u8 = 1 << 3;
     /// Refused or unreachable, which is counted and will be reported: the
     /// kernel drops the SYN only after it has sent its answer, and what drops it
     /// says why.
     pub const OWED: u8 = 1 << 4;
-    /// The connection is reported as unanswered, closed at once or reset.
-    pub const REPORTED: u8 = 1 << 3;
 }
 
 impl Flow {

@@ -4,7 +4,7 @@ use super::{Limits, Now, SYN_RETRANSMIT_SLACK_NS, Segment, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got};
 use crate::first_bytes::Decision;
-use crate::flow::{Flow, flag, state};
+use crate::flow::{Flow, flag, mark, state};
 use crate::words::{Close, Outcome, Traffic};
 
 /// What becomes of a flow's entry after a step.
@@ -139,7 +139,8 @@ impl Flow {
         }
         let age = now.ns.saturating_sub(self.since);
         let spanned = self.since.saturating_sub(self.syn_at);
-        if self.state == state::DECIDED && age >= spanned + SYN_RETRANSMIT_SLACK_NS {
+        let settled = self.state == state::DECIDED && !self.marked(mark::OWED);
+        if settled && age >= spanned + SYN_RETRANSMIT_SLACK_NS {
             return Fate::Remove;
         }
         Fate::Keep

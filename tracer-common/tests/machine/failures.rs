@@ -393,3 +393,14 @@ fn a_late_connection_still_counts_as_established() {
     lab.outcomes(&[(Outcome::Established, Traffic::Thrift, 1)]);
     lab.failures(&[(Failure::Late, Reply::None)]);
 }
+
+#[test]
+fn a_refusal_that_comes_late_is_reported_before_it_is_forgotten() {
+    let mut lab = Lab::new();
+    // By then nobody expects the SYN again, so that the flow could go.
+    lab.syn().wait(4_950 * MS).unreachable(ISN).wait(10 * MS);
+    assert!(lab.flow.is_some());
+    lab.wait(100 * MS);
+    lab.failures(&[(Failure::Unreachable, Reply::Icmp)]);
+    assert_eq!((lab.flow, lab.get(Cell::UNREPORTED)), (None, 0));
+}
