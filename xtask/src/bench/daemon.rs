@@ -22,7 +22,7 @@ const SHARE: f64 = 1.0;
 /// Connections a second.
 const RATE: u32 = 1000;
 
-/// CPU time of the daemon at rest, under short connections, and paced.
+/// CPU time of the daemon at rest, under short connections, and under failures.
 pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     let tracer = start(bed, binary, &[])?;
     let pid = tracer.process().pid();
@@ -30,6 +30,7 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     let mut idle = Vec::new();
     let mut paced = Vec::new();
     let mut each = Vec::new();
+    let mut failing = Vec::new();
     for _ in 0..plan.cpu_rounds {
         let (time, cpu) = timed(pid, || {
             sleep(plan.idle);
@@ -38,10 +39,12 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
         let rest = cpu.as_secs_f64() / time.as_secs_f64();
         idle.push(rest * 100.0);
         let count = plan.paced_connections;
-        let (time, cpu) = timed(pid, || bed.paced(count, RATE))?;
+        let (time, cpu) = timed(pid, || bed.paced(Short::Call, count, RATE))?;
         paced.push(cpu.as_secs_f64() / time.as_secs_f64() * 100.0);
         let above_rest = cpu.as_secs_f64() - rest * time.as_secs_f64();
         each.push(above_rest * 1e6 / f64::from(count));
+        let (time, cpu) = timed(pid, || bed.paced(Short::Refused, count, RATE))?;
+        failing.push(cpu.as_secs_f64() / time.as_secs_f64() * 100.0);
     }
     let row =
         |figure: &str, unit, values: Vec<f64>| Row::new(SECTION, figure, unit, Spread::of(values));
@@ -49,6 +52,7 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
         row("at rest", "% of a core", idle),
         row("at 1,000 short connections/s", "% of a core", paced).at_most(Some(SHARE)),
         row("per short connection, above rest", "µs/connection", each).at_most(Some(CONNECTION_US)),
+        row("at 1,000 failures/s", "% of a core", failing),
     ])
 }
 

@@ -18,11 +18,13 @@ const NO_INTEREST_NS: f64 = 10.0;
 const DATA_NS: f64 = 60.0;
 /// Promised: ns of kernel time per short connection.
 const CONNECTION_NS: f64 = 2500.0;
-/// Runs per connection below which a program has nothing to do with connections of that kind.
+/// Runs per connection or round trip below which a program has nothing to do with that kind.
 const SELDOM: f64 = 0.05;
+/// Programs that see packets: of the wire tap, at `net_dev_queue`, at `kfree_skb`.
+const PACKETS: [&str; 3] = ["wire_", "dev_queue", "drop_skb"];
 const KIB_64: usize = 64 * 1024;
 
-/// Both kinds of tap.
+/// Both kinds of tap; with the first, connections that are forwarded to a pod too.
 ///
 /// # Errors
 /// The daemon does not start, or the kernel refuses an empty program.
@@ -36,6 +38,10 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
         };
         rows.extend(Bench::new(bed, &tracer, plan, section)?.all()?);
     }
+    let pod = Bed::forwarded(0)?;
+    let tracer = start(&pod, binary, &["--wire-tap", "tcx"])?;
+    let section = "Kernel programs, forwarded to a pod by kube-proxy's rules";
+    rows.extend(Bench::new(&pod, &tracer, plan, section)?.forwarded()?);
     Ok(rows)
 }
 
@@ -88,6 +94,23 @@ impl<'a> Bench<'a> {
         let uses = self.rounds(bulk)?;
         rows.extend(self.packets("data, Thrift, 64 KiB writes", &uses, Some(DATA_NS)));
 
+        rows.extend(self.short()?);
+        rows.extend(self.empties(&empty));
+        Ok(rows)
+    }
+
+    /// conntrack knows these packets: `net_dev_queue` looks at their tuples.
+    fn forwarded(&self) -> Result<Vec<Row>> {
+        let mut talk = self.bed.long(Words::Other)?;
+        let uses = self.rounds(|| talk.round_trips(self.plan.round_trips))?;
+        let mut rows = self.packets("data, class `other`", &uses, Some(DATA_NS));
+        rows.extend(self.short()?);
+        Ok(rows)
+    }
+
+    /// Short connections of each kind.
+    fn short(&self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
         for (kind, name, promise) in [
             (
                 Short::Call,
@@ -97,10 +120,9 @@ impl<'a> Bench<'a> {
             (Short::Probe, "connect and close", Some(CONNECTION_NS)),
             (Short::Refused, "refused dial", None),
         ] {
-            let uses = self.rounds(|| bed.short(kind, plan.connections))?;
+            let uses = self.rounds(|| self.bed.short(kind, self.plan.connections))?;
             rows.extend(self.connections(name, &uses, promise));
         }
-        rows.extend(self.empties(&empty));
         Ok(rows)
     }
 
@@ -112,17 +134,23 @@ impl<'a> Bench<'a> {
             .collect()
     }
 
-    /// One row per program of the wire tap.
+    /// One row per program that sees such packets.
     fn packets(&self, what: &str, rounds: &[Vec<Use>], promise: Option<f64>) -> Vec<Row> {
         by_program(rounds)
             .into_iter()
-            .filter(|(program, _)| program.starts_with("wire_"))
+            .filter(|(program, _)| self.sees(program, rounds))
             .map(|(program, uses)| {
                 let spread = Spread::of(uses.iter().map(|one| one.net_ns()));
                 let figure = format!("{what}: `{program}`");
                 Row::new(self.section, figure, "ns/packet", spread).at_most(promise)
             })
             .collect()
+    }
+
+    /// Others on this machine make a tracepoint fire now and then.
+    fn sees(&self, program: &str, rounds: &[Vec<Use>]) -> bool {
+        let often = self.plan.round_trips as f64 * SELDOM;
+        PACKETS.iter().any(|name| program.starts_with(name)) && runs_of(rounds, program) >= often
     }
 
     /// The sum over all programs, then each program's share.
@@ -135,7 +163,7 @@ impl<'a> Bench<'a> {
         for (program, uses) in by_program(rounds) {
             let spread = Spread::of(uses.iter().map(|one| one.total_ns() / each));
             let runs = runs_of(rounds, program) / each;
-            // Others on this machine make a tracepoint fire now and then.
+            // As in `sees`.
             if runs < SELDOM {
                 continue;
             }
@@ -149,7 +177,7 @@ impl<'a> Bench<'a> {
     fn empties(&self, rounds: &[Vec<Use>]) -> Vec<Row> {
         by_program(rounds)
             .into_iter()
-            .filter(|(program, _)| program.starts_with("wire_"))
+            .filter(|(program, _)| self.sees(program, rounds))
             .map(|(program, uses)| {
                 let spread = Spread::of(uses.iter().map(|one| one.empty_ns));
                 let figure = format!("subtracted: the empty program beside `{program}`");

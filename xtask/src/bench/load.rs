@@ -1,6 +1,6 @@
 //! The traffic: from the client's namespace to servers in the node's own. No kube-proxy rules and
-//! no forwarding stand in between: they would make the bare side dearer and the share of the
-//! programs smaller.
+//! no forwarding stand in between, unless asked for: they would make the bare side dearer and the
+//! share of the programs smaller.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -8,9 +8,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use testbed::addr::NODE_V4;
+use testbed::addr::{NODE_V4, pod_v4};
 use testbed::peer::{Behaviour, Server, thrift::Message};
-use testbed::{Netns, Topology};
+use testbed::{KubeProxy, Mode, Netns, ServicePort, Topology};
 
 /// A port that is not watched.
 pub(super) const OTHER_PORT: u16 = 8080;
@@ -22,6 +22,8 @@ const SHORT: u16 = 30081;
 const SINK: u16 = 30082;
 /// NodePort where nothing listens.
 const CLOSED: u16 = 30083;
+/// The first NodePort of the default range.
+const FIRST_PORT: u16 = 30_000;
 /// Threads of the server for short connections: each serves one after the other.
 const WORKERS: usize = 4;
 /// One write of a bulk transfer, bytes.
@@ -66,16 +68,39 @@ pub(super) enum Short {
 }
 
 impl Bed {
-    /// Makes the namespaces and starts the servers.
+    /// Makes the namespaces and starts the servers in the node's.
     pub(super) fn new() -> Result<Self> {
-        let topology = Topology::builder().pods(0).build()?;
+        Self::serving(Topology::builder().pods(0).build()?)
+    }
+
+    /// The same with the servers in a pod, behind kube-proxy's rules for so many of the first
+    /// NodePorts of the default range and for those of the servers.
+    pub(super) fn forwarded(ports: usize) -> Result<Self> {
+        let topology = Topology::builder().pods(1).build()?;
+        let mut kube_proxy = KubeProxy::new(Mode::Nftables);
+        let served = [LONG, SHORT, SINK, CLOSED];
+        let others = (FIRST_PORT..).filter(|port| !served.contains(port));
+        for port in others.take(ports).chain(served) {
+            let name = format!("thrift/bench{port}:thrift");
+            let service = ServicePort::new(&name, port).backend((pod_v4(0), port));
+            kube_proxy = kube_proxy.port(service);
+        }
+        kube_proxy.apply(&topology.node)?;
+        Self::serving(topology)
+    }
+
+    fn serving(topology: Topology) -> Result<Self> {
         // Without TIME_WAIT sockets the ten-thousandth connection costs what the first one does.
         // Both sides close in order, so none is needed.
         let settings = [("net/ipv4/tcp_max_tw_buckets", "0")];
         topology.client.sysctls(&settings)?;
-        let node = &topology.node;
-        let server =
-            |port, behaviour, workers| Server::start_with(node, at(port), behaviour, 1024, workers);
+        let (ns, ip) = match topology.pods.first() {
+            Some(pod) => (pod, pod_v4(0)),
+            None => (&topology.node, NODE_V4),
+        };
+        let server = |port: u16, behaviour, workers| {
+            Server::start_with(ns, (ip, port), behaviour, 1024, workers)
+        };
         let servers = vec![
             server(OTHER_PORT, Behaviour::Echo, 0)?,
             server(LONG, Behaviour::Echo, 0)?,
@@ -126,13 +151,13 @@ impl Bed {
     }
 
     /// `count` short connections, `rate` a second; fails where that rate is not reached.
-    pub(super) fn paced(&self, count: u32, rate: u32) -> Result<()> {
+    pub(super) fn paced(&self, kind: Short, count: u32, rate: u32) -> Result<()> {
         let every = Duration::from_secs(1) / rate;
         in_client(&self.topology.client, || {
             let start = Instant::now();
             for i in 0..count {
                 sleep((every * i).saturating_sub(start.elapsed()));
-                short(Short::Call)?;
+                short(kind)?;
             }
             let (took, planned) = (start.elapsed(), every * count);
             ensure!(
@@ -162,7 +187,7 @@ impl Bed {
     pub(super) fn touch_ports(&self, count: usize) -> Result<()> {
         in_client(&self.topology.client, || {
             let silent = |port: &u16| ![LONG, SHORT, SINK].contains(port);
-            for port in (30_000..32_768).filter(silent).take(count) {
+            for port in (FIRST_PORT..32_768).filter(silent).take(count) {
                 refused(port)?;
             }
             Ok(())

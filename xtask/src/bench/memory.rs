@@ -13,6 +13,7 @@ use testbed::addr::{NODE_V4, phantom_v4};
 use testbed::{RawClient, Tracer, rules};
 
 use super::bpf::map_memory;
+use super::explain::explain;
 use super::load::Bed;
 use super::machine::field;
 use super::programs::program_ids;
@@ -28,6 +29,9 @@ const MAPS_MIB: f64 = 16.0;
 const RSS_MIB: f64 = 40.0;
 /// Flows at once: the default size of the table.
 const FLOWS: u32 = 49_152;
+/// The events that the daemon remembers one by one, and as many rounds as fill its history of
+/// 4 MiB: each round has failures at all active ports.
+const ROUNDS: usize = 200;
 /// A NodePort whose SYNs are dropped.
 const SILENT: u16 = 30_099;
 
@@ -45,6 +49,13 @@ pub(super) fn rows(bed: &Bed, binary: &Path) -> Result<Vec<Row>> {
         &format!("500 active ports, {flows} flows, scraped"),
         &tracer,
     )?);
+    for _ in 0..ROUNDS {
+        bed.touch_ports(ACTIVE_PORTS)?;
+        tracer.metrics()?;
+    }
+    rows.extend(resident("the same with a full history", &tracer)?);
+    explain(bed, binary, &tracer)?;
+    rows.extend(resident("after an explanation of it", &tracer)?);
     rows.extend(maps(&tracer)?);
     Ok(rows)
 }

@@ -13,6 +13,7 @@ use crate::{artifacts, proc, workspace};
 
 mod bpf;
 mod daemon;
+mod explain;
 mod kernel;
 mod load;
 mod machine;
@@ -81,16 +82,19 @@ enum Part {
     Scrape,
     /// Resident memory and maps
     Memory,
+    /// Time of `tracer explain`
+    Explain,
     /// Rates and CPU time with and without the daemon
     Pairs,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Kernel,
         Self::Daemon,
         Self::Scrape,
         Self::Memory,
+        Self::Explain,
         Self::Pairs,
     ];
 
@@ -100,6 +104,7 @@ impl Part {
             Self::Daemon => "CPU time of the daemon",
             Self::Scrape => "scrapes",
             Self::Memory => "memory",
+            Self::Explain => "explanations",
             Self::Pairs => "with and without the daemon",
         }
     }
@@ -110,6 +115,7 @@ impl Part {
             Self::Daemon => daemon::rows(bed, binary, plan),
             Self::Scrape => scrape::rows(bed, binary, plan),
             Self::Memory => memory::rows(bed, binary),
+            Self::Explain => explain::rows(binary, plan),
             Self::Pairs => pairs::rows(bed, binary, plan),
         }
     }
@@ -127,9 +133,9 @@ struct Plan {
     connections: usize,
     /// Rounds of the daemon's CPU time.
     cpu_rounds: usize,
-    /// Time at rest per round.
+    /// Time at rest per round: as long as the daemon takes between two looks at the system.
     idle: Duration,
-    /// Paced connections per round.
+    /// Paced connections per round: for as long, in the full plan.
     paced_connections: u32,
     /// Rounds with and without the daemon.
     pairs: usize,
@@ -145,8 +151,8 @@ const FULL: Plan = Plan {
     bulk_chunks: 4_000,
     connections: 3_000,
     cpu_rounds: 5,
-    idle: Duration::from_secs(4),
-    paced_connections: 4_000,
+    idle: Duration::from_secs(5),
+    paced_connections: 5_000,
     pairs: 30,
     pair_connections: 600,
     pair_chunks: 1_600,
@@ -158,7 +164,7 @@ const QUICK: Plan = Plan {
     bulk_chunks: 1_000,
     connections: 500,
     cpu_rounds: 2,
-    idle: Duration::from_secs(1),
+    idle: Duration::from_secs(5),
     paced_connections: 1_000,
     pairs: 3,
     pair_connections: 600,

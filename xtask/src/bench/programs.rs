@@ -79,6 +79,8 @@ enum Hook {
     In,
     Out,
     Packet,
+    Queue,
+    Drop,
     Tracepoint,
 }
 
@@ -87,6 +89,8 @@ fn hook_of(name: &str) -> Hook {
         _ if name.starts_with("wire_in") => Hook::In,
         _ if name.starts_with("wire_out") => Hook::Out,
         _ if name.starts_with("wire_packet") => Hook::Packet,
+        _ if name.starts_with("dev_queue") => Hook::Queue,
+        _ if name.starts_with("drop_skb") => Hook::Drop,
         _ => Hook::Tracepoint,
     }
 }
@@ -103,10 +107,7 @@ struct Program {
 pub(super) struct Meter {
     pid: i32,
     programs: Vec<Program>,
-    wire_in: Empty,
-    wire_out: Empty,
-    packet: Empty,
-    tracepoint: Empty,
+    empties: Vec<(Hook, Empty)>,
     _stats: OwnedFd,
 }
 
@@ -129,45 +130,35 @@ impl Meter {
             }
         }
         ensure!(!programs.is_empty(), "process {pid} holds no programs");
-        let [wire_in, wire_out, packet] = node.enter(|| -> Result<_> {
+        let mut empties = node.enter(|| -> Result<_> {
             let index = if_nametoindex(interface).context("interface index")?;
-            Ok([
-                Empty::tcx(index, true)?,
-                Empty::tcx(index, false)?,
-                Empty::packet(index)?,
+            Ok(vec![
+                (Hook::In, Empty::tcx(index, true)?),
+                (Hook::Out, Empty::tcx(index, false)?),
+                (Hook::Packet, Empty::packet(index)?),
             ])
         })??;
+        for (hook, tracepoint) in [
+            (Hook::Queue, c"net_dev_queue"),
+            (Hook::Drop, c"kfree_skb"),
+            (Hook::Tracepoint, c"inet_sock_set_state"),
+        ] {
+            empties.push((hook, Empty::tracepoint(tracepoint)?));
+        }
         Ok(Self {
             pid,
             programs,
-            wire_in,
-            wire_out,
-            packet,
-            tracepoint: Empty::tracepoint(c"inet_sock_set_state")?,
+            empties,
             _stats: enable_stats(Stats::RunTime).context("switch on the run-time statistics")?,
         })
-    }
-
-    fn empties(&self) -> [(Hook, &Empty); 4] {
-        [
-            (Hook::In, &self.wire_in),
-            (Hook::Out, &self.wire_out),
-            (Hook::Packet, &self.packet),
-            (Hook::Tracepoint, &self.tracepoint),
-        ]
     }
 
     fn read(&self) -> Result<(Vec<Counts>, Vec<Counts>)> {
         let pid = self.pid.to_string();
         let own = |program: &Program| Counts::parse(&fdinfo_of(&pid, &program.fd)?);
         let programs = self.programs.iter().map(own).collect::<Result<_>>()?;
-        let empty = |(_, empty): (Hook, &Empty)| empty.counts();
-        let empties = self
-            .empties()
-            .into_iter()
-            .map(empty)
-            .collect::<Result<_>>()?;
-        Ok((programs, empties))
+        let empties = self.empties.iter().map(|(_, empty)| empty.counts());
+        Ok((programs, empties.collect::<Result<_>>()?))
     }
 
     /// What the programs used while `work` ran, those that ran at all.
@@ -190,7 +181,7 @@ impl Meter {
             if counts.runs == 0 {
                 continue;
             }
-            let position = self.empties().iter().position(|e| e.0 == program.hook);
+            let position = self.empties.iter().position(|e| e.0 == program.hook);
             let empty = empties[position.context("a hook without empty program")?];
             ensure!(
                 empty.runs > 0,
