@@ -2,6 +2,8 @@
 //! answers. A socket belongs for good to the network namespace of the thread
 //! that opened it.
 
+mod attributes;
+
 use std::{
     fmt,
     net::IpAddr,
@@ -19,6 +21,8 @@ use nix::{
         time::{TimeVal, TimeValLike as _},
     },
 };
+
+pub use attributes::{Attributes, attribute, nested};
 
 /// Bytes of a netlink message's header (`struct nlmsghdr`).
 const HEADER: usize = 16;
@@ -107,20 +111,6 @@ const NLM_F_DUMP: u16 = libc::NLM_F_DUMP as u16;
 const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
 const NLMSG_DONE: u16 = libc::NLMSG_DONE as u16;
 
-/// Encodes an attribute, padded to four bytes.
-pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-/// Encodes an attribute that holds attributes.
-pub fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
-    attribute(kind | 1 << 15, &attributes.concat())
-}
-
 /// A socket for one netlink protocol.
 pub struct Socket {
     fd: OwnedFd,
@@ -186,7 +176,7 @@ impl Socket {
             let bytes = self.buffer.get(..length).unwrap_or_default();
             for message in Messages(bytes).filter(|m| m.sequence == self.sequence) {
                 match message.kind {
-                    NLMSG_DONE => return Ok(()),
+                    NLMSG_DONE => return end(message.payload),
                     NLMSG_ERROR => return refusal(message.payload),
                     kind => each(kind, message.payload),
                 }
@@ -211,6 +201,14 @@ fn refusal(payload: &[u8]) -> Result<(), Failed> {
     }
 }
 
+/// What a dump ends with: 0, or why it is cut short (`netlink_dump_done`).
+fn end(payload: &[u8]) -> Result<(), Failed> {
+    if payload.is_empty() {
+        return Ok(());
+    }
+    refusal(payload)
+}
+
 struct Message<'a> {
     kind: u16,
     sequence: u32,
@@ -233,35 +231,6 @@ impl<'a> Iterator for Messages<'a> {
             sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
             payload,
         })
-    }
-}
-
-/// Walks attributes: type without its flags, and value. Ends at the first that
-/// is malformed.
-#[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a>(pub &'a [u8]);
-
-impl<'a> Attributes<'a> {
-    /// After a fixed part of `head` bytes.
-    pub fn after(payload: &'a [u8], head: usize) -> Self {
-        Self(payload.get(head..).unwrap_or_default())
-    }
-
-    /// The first of this type.
-    pub fn find(mut self, kind: u16) -> Option<&'a [u8]> {
-        self.find_map(|(k, value)| (k == kind).then_some(value))
-    }
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let [l0, l1, k0, k1] = *self.0.first_chunk()?;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
-        let value = self.0.get(4..length)?;
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, value))
     }
 }
 

@@ -34,6 +34,14 @@ fn refusals_name_the_errno() {
     assert!(refusal(&i32::MIN.to_ne_bytes()).is_err());
 }
 
+#[test]
+fn a_dump_may_end_with_an_error() {
+    let code = (-(Errno::ENOENT as i32)).to_ne_bytes();
+    assert_eq!(end(&code), Err(Failed::Kernel(Errno::ENOENT)));
+    assert_eq!(end(&[0; 4]), Ok(()));
+    assert_eq!(end(&[]), Ok(()));
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_and_stay_within(bytes in vec(any::<u8>(), 0..300)) {
