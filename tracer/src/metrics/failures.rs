@@ -10,7 +10,8 @@ use crate::{recorder::Scrape, verdict::Verdict};
 
 /// Writes the failures of all ports.
 pub(super) fn encode(scrape: &Scrape, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "Failed attempts, by why they failed: as many as have a failed outcome";
+    let help =
+        "Failed attempts, by why they failed; refusals follow their outcome by about a second";
     let mut family = counter(to, "tracer_handshake_failures", help)?;
     for (port, counts) in &scrape.verdicts {
         let port = port.to_string();
@@ -22,7 +23,8 @@ pub(super) fn encode(scrape: &Scrape, to: &mut DescriptorEncoder<'_>) -> fmt::Re
     let Some(backends) = &scrape.backends else {
         return Ok(());
     };
-    let help = "Failed attempts and connections that came to nothing, by where NAT sent them";
+    let help =
+        "Failed attempts, and connections that came late or to nothing, by where NAT sent them";
     let mut family = counter(to, "tracer_backend_failures", help)?;
     for (port, backend, counts) in backends {
         let port = port.to_string();

@@ -34,8 +34,8 @@ fn reported(counters: &PortCounters) -> u64 {
 }
 
 /// Verdicts on the failed attempts of each port. The outcome counters say how
-/// many there are; the failures by kind, which can be lost when their table is
-/// full, say why. What only the former know is [`Verdict::Unexplained`], so
+/// many were reported; the failures by kind, which can be lost when their table
+/// is full, say why. What only the former know is [`Verdict::Unexplained`], so
 /// that both always agree.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {

@@ -11,25 +11,24 @@ mod packing;
 mod rounds;
 mod rows;
 mod system;
+mod threads;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{RecvTimeoutError, Sender, channel},
-    },
-    thread::JoinHandle,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
 use nix::time::{ClockId, clock_gettime};
+use tracer_common::counters::Cell;
 
 use self::{
-    collecting::{Asker, NoAnswer},
+    collecting::NoAnswer,
     explanation::{Circumstances, explanation},
     judging::Judging,
     rounds::Rounds,
     system::{Facts, Naming},
+    threads::Threads,
 };
 pub use self::{
     events::{EventFilter, Follower},
@@ -44,15 +43,14 @@ use crate::{
     verdict,
 };
 
-/// Time between two looks at the kernel's numbers.
-const ROUND: Duration = Duration::from_secs(1);
 /// Longest window that can be asked for.
 pub const LONGEST: Duration = rounds::AGE;
 /// How long an explanation waits for facts from the system.
 const PATIENCE: Duration = Duration::from_millis(1_700);
 
 /// Everything that the metrics page shows, from one moment: for every port the
-/// failed outcomes are as many as the verdicts on them.
+/// failed outcomes are as many as the verdicts on them, but for those refusals
+/// that the kernel has counted and not yet reported ([`Cell::UNREPORTED`]).
 #[derive(Clone, Debug)]
 pub struct Scrape {
     /// The counters.
@@ -79,14 +77,6 @@ struct Shared {
     names: Mutex<Box<dyn Naming>>,
     watched: PortSet,
     started: Instant,
-}
-
-/// In the order of ending: the recorder, then the collector that it asks.
-struct Threads {
-    stop: Option<Sender<()>>,
-    recorder: Option<JoinHandle<()>>,
-    asker: Option<Asker>,
-    collector: Option<JoinHandle<()>>,
 }
 
 impl Recorder {
@@ -123,30 +113,7 @@ impl Recorder {
             watched: config.ports.clone(),
             started: Instant::now(),
         });
-        let known = Arc::clone(&shared);
-        let backends = move || lock(&known.rounds).places().iter().map(|p| p.1).collect();
-        let (asker, collector) = collecting::start(facts, backends).context("start a thread")?;
-        let (stop, stopped) = channel::<()>();
-        let mut threads = Threads {
-            stop: Some(stop),
-            recorder: None,
-            asker: Some(asker.clone()),
-            collector: Some(collector),
-        };
-        let recording = Arc::clone(&shared);
-        let recorder = std::thread::Builder::new()
-            .name("recorder".into())
-            .spawn(move || {
-                let mut well = true;
-                while stopped.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
-                    let judged = recording.judge(&asker);
-                    if let (Err(e), true) = (&judged, well) {
-                        tracing::warn!(cause = format!("{e:#}"), "cannot read the counters");
-                    }
-                    well = judged.is_ok();
-                }
-            });
-        threads.recorder = Some(recorder.context("start a thread")?);
+        let threads = Threads::start(&shared, facts).context("start a thread")?;
         Ok(Self {
             shared,
             threads: Arc::new(threads),
@@ -188,12 +155,7 @@ impl Recorder {
 
     /// The counts with the facts; without the latter when they take too long.
     fn facts(&self, asked: Asked, until: Instant) -> anyhow::Result<Evidence> {
-        let asker = self
-            .threads
-            .asker
-            .as_ref()
-            .context("the collector has ended")?;
-        match asker.ask(asked.clone(), until) {
+        match self.threads.asker()?.ask(asked.clone(), until) {
             Ok(evidence) => Ok(evidence),
             Err(NoAnswer::Busy) => Err(anyhow!("too many explanations at once; ask again later")),
             Err(NoAnswer::Ended) => Err(anyhow!("the collector has ended")),
@@ -233,12 +195,7 @@ impl Recorder {
     }
 
     fn judge(&self) -> anyhow::Result<Scrape> {
-        let asker = self
-            .threads
-            .asker
-            .as_ref()
-            .context("the collector has ended")?;
-        self.shared.judge(asker)
+        self.shared.judge(self.threads.asker()?)
     }
 
     /// Attempts so far, and those among them that failed, as of the last look.
@@ -246,7 +203,7 @@ impl Recorder {
         let snapshot = lock(&self.shared.rounds).snapshot();
         let ports = snapshot.iter().flat_map(|s| &s.ports);
         ports.fold((0, 0), |(attempts, failed), (_, counters)| {
-            let new = counters.get(tracer_common::counters::Cell::ATTEMPTS);
+            let new = counters.get(Cell::ATTEMPTS);
             (attempts + new, failed + ledger::failed(counters))
         })
     }
@@ -275,24 +232,10 @@ impl Recorder {
     /// The reason why not, one line.
     pub fn ready(&self) -> Result<(), String> {
         self.shared.source.ready()?;
-        match &self.threads.recorder {
-            Some(thread) if !thread.is_finished() => Ok(()),
-            _ => Err("the recorder thread has ended".into()),
-        }
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        for thread in [&mut self.recorder, &mut self.collector] {
-            if let Some(thread) = thread.take()
-                && thread.join().is_err()
-            {
-                tracing::error!("a thread of the recorder panicked");
-            }
-            // The recorder's own is gone with it.
-            drop(self.asker.take());
+        if self.threads.recording() {
+            Ok(())
+        } else {
+            Err("the recorder thread has ended".into())
         }
     }
 }
