@@ -17,7 +17,7 @@ const NAMED: [&str; 3] = ["/run/netns", "/var/run/netns", "/var/run/docker/netns
 /// Ways to one namespace that are kept, in case a process ends.
 const WAYS: usize = 3;
 /// Most namespaces that are followed.
-const MOST: usize = 4096;
+pub const MOST: usize = 4096;
 
 /// The namespaces of this node by inode, as far as they can be found.
 #[derive(Debug, Default)]

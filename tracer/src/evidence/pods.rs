@@ -13,7 +13,7 @@ use super::{
     history::History,
     links::{self, Held, Peer},
     look::Ask,
-    namespaces::{Scan, Visitor},
+    namespaces::{MOST, Scan, Visitor},
 };
 
 /// Between searches for backends that no namespace is known for.
@@ -88,7 +88,7 @@ impl Pods {
         let scan = Scan::now(visitor.node_inode(), deadline);
         self.missing = scan.missing;
         let before = self.searched.replace(began).filter(|_| !scan.cut_short);
-        if !scan.cut_short {
+        if !scan.cut_short || self.known.len() > MOST {
             self.known.retain(|inode, _| scan.paths.contains_key(inode));
         }
         if all {
@@ -277,24 +277,4 @@ fn choose(holders: Option<&Vec<(Peer, u64)>>) -> Holds {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_to_the_node_decide_between_namesakes() {
-        let chosen = |holders: &[(Peer, u64)]| choose(Some(&holders.to_vec()));
-        assert_eq!(choose(None), Holds::None);
-        assert_eq!(chosen(&[(Peer::Elsewhere, 1)]), Holds::None);
-        assert_eq!(chosen(&[(Peer::Unknown, 1)]), Holds::One(1));
-        assert_eq!(
-            chosen(&[(Peer::Elsewhere, 1), (Peer::Node, 2)]),
-            Holds::One(2)
-        );
-        assert_eq!(
-            chosen(&[(Peer::Unknown, 3), (Peer::Node, 2)]),
-            Holds::One(2)
-        );
-        assert_eq!(chosen(&[(Peer::Node, 1), (Peer::Node, 2)]), Holds::Several);
-        assert_eq!(chosen(&[(Peer::Node, 1), (Peer::Node, 1)]), Holds::One(1));
-    }
-}
+mod tests;
