@@ -80,7 +80,6 @@ impl Tracer {
         let lost = object::take(&mut ebpf, "LOST")?;
         let flow_count = Arc::new(AtomicU64::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
-        let wire = taps.mode().as_str();
         let flows = Flows::new(&mut ebpf, object::limits(config)?)?;
         // Before the taps: an address that a tapped SYN is for must be known.
         let changes = Changes::listen()?;
@@ -98,22 +97,7 @@ impl Tracer {
             changes,
             log,
         };
-        keeper.tick_clock()?;
-        let (inventory, tapped) = keeper.follow()?;
-        let interfaces = keeper.taps.names(&inventory);
-        if interfaces.is_empty() || !config.interfaces.is_empty() {
-            tapped?;
-        }
-        let detail = interfaces.join(",");
-        hooks.insert(
-            0,
-            HookStatus {
-                hook: WIRE,
-                mode: wire,
-                attached: true,
-                detail,
-            },
-        );
+        hooks.insert(0, tapped(&mut keeper, config)?);
         let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
         let keeper = std::thread::Builder::new()
             .name("keeper".into())
@@ -130,6 +114,23 @@ impl Tracer {
             keeper: Some(keeper),
         })
     }
+}
+
+/// Starts the clock and taps the interfaces; an error unless all that were
+/// named, or at least one, could be tapped.
+fn tapped(keeper: &mut Keeper, config: &Config) -> anyhow::Result<HookStatus> {
+    keeper.tick_clock()?;
+    let (inventory, tapped) = keeper.follow()?;
+    let interfaces = keeper.taps.names(&inventory);
+    if interfaces.is_empty() || !config.interfaces.is_empty() {
+        tapped?;
+    }
+    Ok(HookStatus {
+        hook: WIRE,
+        mode: keeper.taps.mode().as_str(),
+        attached: true,
+        detail: interfaces.join(","),
+    })
 }
 
 impl Source for Tracer {
