@@ -3,5 +3,6 @@
 mod connections;
 mod failures;
 mod handshakes;
+mod healthy;
 mod lab;
 mod properties;

@@ -147,8 +147,12 @@ proptest! {
 
     // `Lab` holds every step to one report at most.
     #[test]
-    fn every_failed_outcome_is_reported_once(events in vec(event(), 0..60)) {
+    fn every_failed_outcome_is_reported_once(
+        events in vec(event(), 0..60),
+        timeout in 1u64..60,
+    ) {
         let mut lab = Lab::new();
+        lab.limits.handshake_timeout_ns = timeout * S;
         for event in &events {
             apply(&mut lab, event);
             let unreported = lab.get(Cell::UNREPORTED);
