@@ -74,7 +74,7 @@ impl Effects {
             return;
         }
         let Reported { failed, key, .. } = self.reported;
-        let note = notes::take(flow, failed.syn_at).unwrap_or_default();
+        let note = notes::about(flow, failed.syn_at).unwrap_or_default();
         *key = FailureKey {
             location: note.location,
             reason: note.reason,

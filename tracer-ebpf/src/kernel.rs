@@ -2,11 +2,13 @@
 //!
 //! Contract: every pointer comes from a hook's arguments, or from a struct found
 //! by them, and points to a live `struct sock` (or `request_sock`, `sk_buff`,
-//! `nf_conn`, `sockaddr`) for as long as the program runs, but nothing is ever dereferenced: `bpf_probe_read_kernel`
-//! copies, and fails on a bad address instead of faulting. (Direct loads through
-//! BTF pointers would be quicker, but 6.12 refuses them.) Where a member stands
-//! is the daemon's business: it resolves the offsets below from the kernel's BTF
-//! and leaves [`ABSENT`] in what this kernel lacks, which reads as `None`.
+//! `nf_conn`, `sockaddr`) for as long as the program runs, but nothing is ever
+//! dereferenced: `bpf_probe_read_kernel` copies, and fails on a bad address
+//! instead of faulting. (Direct loads through BTF pointers are quicker, but 6.12
+//! refuses most: `SkBuff::conntrack_by_load` is the one that is tried.) Where a
+//! member stands is the daemon's business: it resolves the offsets below from the
+//! kernel's BTF and leaves [`ABSENT`] in what this kernel lacks, which reads as
+//! `None`.
 
 pub mod packet;
 

@@ -15,7 +15,7 @@ static NOTES: LruHashMap<FlowKey, Note> = LruHashMap::with_max_entries(4096, 0);
 /// What is noted about a flow, when that is not older than `since_ns`
 /// (nanoseconds of the monotonic clock): the SYN of the attempt in question.
 #[inline(always)]
-pub fn take(key: &FlowKey, since_ns: u64) -> Option<Note> {
+pub fn about(key: &FlowKey, since_ns: u64) -> Option<Note> {
     // SAFETY: a copy; should another flow's note take the element's place in
     // the meantime, the copy is a note all the same.
     let note = *unsafe { NOTES.get(key) }?;
@@ -69,7 +69,7 @@ pub fn note(key: &FlowKey, seen: u8, reset_reason: u16) {
 #[inline(always)]
 fn change(key: &FlowKey, with: impl FnOnce(&mut Note)) {
     let Some(flow) = flows::peek(key) else { return };
-    let mut note = take(key, flow.syn_at).unwrap_or_default();
+    let mut note = about(key, flow.syn_at).unwrap_or_default();
     with(&mut note);
     // SAFETY: the helper has no arguments and no preconditions.
     note.at = unsafe { bpf_ktime_get_ns() };
