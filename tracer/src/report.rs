@@ -16,7 +16,8 @@ pub struct Explanation {
     pub ports: Vec<PortRow>,
     /// The problems, the largest first.
     pub verdicts: Vec<Finding>,
-    /// Failed attempts that no verdict explains.
+    /// Failed attempts that no verdict explains; those of findings named
+    /// `unexplained`, which say how far they came, are among them.
     pub unexplained: u64,
     /// What cannot be seen from this node, or could not be asked, and why.
     pub not_visible: Vec<String>,

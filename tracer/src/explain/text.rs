@@ -12,7 +12,7 @@ use super::{
 use crate::{
     human,
     report::Explanation,
-    verdict::{Finding, Verdict},
+    verdict::Finding,
 };
 
 /// What is around an explanation.
@@ -207,11 +207,7 @@ fn weight(finding: &Finding) -> String {
 
 fn rest(out: &mut Page, explanation: &Explanation) {
     let (_, failed, _) = totals(explanation);
-    let named = explanation.verdicts.iter();
-    let named = named.filter(|finding| finding.verdict == Verdict::Unexplained);
-    let named = named.fold(0, |sum, finding| u64::saturating_add(sum, finding.failed));
-    // Whether findings without a cause are among them is not said.
-    let unexplained = explanation.unexplained.max(named);
+    let unexplained = explanation.unexplained;
     if failed > 0 || unexplained > 0 {
         let unexplained = human::counted(unexplained, "failed attempt");
         out.gap();

@@ -11,7 +11,7 @@ use crate::{
     evidence::Evidence,
     report::{Explanation, Latency, PortRow},
     snapshot::HookStatus,
-    verdict::Judgement,
+    verdict::{Judgement, Verdict},
 };
 
 /// What no evidence on one node can tell.
@@ -53,7 +53,10 @@ pub(super) fn explanation(
     let rows = evidence.rows.iter();
     let attempts = rows.filter(|row| row.failure.is_attempt() && wanted(row.node_port));
     let failed: u64 = attempts.map(|row| row.count).sum();
-    let unexplained = failed.saturating_sub(verdicts.iter().map(|f| f.failed).sum());
+    let explained = verdicts
+        .iter()
+        .filter(|f| f.verdict != Verdict::Unexplained);
+    let unexplained = failed.saturating_sub(explained.map(|f| f.failed).sum());
     Explanation {
         window_s: evidence.window.as_secs_f64(),
         ports,
@@ -142,6 +145,13 @@ fn not_visible(evidence: &Evidence, about: &Circumstances<'_>) -> Vec<String> {
             let what = what.as_str();
             lines.push(format!("{count} events were lost in the window ({what})."));
         }
+    }
+    let owed = evidence.ports.iter();
+    let owed: u64 = owed.map(|(_, c)| c.get(Cell::UNREPORTED)).sum();
+    if owed != 0 {
+        lines.push(format!(
+            "Why {owed} attempts of the last second or two were refused: asked again, it tells."
+        ));
     }
     let untracked = evidence.ports.iter();
     let untracked: u64 = untracked.map(|(_, c)| c.get(Cell::UNTRACKED)).sum();

@@ -187,7 +187,9 @@ fn held_back(row: &Row, evidence: &Evidence) -> Option<SocketAddr> {
 
 /// The first drop's meaning, if any was noted.
 fn cause(row: &Row) -> Option<Cause> {
-    (row.seen & seen::DROPPED != 0).then(|| Cause::of(row))
+    (row.seen & seen::DROPPED != 0)
+        .then(|| Cause::of(row))
+        .filter(|cause| *cause != Cause::Copy)
 }
 
 /// What is known about a backend.

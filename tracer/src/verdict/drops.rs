@@ -40,6 +40,9 @@ pub(super) enum Cause {
     TooBig,
     /// It came in with an own address as its source.
     LocalSource,
+    /// The copy of a capture that ended, which its packet socket had queued: says
+    /// nothing of the segment.
+    Copy,
     /// A reason that belongs to none of these.
     Other,
     /// Neither reason nor location is known.
@@ -65,10 +68,13 @@ impl Cause {
             "IP_LOCAL_SOURCE" => Self::LocalSource,
             "TCP_LISTEN_OVERFLOW" => Self::Overflow,
             "PKT_TOO_BIG" => Self::TooBig,
+            "QUEUE_PURGE" if location.is_some_and(is_purge) => Self::Copy,
             // The listener refused the connection that the cookie stands for.
             "NO_SOCKET" if location.is_some_and(is_cookie_check) => Self::Overflow,
             "NO_SOCKET" => Self::NoSocket,
-            _ if reason.starts_with("NEIGH_") => Self::Neighbour,
+            _ if reason.starts_with("NEIGH_") || location.is_some_and(is_neighbour) => {
+                Self::Neighbour
+            }
             _ if reason.ends_with("_CSUM") => Self::Checksum,
             _ if reason.contains("PAWS") => Self::Paws,
             _ => Self::Other,
@@ -82,7 +88,7 @@ impl Cause {
             Some(name) if name.starts_with("nf_hook") => Self::Hook,
             Some("ip_error" | "dst_discard" | "dst_discard_out" | "ip6_pkt_drop") => Self::Route,
             Some("arp_error_report" | "ndisc_error_report" | "arp_solicit") => Self::Neighbour,
-            Some(name) if name.trim_start_matches('_').starts_with("neigh_") => Self::Neighbour,
+            Some(name) if is_neighbour(name) => Self::Neighbour,
             Some("ip_rcv_finish" | "ip_rcv_finish_core") => Self::Source,
             Some("tcp_v4_rcv" | "tcp_v6_rcv") => Self::Stack,
             Some(name) if is_cookie_check(name) => Self::Overflow,
@@ -95,6 +101,16 @@ impl Cause {
     pub(super) const fn is_netfilter(self) -> bool {
         matches!(self, Self::Rule | Self::Hook)
     }
+}
+
+fn is_purge(name: &str) -> bool {
+    name.starts_with("skb_queue_purge")
+}
+
+/// `neigh_invalidate` gives up on one packet (NEIGH_FAILED) and purges the queue
+/// of the others (QUEUE_PURGE).
+fn is_neighbour(name: &str) -> bool {
+    name.trim_start_matches('_').starts_with("neigh_")
 }
 
 fn is_cookie_check(name: &str) -> bool {

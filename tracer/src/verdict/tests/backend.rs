@@ -77,6 +77,16 @@ fn backend_unreachable() {
             &[(BackendUnreachable, Certain, 3, 0)],
         ),
         (
+            "the others that waited for the neighbour",
+            bed([gone().syn("QUEUE_PURGE", "neigh_invalidate")]).beyond(),
+            &[(BackendUnreachable, Certain, 3, 0)],
+        ),
+        (
+            "the copy of a capture that ended says nothing",
+            bed([host().syn("QUEUE_PURGE", "skb_queue_purge_reason")]).beyond(),
+            &[(BackendUnreachable, Likely, 3, 0)],
+        ),
+        (
             "5.10",
             bed([host().syn("", "arp_error_report")]).beyond(),
             &[(BackendUnreachable, Certain, 3, 0)],
