@@ -1,7 +1,11 @@
 //! The Service and its rules on this node: no endpoints, rejected, held, no
 //! rule, no local endpoint (failures A1 to A4).
 
-use tracer_common::failure::{Failure, Reply, seen};
+use tracer_common::{
+    counters::Cell,
+    failure::{Failure, Reply, seen},
+    words::{Close, Traffic},
+};
 
 use super::{
     Certainty, Verdict,
@@ -182,7 +186,8 @@ fn no_answer(case: &Case<'_>) -> Option<Opinion> {
     let fits = (case.is_silent() && case.cause().is_none())
         || case.is_spoilt()
         || case.failure() == Failure::Late;
-    let holder = case.holder().filter(|h| fits && is_stuck(h))?;
+    let stuck = |h: &&Holder| fits && is_stuck(h) && !is_served(case.evidence, h);
+    let holder = case.holder().filter(stuck)?;
     Some(held(holder))
 }
 
@@ -212,6 +217,19 @@ fn is_stuck(holder: &Holder) -> bool {
         || holder.close_wait > 0
         || holder.listener.queue > holder.listener.limit
         || (holder.not_accepted > 0 && is_kube_proxy(holder))
+}
+
+/// A busy server has a few waiting at any moment, of which some have left
+/// already. Only a process that has accepted connections closes them in turn.
+fn is_served(evidence: &Evidence, holder: &Holder) -> bool {
+    let counters = evidence.ports.iter().find(|p| p.0 == holder.node_port);
+    let closed = counters.map_or(0, |(_, counters)| {
+        let cells = Traffic::ALL.iter().flat_map(|traffic| {
+            [Close::ClientFin, Close::ServerFin].map(|close| Cell::close(close, *traffic))
+        });
+        sum(cells.map(|cell| counters.get(cell)))
+    });
+    !is_kube_proxy(holder) && closed > 0 && closed >= holder.not_accepted.into()
 }
 
 fn is_kube_proxy(holder: &Holder) -> bool {
@@ -259,5 +277,6 @@ pub(super) fn held_alone(evidence: &Evidence, holder: &Holder) -> Option<Opinion
     let attempts = attempts(evidence, holder.node_port);
     let rest = attempts.saturating_sub(sent_on);
     let mine = rest > 0 && rest.saturating_mul(10) >= attempts;
-    (mine && is_stuck(holder)).then(|| held(holder))
+    let stuck = mine && is_stuck(holder) && !is_served(evidence, holder);
+    stuck.then(|| held(holder))
 }

@@ -137,6 +137,19 @@ fn what_was_judged_in_time_is_never_unexplained() {
 }
 
 #[test]
+fn refusals_wait_until_the_kernel_has_reported_them() {
+    let mut ledger = ledger::Ledger::default();
+    let refused = Cell::handshake(Outcome::Refused, Traffic::Unknown);
+    let at = verdict::Verdict::NothingListens;
+    ledger.settle(&[(PORT, counters(&[(refused, 3), (Cell::UNREPORTED, 3)]))]);
+    assert_eq!(ledger.counts(), []);
+    ledger.judged(PORT, at, 2);
+    ledger.settle(&[(PORT, counters(&[(refused, 3), (Cell::UNREPORTED, 1)]))]);
+    let counts = ledger.counts()[0].1;
+    assert_eq!((counts[at.index()], counts.iter().sum::<u64>()), (2, 2));
+}
+
+#[test]
 fn backends_beyond_the_limit_count_together_and_go_with_their_place() {
     let mut ledger = ledger::BackendLedger::new(2);
     let place = |i: u8| (PORT, std::net::SocketAddr::from(([10, 0, 0, i], 9092)));

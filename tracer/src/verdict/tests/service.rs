@@ -1,9 +1,13 @@
 //! A1 to A4.
 
-use tracer_common::failure::{
-    Failure::{Cancelled, ClosedAtOnce, Late, TimedOut, Unanswered, Unreachable},
-    Reply::{Icmpv6, NodeRst},
-    seen,
+use tracer_common::{
+    counters::Cell,
+    failure::{
+        Failure::{Cancelled, ClosedAtOnce, Late, TimedOut, Unanswered, Unreachable},
+        Reply::{Icmpv6, NodeRst},
+        seen,
+    },
+    words::{Close, Traffic},
 };
 
 use super::{
@@ -199,6 +203,20 @@ fn held_by_kube_proxy() {
             "old connections, attempts go to a pod now",
             bed([]).here().holder(7, 7, proxy),
             &[],
+        ),
+        (
+            "a busy server of the node's own",
+            bed([row(Late)])
+                .count(Cell::close(Close::ClientFin, Traffic::Thrift), 3)
+                .holder(3, 1, Some("nginx")),
+            &[],
+        ),
+        (
+            "endpoints until a moment ago",
+            bed([])
+                .count(Cell::close(Close::ClientFin, Traffic::Thrift), 90)
+                .holder(3, 1, proxy),
+            &[(HeldByKubeProxy, Certain, 0, 3)],
         ),
         ("no attempts", bed([]).attempts(0).holder(7, 7, proxy), &[]),
         (
