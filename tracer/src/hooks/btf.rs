@@ -1,9 +1,11 @@
 //! A reader of BPF type information (Documentation/bpf/btf.rst), as far as
 //! struct members and tracepoint prototypes need it. It keeps the kernel's blob
-//! and one offset per type, 6 MB in all; the general parsers build a tree of
-//! 60 MB, more than the daemon may take, and find types by name without kind.
+//! and one offset per type, 6 MB in all; the general parsers build a tree three
+//! times that size, and find types by name without kind.
 
 mod enums;
+
+use std::{borrow::Cow, ops::Range};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -31,10 +33,11 @@ const MAX_DEPTH: u32 = 8;
 /// The types of one kernel.
 #[derive(Debug)]
 pub struct Btf {
-    types: Vec<u8>,
-    strings: Vec<u8>,
-    /// Where in `types` each type begins; id 0 is `void` and has no place.
-    starts: Vec<usize>,
+    blob: Vec<u8>,
+    /// Where in `blob` the names are.
+    strings: Range<usize>,
+    /// Where in `blob` each type begins; id 0 is `void` and has no place.
+    starts: Vec<u32>,
 }
 
 /// One type: its common header.
@@ -96,35 +99,36 @@ impl Btf {
     ///
     /// # Errors
     /// When it is cut short, of another byte order, or has an unknown kind.
-    pub fn parse(blob: &[u8]) -> Result<Self> {
-        let magic: [u8; 2] = bytes(blob, 0)?;
+    pub fn parse<'a>(blob: impl Into<Cow<'a, [u8]>>) -> Result<Self> {
+        let blob = blob.into().into_owned();
+        let magic: [u8; 2] = bytes(&blob, 0)?;
         ensure!(
             u16::from_ne_bytes(magic) == MAGIC,
             "not BTF of this byte order"
         );
-        let header = word(blob, 4)? as usize;
-        let section = |at: usize| -> Result<Vec<u8>> {
-            let start = header + word(blob, at)? as usize;
-            let end = start + word(blob, at + 4)? as usize;
-            Ok(blob
-                .get(start..end)
-                .context("a section is cut short")?
-                .to_vec())
+        let header = word(&blob, 4)? as usize;
+        let section = |at: usize| -> Result<Range<usize>> {
+            let start = header + word(&blob, at)? as usize;
+            let end = start + word(&blob, at + 4)? as usize;
+            ensure!(end <= blob.len(), "a section is cut short");
+            Ok(start..end)
         };
+        let (types, strings) = (section(8)?, section(16)?);
         let mut btf = Self {
-            types: section(8)?,
-            strings: section(16)?,
+            blob,
+            strings,
             starts: vec![0],
         };
-        let mut at = 0;
-        while at < btf.types.len() {
-            btf.starts.push(at);
+        let mut at = types.start;
+        while at < types.end {
+            btf.starts.push(u32::try_from(at)?);
             let found = btf.type_at(at)?;
             let Some(len) = found.data_len() else {
                 bail!("unknown kind {}", found.kind())
             };
             at = found.data + len;
         }
+        ensure!(at == types.end, "a type is cut short");
         Ok(btf)
     }
 
@@ -192,13 +196,13 @@ impl Btf {
         }
         for index in 0..holder.len() {
             let at = holder.data + index * 12;
-            let (type_id, place) = (word(&self.types, at + 4)?, word(&self.types, at + 8)?);
+            let (type_id, place) = (word(&self.blob, at + 4)?, word(&self.blob, at + 8)?);
             let (offset, bits) = if holder.has_widths() {
                 (place & 0x00ff_ffff, place >> 24)
             } else {
                 (place, 0)
             };
-            let member_name = self.name(word(&self.types, at)?);
+            let member_name = self.name(word(&self.blob, at)?);
             if member_name == name.as_bytes() {
                 return self.describe(type_id, offset, bits).map(Some);
             }
@@ -239,7 +243,7 @@ impl Btf {
                 .starts
                 .get(id as usize)
                 .context("a type id is out of range")?;
-            let found = self.type_at(start)?;
+            let found = self.type_at(start as usize)?;
             match found.kind() {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
                     id = found.size_or_type;
@@ -252,7 +256,7 @@ impl Btf {
 
     fn find(&self, kind: u32, name: &str) -> Result<Option<u32>> {
         for (id, start) in self.starts.iter().enumerate().skip(1) {
-            let found = self.type_at(*start)?;
+            let found = self.type_at(*start as usize)?;
             if found.kind() == kind && self.name(found.name) == name.as_bytes() {
                 return Ok(Some(u32::try_from(id)?));
             }
@@ -262,9 +266,9 @@ impl Btf {
 
     fn type_at(&self, at: usize) -> Result<Type> {
         let [name, info, size_or_type] = [
-            word(&self.types, at)?,
-            word(&self.types, at + 4)?,
-            word(&self.types, at + 8)?,
+            word(&self.blob, at)?,
+            word(&self.blob, at + 4)?,
+            word(&self.blob, at + 8)?,
         ];
         Ok(Type {
             name,
@@ -275,7 +279,8 @@ impl Btf {
     }
 
     fn name(&self, offset: u32) -> &[u8] {
-        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        let strings = self.blob.get(self.strings.clone()).unwrap_or_default();
+        let rest = strings.get(offset as usize..).unwrap_or_default();
         rest.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 }

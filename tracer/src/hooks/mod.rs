@@ -14,7 +14,7 @@ use crate::snapshot::{HookStatus, SOCKET_STATE};
 /// The kernel's own type information (CONFIG_DEBUG_INFO_BTF).
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// The running kernel's types, 7 MB: to be dropped soon.
+/// The running kernel's types, 6 MB: to be dropped soon.
 ///
 /// # Errors
 /// When the kernel has none, or they cannot be understood.
@@ -22,7 +22,7 @@ pub fn kernel_types() -> anyhow::Result<btf::Btf> {
     let blob = std::fs::read(KERNEL_BTF).with_context(|| {
         format!("read {KERNEL_BTF} (needs a kernel with CONFIG_DEBUG_INFO_BTF=y)")
     })?;
-    btf::Btf::parse(&blob).with_context(|| format!("understand {KERNEL_BTF}"))
+    btf::Btf::parse(blob).with_context(|| format!("understand {KERNEL_BTF}"))
 }
 
 /// What the programs must know before they are verified, and what to attach.

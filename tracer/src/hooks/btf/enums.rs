@@ -18,9 +18,9 @@ impl Btf {
             let found = self.stripped(id)?;
             let one = |index| -> Result<(u32, String)> {
                 let at = found.data + index * len;
-                let name = self.name(word(&self.types, at)?);
+                let name = self.name(word(&self.blob, at)?);
                 let name = String::from_utf8_lossy(name).into_owned();
-                Ok((word(&self.types, at + 4)?, name))
+                Ok((word(&self.blob, at + 4)?, name))
             };
             return (0..found.len()).map(one).collect::<Result<_>>().map(Some);
         }
