@@ -27,6 +27,8 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     let tracer = start(bed, binary, &[])?;
     let pid = tracer.process().pid();
     bed.short(Short::Call, 100)?;
+    // Its first look at the system takes longer than those that follow.
+    sleep(plan.idle);
     let mut idle = Vec::new();
     let mut paced = Vec::new();
     let mut each = Vec::new();

@@ -41,7 +41,7 @@ pub(super) fn rows(binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     let (mut time, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
         let (taken, used) = timed(tracer.process().pid(), || {
-            let told: Told = serde_json::from_str(&explain(&bed, binary, &tracer)?)?;
+            let told: Told = serde_json::from_str(&explain(&bed, binary, &tracer, "60s")?)?;
             let found = told.verdicts.len();
             ensure!(found >= PORTS, "only {found} ports are explained");
             Ok(())
@@ -64,13 +64,13 @@ pub(super) fn rows(binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     ])
 }
 
-/// `tracer explain -o json` about the daemon's last minute.
+/// `tracer explain -o json` about the daemon's last seconds or minutes.
 ///
 /// # Errors
 /// It has neither found nothing nor a problem, but failed.
-pub(super) fn explain(bed: &Bed, binary: &Path, tracer: &Tracer<'_>) -> Result<String> {
+pub(super) fn explain(bed: &Bed, binary: &Path, tracer: &Tracer<'_>, last: &str) -> Result<String> {
     let mut command = bed.topology.node.command(binary)?;
-    command.args(["explain", "-o", "json", "--socket"]);
+    command.args(["explain", "-o", "json", "--last", last, "--socket"]);
     let done = command.arg(tracer.socket()).output();
     let done = done.context("run tracer explain")?;
     ensure!(

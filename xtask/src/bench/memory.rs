@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::maps::MapInfo;
 use aya::programs::loaded_programs;
+use serde::Deserialize;
 use testbed::addr::{NODE_V4, phantom_v4};
 use testbed::{RawClient, Tracer, rules};
 
@@ -29,9 +30,9 @@ const MAPS_MIB: f64 = 16.0;
 const RSS_MIB: f64 = 40.0;
 /// Flows at once: the default size of the table.
 const FLOWS: u32 = 49_152;
-/// The events that the daemon remembers one by one, and as many rounds as fill its history of
-/// 4 MiB: each round has failures at all active ports.
-const ROUNDS: usize = 200;
+/// Rounds until it is looked whether the daemon's history is full, and at most.
+const ROUNDS: usize = 25;
+const MOST_ROUNDS: usize = 400;
 /// A NodePort whose SYNs are dropped.
 const SILENT: u16 = 30_099;
 
@@ -49,13 +50,8 @@ pub(super) fn rows(bed: &Bed, binary: &Path) -> Result<Vec<Row>> {
         &format!("500 active ports, {flows} flows, scraped"),
         &tracer,
     )?);
-    for _ in 0..ROUNDS {
-        bed.touch_ports(ACTIVE_PORTS)?;
-        tracer.metrics()?;
-    }
-    rows.extend(resident("the same with a full history", &tracer)?);
-    explain(bed, binary, &tracer)?;
-    rows.extend(resident("after an explanation of it", &tracer)?);
+    remember(bed, binary, &tracer)?;
+    rows.extend(resident("the same, full history, explained", &tracer)?);
     rows.extend(maps(&tracer)?);
     Ok(rows)
 }
@@ -94,6 +90,28 @@ fn fill(bed: &Bed, tracer: &Tracer<'_>) -> Result<u64> {
         })?;
     rule.remove(&topology.node)?;
     Ok(metrics.sum("tracer_flows", &[]) as u64)
+}
+
+/// A full history: failures at all active ports, round after round, until an explanation reaches
+/// back less far than the first round.
+fn remember(bed: &Bed, binary: &Path, tracer: &Tracer<'_>) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Told {
+        window_s: f64,
+    }
+    let start = Instant::now();
+    for _ in 0..MOST_ROUNDS / ROUNDS {
+        for _ in 0..ROUNDS {
+            bed.touch_ports(ACTIVE_PORTS)?;
+            tracer.scrape("text/plain;version=0.0.4")?;
+        }
+        let told = explain(bed, binary, tracer, "15m")?;
+        let told: Told = serde_json::from_str(&told)?;
+        if told.window_s < start.elapsed().as_secs_f64() {
+            return Ok(());
+        }
+    }
+    bail!("the history is not full after {MOST_ROUNDS} rounds")
 }
 
 /// Every map that one of the daemon's programs uses, largest first, and their sum.
