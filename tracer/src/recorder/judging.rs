@@ -1,7 +1,7 @@
 //! Verdicts on single failures, for the metrics and for `tracer events`.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -150,8 +150,8 @@ impl Shared {
     /// The question about a window.
     pub(super) fn asked(&self, window: Window, flows: Vec<FlowKey>) -> Asked {
         let mut names = lock(&self.names);
-        let places: Vec<u32> = window.kinds.keys().map(|kind| kind.key.location).collect();
-        names.locate(&places);
+        let places: BTreeSet<u32> = window.kinds.keys().map(|kind| kind.key.location).collect();
+        names.locate(&Vec::from_iter(places));
         let rows = window.kinds.iter();
         Asked {
             window: window.length,

@@ -216,10 +216,10 @@ impl Rounds {
         window
     }
 
-    /// Flows of failed attempts without a known backend since `from`, newest
-    /// first.
+    /// Flows of failed attempts without a known backend since `from`, the last
+    /// reported first: refusals are reported after what failed a little later.
     pub(super) fn flows(&self, from: u64) -> Vec<FlowKey> {
-        let recent = self.flows.iter().rev().take_while(|(at, _)| *at >= from);
+        let recent = self.flows.iter().rev().filter(|(at, _)| *at >= from);
         recent.map(|(_, flow)| *flow).collect()
     }
 }

@@ -49,6 +49,17 @@ fn a_window_is_not_longer_than_asked_for_unless_a_round_is() {
 }
 
 #[test]
+fn a_refusal_that_is_reported_late_hides_no_flow() {
+    let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
+    for at in [10, 9] {
+        fake.record(PORT, Failure::Refused, at * SECOND);
+    }
+    look(&mut rounds, &fake, 11);
+    assert_eq!(rounds.flows(10 * SECOND).len(), 1);
+    assert_eq!(rounds.flows(9 * SECOND).len(), 2);
+}
+
+#[test]
 fn gauges_are_as_they_stand() {
     let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
     for (at, pending) in [(1, 5), (2, 7), (3, 3)] {
