@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod artifacts;
 mod bench;
 mod demo;
+mod explain;
 mod libtest;
 mod lint;
 mod packages;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 use testbed::Tracer;
 
@@ -19,8 +19,6 @@ const ANSWER_S: f64 = 2.0;
 const PORTS: usize = 200;
 /// How long the daemon may take to judge what has failed.
 const JUDGED: Duration = Duration::from_secs(10);
-/// Exit status of `tracer explain` when it has found a problem.
-const PROBLEM: i32 = 3;
 
 /// What it says, as far as it shows that it had something to do.
 #[derive(Deserialize)]
@@ -69,15 +67,6 @@ pub(super) fn rows(binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
 /// # Errors
 /// It has neither found nothing nor a problem, but failed.
 pub(super) fn explain(bed: &Bed, binary: &Path, tracer: &Tracer<'_>, last: &str) -> Result<String> {
-    let mut command = bed.topology.node.command(binary)?;
-    command.args(["explain", "-o", "json", "--last", last, "--socket"]);
-    let done = command.arg(tracer.socket()).output();
-    let done = done.context("run tracer explain")?;
-    ensure!(
-        matches!(done.status.code(), Some(0 | PROBLEM)),
-        "tracer explain: {}: {}",
-        done.status,
-        String::from_utf8_lossy(&done.stderr)
-    );
-    String::from_utf8(done.stdout).context("the answer of tracer explain")
+    let args = ["-o", "json", "--last", last];
+    crate::explain::explain(&bed.topology.node, binary, tracer, &args)
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: a small cluster in network namespaces, broken on purpose, and what tracer
 //! says about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -78,11 +78,16 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
     let report = Report::collect(&stage, args.seconds)?;
     match args.output {
-        Format::Text => print!("{}", table::text(&report)),
+        Format::Text => {
+            let told = stage.explain(args.seconds, &[])?;
+            let socket = stage.tracer.socket().display();
+            print!("{}", table::text(&report));
+            print!("\nwhat breaks, by `tracer explain --socket {socket}` at the node:\n\n{told}");
+        }
         Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
     }
     if args.keep {
-        keep(&topology);
+        keep(&topology, &binary, &stage);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -103,10 +108,13 @@ fn look(topology: &Topology, program: &str) -> String {
 }
 
 /// Waits for Ctrl-C, at which the test bed removes everything and ends the process.
-fn keep(topology: &Topology) {
+fn keep(topology: &Topology, binary: &Path, stage: &Stage<'_>) {
     let (client, node) = (topology.client.name(), topology.node.name());
     eprintln!("\neverything keeps running; Ctrl-C ends it and removes it. To look:");
     eprintln!("  {}", look(topology, "curl -s"));
+    let (tracer, socket) = (binary.display(), stage.tracer.socket().display());
+    eprintln!("  {tracer} explain --socket {socket}");
+    eprintln!("  {tracer} events --socket {socket} --follow");
     eprintln!("  ip netns exec {node} tcpdump -ni eth0 tcp");
     eprintln!("  ip netns exec {node} conntrack -L -p tcp");
     eprintln!("  ip netns exec {node} iptables-nft-save");

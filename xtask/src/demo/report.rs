@@ -36,6 +36,8 @@ pub(super) struct Report {
     pub(super) ports: Vec<Row>,
     /// The sum of the rows.
     pub(super) total: Row,
+    /// What `tracer explain` says about the same time, as JSON.
+    pub(super) explanation: serde_json::Value,
     /// What the load balancer counted, by Service.
     pub(super) haproxy: BTreeMap<&'static str, Stat>,
     /// What the Thrift clients counted, by Service.
@@ -77,6 +79,7 @@ impl Report {
     /// Reads everybody's counts.
     pub(super) fn collect(stage: &Stage<'_>, seconds: u64) -> Result<Self> {
         let metrics = stage.tracer.metrics()?;
+        let explanation = stage.explain(seconds, &["-o", "json"])?;
         let mut stats = stage.haproxy.stats()?;
         let mut haproxy = BTreeMap::new();
         let mut ports = Vec::new();
@@ -99,6 +102,8 @@ impl Report {
                 service: "total",
                 ..row(&metrics, &[])
             },
+            explanation: serde_json::from_str(&explanation)
+                .context("the answer of tracer explain")?,
             haproxy,
             clients: stage.client_counts()?,
         })

@@ -10,7 +10,9 @@ use testbed::addr::{NODE_V4, client_v4, pod_v4};
 use testbed::peer::Dial;
 use testbed::peers::haproxy::{Check, Haproxy, Listener};
 use testbed::peers::thrift::{self, Client, Load, Wire};
-use testbed::{KubeProxy, Mode, ServicePort, Topology, Tracer, rules};
+use testbed::{KubeProxy, Mode, Netns, ServicePort, Topology, Tracer, rules};
+
+use crate::explain::explain;
 
 /// A classic load balancer checks every 10 s; five times as fast here, so that a short demo sees
 /// some of it. HAProxy's dials for checks last no longer than this: less than 1 s would hide the
@@ -26,6 +28,10 @@ const TRACER_ARGS: &[&str] = &[
     "--idle-after",
     "3s",
 ];
+/// More than the traffic takes to start, in seconds.
+const STARTING_S: u64 = 30;
+/// The longest window of `tracer explain`.
+const REMEMBERED_S: u64 = 15 * 60;
 /// Connections that the load balancer opens to `thrift/users` and leaves silent, like the spare
 /// connections of a classic ELB.
 const IDLE_CONNECTIONS: usize = 3;
@@ -148,12 +154,14 @@ pub(super) struct Stage<'a> {
     pub(super) haproxy: Haproxy,
     /// The daemon in the node's namespace.
     pub(super) tracer: Tracer<'a>,
+    binary: &'a Path,
+    node: &'a Netns,
     _servers: Vec<thrift::Server>,
 }
 
 impl<'a> Stage<'a> {
     /// Starts the servers, then tracer, so that it sees the first packet, then the traffic.
-    pub(super) fn start(topology: &'a Topology, binary: &Path, python: &Path) -> Result<Self> {
+    pub(super) fn start(topology: &'a Topology, binary: &'a Path, python: &Path) -> Result<Self> {
         let servers = start_servers(topology, python)?;
         let tracer = Tracer::start_binary(&topology.node, binary, TRACER_ARGS)?;
         let listeners: Vec<Listener> = SERVICES.iter().map(listener).collect();
@@ -165,8 +173,18 @@ impl<'a> Stage<'a> {
             clients: start_clients(topology, python)?,
             haproxy,
             tracer,
+            binary,
+            node: &topology.node,
             _servers: servers,
         })
+    }
+
+    /// What `tracer explain` prints about these seconds and those since the daemon's start before
+    /// them, or as many as it remembers.
+    pub(super) fn explain(&self, seconds: u64, more: &[&str]) -> Result<String> {
+        let last = format!("{}s", (seconds + STARTING_S).min(REMEMBERED_S));
+        let args = [&["--last", &last], more].concat();
+        explain(self.node, self.binary, &self.tracer, &args)
     }
 
     /// What the Thrift clients have counted, by Service.
