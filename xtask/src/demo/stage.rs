@@ -28,8 +28,6 @@ const TRACER_ARGS: &[&str] = &[
     "--idle-after",
     "3s",
 ];
-/// More than the traffic takes to start, in seconds.
-const STARTING_S: u64 = 30;
 /// The longest window of `tracer explain`.
 const REMEMBERED_S: u64 = 15 * 60;
 /// Connections that the load balancer opens to `thrift/users` and leaves silent, like the spare
@@ -179,10 +177,9 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// What `tracer explain` prints about these seconds and those since the daemon's start before
-    /// them, or as many as it remembers.
+    /// What `tracer explain` prints about the last seconds, or as many as it remembers.
     pub(super) fn explain(&self, seconds: u64, more: &[&str]) -> Result<String> {
-        let last = format!("{}s", (seconds + STARTING_S).min(REMEMBERED_S));
+        let last = format!("{}s", seconds.min(REMEMBERED_S));
         let args = [&["--last", &last], more].concat();
         explain(self.node, self.binary, &self.tracer, &args)
     }
