@@ -232,10 +232,10 @@ impl Recorder {
     /// The reason why not, one line.
     pub fn ready(&self) -> Result<(), String> {
         self.shared.source.ready()?;
-        if self.threads.recording() {
+        if self.threads.alive() {
             Ok(())
         } else {
-            Err("the recorder thread has ended".into())
+            Err("a thread of the recorder has ended; restart tracer".into())
         }
     }
 }

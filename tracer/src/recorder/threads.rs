@@ -60,11 +60,11 @@ impl Threads {
         self.asker.as_ref().context("the collector has ended")
     }
 
-    /// Whether the numbers are looked at.
-    pub(super) fn recording(&self) -> bool {
-        self.recorder
-            .as_ref()
-            .is_some_and(|thread| !thread.is_finished())
+    /// Whether both still work.
+    pub(super) fn alive(&self) -> bool {
+        [&self.recorder, &self.collector]
+            .into_iter()
+            .all(|thread| thread.as_ref().is_some_and(|thread| !thread.is_finished()))
     }
 }
 

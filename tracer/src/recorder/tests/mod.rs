@@ -24,6 +24,31 @@ fn dropping_the_last_clone_ends_the_threads_and_lets_the_source_go() {
     assert_eq!(Arc::strong_count(&fake), 1);
 }
 
+struct Panics;
+
+impl Facts for Panics {
+    fn poll(&mut self, _: &std::collections::BTreeSet<std::net::SocketAddr>) {
+        panic!("on purpose");
+    }
+
+    fn collect(&mut self, _: Asked) -> Evidence {
+        Evidence::default()
+    }
+}
+
+#[test]
+fn a_recorder_whose_collector_has_died_is_not_ready() {
+    let config = Config::new(Default::default(), Default::default()).unwrap();
+    let names = Box::new(system::Nothing);
+    let source = Arc::new(Fake::default());
+    let recorder = Recorder::with(source, &config, Box::new(Panics), names).unwrap();
+    // Ends with the thread, which panics as soon as it runs.
+    while recorder.ready().is_ok() {
+        std::thread::yield_now();
+    }
+    assert!(recorder.ready().unwrap_err().contains("restart"));
+}
+
 #[test]
 fn a_source_that_cannot_be_read_is_an_error_until_it_can() {
     let fake = Arc::new(Fake::default());
