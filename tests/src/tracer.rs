@@ -5,7 +5,6 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::ExitStatus,
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -13,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
+    cleanup::ScratchDir,
     http,
     metrics::Metrics,
     netns::Netns,
@@ -35,10 +35,8 @@ pub struct Tracer<'a> {
     process: Proc,
     address: SocketAddr,
     socket: PathBuf,
+    _dir: ScratchDir,
 }
-
-/// Numbers the sockets of this process.
-static SOCKETS: AtomicU32 = AtomicU32::new(0);
 
 impl<'a> Tracer<'a> {
     /// The binary to test: the environment variable `TRACER_BIN`.
@@ -66,9 +64,8 @@ impl<'a> Tracer<'a> {
         address: SocketAddr,
         args: &[&str],
     ) -> Result<Self> {
-        let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tracer-{}-{number}.sock", std::process::id());
-        let socket = std::env::temp_dir().join(name);
+        let dir = ScratchDir::new()?;
+        let socket = dir.path().join("tracer.sock");
         let mut command = node.command(binary)?;
         command
             .arg("run")
@@ -86,6 +83,7 @@ impl<'a> Tracer<'a> {
             process,
             address,
             socket,
+            _dir: dir,
         })
     }
 
@@ -156,12 +154,5 @@ impl<'a> Tracer<'a> {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-}
-
-impl Drop for Tracer<'_> {
-    fn drop(&mut self) {
-        // A killed daemon leaves its socket behind; any other removes it.
-        let _ = std::fs::remove_file(&self.socket);
     }
 }
