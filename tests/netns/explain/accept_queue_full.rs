@@ -17,7 +17,7 @@ use super::{
 
 /// B1: SYNs meet a full queue: silence.
 #[test]
-fn syn_meets_full_queue() -> Result<()> {
+fn vm_syn_meets_full_queue() -> Result<()> {
     Scenario {
         servers: |s| s.serve_with(0, 9090, Behaviour::NeverAccept, 2),
         traffic: |s| {

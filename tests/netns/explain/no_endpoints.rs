@@ -18,7 +18,7 @@ const SCENARIO: Scenario = Scenario {
 };
 
 #[test]
-fn iptables_nft() -> Result<()> {
+fn vm_iptables_nft() -> Result<()> {
     SCENARIO.run()
 }
 
