@@ -212,7 +212,10 @@ this page.
   whole machine: here for both ends of each connection (on a node the client's end is elsewhere), and for
   what else goes on.
 - Clients and servers are two network namespaces joined by veth, without kube-proxy rules or
-  forwarding: that makes the bare side cheap and the share of the programs large.
+  forwarding, unless a section says so: that makes the bare side cheap and the share of the programs
+  large.
+- `dev_queue…` (at `net_dev_queue`) runs for every packet that any interface sends, `drop_skb` (at
+  `kfree_skb`) for every packet that the kernel drops: with UDP here as nobody reads them.
 - *Daemon* is CPU time of the process (`CLOCK_PROCESS_CPUTIME_ID`), without the kernel programs.
 - *Never in the way* compares work with and without the daemon, and as the noise level work without
   it against the same, in turns within one run; each time the best of five turns. CPU
