@@ -16,7 +16,7 @@ const BASE: [(&str, u32, u32, &[u32]); 7] = [
 /// (also `union`, and `_` for no name), `typedef NAME TYPE`,
 /// `tracepoint NAME ARGUMENTS` and `enum NAME, ENUMERATOR VALUE, …` (also `enum64`).
 pub fn btf(lines: &str) -> Result<Btf> {
-    Btf::parse(&blob(lines))
+    Btf::parse(blob(lines))
 }
 
 #[derive(Default)]
