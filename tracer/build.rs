@@ -12,7 +12,8 @@ use std::{
 use aya_build::{Package, Toolchain};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+    // At run time: a target folder may be shared by two checkouts.
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?)
         .join("..")
         .canonicalize()?;
     commit(&root);

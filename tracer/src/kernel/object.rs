@@ -37,6 +37,9 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
     let log_level = config.kernel_log.level();
     let log_bytes = if log_level == 0 { 4096 } else { 128 * 1024 };
     let mut loader = EbpfLoader::new();
+    // The object has no CO-RE relocations, and aya's copy of the kernel's types
+    // would take 20 MB for a moment.
+    loader.btf(None);
     plan.globals(&mut loader);
     let mut ebpf = loader
         .override_global("TRACER_ABI", &ABI, true)
