@@ -88,7 +88,12 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn healthy_is_0_and_a_problem_is_3() {
     for (name, body, code, part) in [
-        ("healthy", HEALTHY, 0, "Healthy: 0 of 3 attempts failed (1 port)."),
+        (
+            "healthy",
+            HEALTHY,
+            0,
+            "Healthy: 0 of 3 attempts failed (1 port).",
+        ),
         ("sick", SICK, 3, "nothing listens on the target port"),
     ] {
         let output = Daemon::answering(name, body).ask(&["explain"]);

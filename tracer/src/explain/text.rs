@@ -9,11 +9,7 @@ use super::{
     rows::{self, CUT, HEADINGS},
     table, words,
 };
-use crate::{
-    human,
-    report::Explanation,
-    verdict::Finding,
-};
+use crate::{human, report::Explanation, verdict::Finding};
 
 /// What is around an explanation.
 #[derive(Clone, Debug)]
