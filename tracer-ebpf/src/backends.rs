@@ -96,13 +96,13 @@ impl Wanted {
     fn claim(&self, place: u16) {
         let Some(backend) = at(place) else { return };
         // SAFETY: the lock is held, so that nobody else writes here.
-        unsafe {
-            (*backend).addr = self.addr;
-            (*backend).slot = self.slot;
-            (*backend).attempts = 0;
-            (*backend).seen_s = clock_s();
-            (&raw mut (*backend).port).write_volatile(self.port);
-        }
+        let backend = unsafe { &mut *backend };
+        backend.addr = self.addr;
+        backend.slot = self.slot;
+        backend.attempts = 0;
+        backend.seen_s = clock_s();
+        // SAFETY: an aligned member of the same element.
+        unsafe { (&raw mut backend.port).write_volatile(self.port) };
     }
 }
 
@@ -110,11 +110,12 @@ impl Wanted {
 #[inline(always)]
 pub fn count(place: u16) {
     let Some(backend) = at(place) else { return };
-    // SAFETY: aligned, in a map's element, and only ever added to.
-    unsafe {
-        let _ = atomic_xadd::<u64, u64, { Relaxed }>(&raw mut (*backend).attempts, 1);
-        (&raw mut (*backend).seen_s).write_volatile(clock_s());
-    }
+    // SAFETY: an element of a map, whose memory stays.
+    let backend = unsafe { &mut *backend };
+    // SAFETY: aligned, and only ever added to.
+    let _ = unsafe { atomic_xadd::<u64, u64, { Relaxed }>(&raw mut backend.attempts, 1) };
+    // SAFETY: aligned; whoever writes last writes the same second.
+    unsafe { (&raw mut backend.seen_s).write_volatile(clock_s()) };
 }
 
 #[inline(always)]

@@ -20,19 +20,21 @@ pub fn leave(flow: &FlowKey, failed: &Failed, key: &FailureKey) {
     let Some(mut place) = RECORDS.reserve::<Record>(0) else {
         return lost(Lost::Records);
     };
-    let record = place.as_mut_ptr();
-    // SAFETY: the place is ours until it is submitted. Each member by itself:
-    // a whole record would first stand on the stack, which has no room.
-    unsafe {
-        (*record).at = match failed.at {
-            0 => bpf_ktime_get_ns(),
-            at => at,
-        };
-        (*record).syn_at = failed.syn_at;
-        (*record).flow = *flow;
-        (*record).key = *key;
-        (*record).traffic = failed.traffic;
-        (*record).pad = [0; 7];
-    }
+    let at = match failed.at {
+        // SAFETY: the helper has no arguments and no preconditions.
+        0 => unsafe { bpf_ktime_get_ns() },
+        at => at,
+    };
+    // SAFETY: the ring's memory is ours until it is submitted; any bytes are a
+    // record.
+    let record = unsafe { place.assume_init_mut() };
+    // Each member by itself: a whole record would first stand on the stack,
+    // which has no room.
+    record.at = at;
+    record.syn_at = failed.syn_at;
+    record.flow = *flow;
+    record.key = *key;
+    record.traffic = failed.traffic;
+    record.pad = [0; 7];
     place.submit(u64::from(BPF_RB_NO_WAKEUP));
 }
