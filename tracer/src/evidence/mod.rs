@@ -237,6 +237,10 @@ pub enum Route {
     Missing,
 }
 
+/// The source that is absent when nothing but packets is known: no counter, no
+/// note of the kernel's hooks.
+pub const PACKETS_ONLY: &str = "everything but packets";
+
 /// A source of evidence that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {

@@ -8,7 +8,9 @@ use tracer_common::{
 };
 
 use super::drops::{self, Cause};
-use crate::evidence::{Backend, Entry, Evidence, Holder, Namespace, Place, Pod, Route, Row};
+use crate::evidence::{
+    Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row,
+};
 
 /// A row, its backend, and the rest of the evidence.
 pub(super) struct Case<'a> {
@@ -159,6 +161,12 @@ impl<'a> Case<'a> {
         } else {
             (node, "the node's")
         }
+    }
+
+    /// Nothing is known but packets.
+    pub(super) fn has_packets_only(&self) -> bool {
+        let mut absent = self.evidence.absent.iter();
+        absent.any(|absent| absent.source == PACKETS_ONLY)
     }
 
     /// The socket of the node's that holds the port.

@@ -8,6 +8,7 @@ mod drops;
 mod findings;
 mod names;
 mod opinion;
+mod packets;
 mod path;
 mod process;
 mod queues;

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 
-use super::{Certainty, Verdict, backend, case::Case, conntrack, path, process, queues, service};
+use super::{
+    Certainty, Verdict, backend, case::Case, conntrack, packets, path, process, queues, service,
+};
 
 /// A cause, with its reasons.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +64,8 @@ type Family = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The order in which facts decide: what this kernel noted of the flow itself
 /// first, then answers by who gave them, then counters of its namespaces.
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 9] = [
+    packets::opinion,
     conntrack::stale,
     conntrack::refused,
     path::noted,
