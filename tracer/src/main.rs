@@ -16,6 +16,7 @@ mod kernel;
 mod logging;
 mod metrics;
 mod recorder;
+mod replay;
 mod report;
 mod run;
 mod snapshot;
@@ -71,6 +72,10 @@ fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
         Command::Events(args) => {
             let config = watching(invocation, &args.common)?;
             events::run(args, &config, load)
+        }
+        Command::Replay(args) => {
+            let config = watching(invocation, &args.common)?;
+            return replay::run(args, &config).map(ExitCode::from);
         }
         Command::Completions { shell } => cli::print_completions(*shell),
         Command::Man { command } => cli::print_man(command.as_deref()),

@@ -1,6 +1,6 @@
 //! Arguments of the commands.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{
     Args, ValueEnum,
@@ -70,6 +70,34 @@ pub struct Events {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     /// Where the daemon is, and settings for a watch without one.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Arguments of `tracer replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Capture, pcap or pcapng, gzip or not, in the order of writing; `-` is
+    /// standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Address of the node (repeatable) [default: wherever SYNs to --node-ports
+    /// go]
+    #[arg(long = "node-address", value_name = "ADDRESS", value_delimiter = ',')]
+    pub node_addresses: Vec<IpAddr>,
+    /// Failures to list one by one
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub failures: usize,
+    /// Give every healthy port a row of its own, however many there are
+    #[arg(long)]
+    pub all: bool,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Write the metrics that the daemon would serve after this traffic
+    #[arg(long, conflicts_with = "output")]
+    pub openmetrics: bool,
+    /// Settings of the daemon whose numbers these shall be.
     #[command(flatten)]
     pub common: Common,
 }

@@ -7,6 +7,7 @@ Examples:
   tracer run --help                all settings
   tracer explain                   which ports failed in the last minute, and why
   tracer events --follow           each failure as it happens
+  tracer replay capture.pcap       the same from a capture, without privileges
 
 Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 tracer explain
 found a problem, 69 this kernel or these privileges cannot do it, 78 wrong
@@ -66,6 +67,27 @@ watches by itself and follows, which needs the same privileges as tracer run.
 Exit codes: 0 done (Ctrl-C and a closed pipe too), 1 failed while running or the
 daemon ended, 2 wrong usage, 69 this kernel or these privileges cannot do it, 78
 wrong configuration";
+
+pub(super) const REPLAY_EXAMPLES: &str = "\
+Examples:
+  tracer replay capture.pcap
+  tcpdump -i eth0 -s 160 -w - tcp or icmp or icmp6 | tracer replay -
+  tracer replay --node-address 10.0.3.17 any.pcapng.gz
+  tracer replay -o json old.pcap new.pcap | jq '.verdicts[]'
+  tracer replay --openmetrics capture.pcap > tracer.prom
+
+Reads Ethernet (with VLAN), Linux cooked v1 and v2, raw IP and loopback
+captures. Counts like the daemon: the settings that matter are --node-ports,
+--handshake-timeout, --idle-after, --expire-after, --probe-source and
+--probe-method; the others do nothing here. Time is that of the capture: what
+was open at its end stays open. Ctrl-C ends reading and tells what was seen; a
+second Ctrl-C quits. What packets alone cannot tell is said below the answer.
+
+Without --node-address, every address that SYNs to --node-ports go to counts as
+the node's, which is said in the output.
+
+Exit codes: 0 healthy, 3 at least one problem, 1 a file cannot be read or is no
+capture, 2 wrong usage, 78 wrong configuration, 130 quit by a second Ctrl-C";
 
 pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:

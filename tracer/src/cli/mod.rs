@@ -20,10 +20,10 @@ use crate::{
     exit::{Code, Exit},
 };
 
-pub use args::{Common, Events, Explain, Output};
+pub use args::{Common, Events, Explain, Output, Replay};
 use examples::{
     CHECK_EXAMPLES, COMPLETIONS_EXAMPLES, EVENTS_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES,
-    MAN_EXAMPLES, RUN_EXAMPLES,
+    MAN_EXAMPLES, REPLAY_EXAMPLES, RUN_EXAMPLES,
 };
 pub use print::{print, print_completions, print_man};
 
@@ -50,6 +50,9 @@ pub enum Command {
     /// List failures one by one, or follow them as they happen
     #[command(after_long_help = EVENTS_EXAMPLES)]
     Events(Events),
+    /// Say the same from captures (pcap, pcapng), without privileges
+    #[command(after_long_help = REPLAY_EXAMPLES)]
+    Replay(Replay),
     /// Show which hooks this kernel and these privileges allow
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check {

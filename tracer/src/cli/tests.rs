@@ -17,7 +17,8 @@ fn config(line: &str) -> Result<Config, Exit> {
         Command::Run(common)
         | Command::Check { common, .. }
         | Command::Explain(Explain { common, .. })
-        | Command::Events(Events { common, .. }) => invocation.config(common),
+        | Command::Events(Events { common, .. })
+        | Command::Replay(Replay { common, .. }) => invocation.config(common),
         other => panic!("{other:?}"),
     }
 }

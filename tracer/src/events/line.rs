@@ -20,12 +20,14 @@ const COLUMNS: [(&str, usize); 9] = [
 const OUTCOME: usize = 4;
 
 /// The names of the columns.
-pub(super) fn headings() -> String {
+#[must_use]
+pub fn headings() -> String {
     join(COLUMNS.map(|(name, _)| name.to_owned()), Style::new())
 }
 
 /// A failure, in columns.
-pub(super) fn text(event: &Event) -> String {
+#[must_use]
+pub fn text(event: &Event) -> String {
     let word = |word: &str| human::printable(word).into_owned();
     let columns = [
         human::time(event.time),

@@ -17,6 +17,7 @@ use crate::{
     report::Line,
     snapshot::Source,
 };
+pub use line::{headings, text};
 use out::Out;
 
 /// Lists what the daemon remembers, or follows it, or follows without one,

@@ -91,12 +91,28 @@ where
     own::watch(args, config, load).await
 }
 
-fn ended(explanation: &Explanation) -> Ended {
+/// How an explanation ends the program.
+pub fn ended(explanation: &Explanation) -> Ended {
     if explanation.verdicts.is_empty() && explanation.unexplained == 0 {
         Ended::Healthy
     } else {
         Ended::Problem
     }
+}
+
+/// An explanation for people without its first line, for a window that was
+/// not asked for.
+#[must_use]
+pub fn body(explanation: &Explanation, all: bool) -> String {
+    let frame = Frame {
+        node: String::new(),
+        kernel: String::new(),
+        asked_s: 0.0,
+        ports: Vec::new(),
+        width: width(),
+        all,
+    };
+    text::body(explanation, &frame)
 }
 
 fn frame(args: &Explain, asked: Duration) -> Frame {

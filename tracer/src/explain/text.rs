@@ -33,11 +33,14 @@ const WIDTHS: (usize, usize) = (40, 110);
 
 /// Writes an explanation.
 pub(super) fn render(explanation: &Explanation, frame: &Frame) -> String {
-    let mut out = Page {
-        text: String::new(),
-        width: frame.width.map(|width| width.clamp(WIDTHS.0, WIDTHS.1)),
-    };
+    let mut out = Page::new(frame);
     header(&mut out, explanation, frame);
+    out.text + &body(explanation, frame)
+}
+
+/// The same without its first line.
+pub(super) fn body(explanation: &Explanation, frame: &Frame) -> String {
+    let mut out = Page::new(frame);
     if rows::shown(explanation).is_empty() {
         nothing(&mut out, frame);
     } else {
@@ -58,6 +61,13 @@ struct Page {
 }
 
 impl Page {
+    fn new(frame: &Frame) -> Self {
+        Self {
+            text: String::new(),
+            width: frame.width.map(|width| width.clamp(WIDTHS.0, WIDTHS.1)),
+        }
+    }
+
     /// A paragraph; `first` stands before its first line, as many blanks before
     /// the others.
     fn say(&mut self, first: &str, text: &str, style: Style) {

@@ -34,6 +34,7 @@ use self::{
     keeper::Keeper,
     wire::Taps,
 };
+pub use self::{interfaces::addr, object::limits};
 use crate::{
     config::{Config, KernelLog},
     exit::Exit,

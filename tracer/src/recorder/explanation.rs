@@ -66,7 +66,9 @@ pub(super) fn explanation(
     }
 }
 
-fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> PortRow {
+/// One port of an answer.
+#[must_use]
+pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> PortRow {
     let sum = |cells: &mut dyn Iterator<Item = Cell>| cells.map(|c| counters.get(c)).sum();
     let by_outcome = |o: &Outcome| {
         let mut cells = Traffic::ALL.iter().map(|t| Cell::handshake(*o, *t));

@@ -32,7 +32,9 @@ use self::{
 };
 pub use self::{
     events::{EventFilter, Follower},
+    explanation::port_row,
     ledger::{ByFailure, ByVerdict},
+    rows::{address, note},
 };
 use crate::{
     build_info,

@@ -14,7 +14,8 @@ use super::{history::Kind, system::Naming};
 use crate::evidence::Row;
 
 /// An address and port; IPv4-mapped addresses become IPv4.
-pub(super) fn address(address: Addr, port: u16) -> SocketAddr {
+#[must_use]
+pub fn address(address: Addr, port: u16) -> SocketAddr {
     let mut bytes = [0; 16];
     for (to, word) in bytes.chunks_exact_mut(4).zip(address.0) {
         to.copy_from_slice(&word.to_ne_bytes());
@@ -67,7 +68,8 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
 }
 
 /// What the kernel's hooks noted, in one line; empty when they noted nothing.
-pub(super) fn note(row: &Row) -> String {
+#[must_use]
+pub fn note(row: &Row) -> String {
     let drops = [
         (seen::DROPPED_SYN, "SYN"),
         (seen::DROPPED_SYN_ACK, "SYN-ACK"),

@@ -1,0 +1,186 @@
+//! What a replay tells: numbers, problems and failures, from packets alone.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tracer_common::{
+    counters::PortCounters,
+    failure::{Failure, FailureKey, Record, Reply},
+    words::Traffic,
+};
+
+use super::{
+    player::Player,
+    table::{FLOWS, Table},
+    warnings::warnings,
+};
+use crate::{
+    evidence::{Absent, Evidence, PACKETS_ONLY, Row},
+    recorder::{self, ByVerdict, Scrape},
+    report::{Event, Explanation},
+    snapshot::Snapshot,
+    verdict::{self, Verdict},
+};
+
+/// What packets cannot tell.
+const NOT_VISIBLE: [&str; 7] = [
+    "What the node's kernel did with packets: drops and their reasons, queues, conntrack, routes, sockets (run `tracer explain` on the node).",
+    "Which backend an attempt was sent to.",
+    "Who made a RST is told by its hop count: 64, 128 or 255 is the node's own, anything else a backend's. Captured elsewhere than on the node, it is always a backend's.",
+    "How attempts ended that were still open when the capture ended.",
+    "Connections that were there before the capture began.",
+    "SYNs dropped before they reach the point of the capture, and packets that the capture itself has lost.",
+    "Whether an attempt that got no connection was a health check, a spare connection or a client's call, unless its source is a --probe-source.",
+];
+
+/// The answer of `tracer replay -o json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Packets in the capture.
+    pub packets: u64,
+    /// Time of the first packet, seconds since the Unix epoch.
+    pub from: Option<f64>,
+    /// The node's addresses with the attempts at each.
+    pub nodes: Vec<Node>,
+    /// The node's addresses were inferred from SYNs to watched ports.
+    pub inferred: bool,
+    /// What was wrong with the capture.
+    pub warnings: Vec<String>,
+    /// Ports, problems, and what cannot be seen.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+    /// The first failures, one by one.
+    pub failures: Vec<Event>,
+    /// Failures that are not among them.
+    pub failures_left_out: u64,
+}
+
+/// An address of the node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// The address.
+    pub address: IpAddr,
+    /// SYNs to its watched ports, those sent again too.
+    pub syns: u64,
+}
+
+/// Answers after the last packet.
+pub(super) fn answer(player: &Player, inferred: bool, mut about: Vec<String>) -> Answer {
+    let evidence = evidence(player);
+    let judgement = verdict::judge(&evidence);
+    let ports = evidence.ports.iter();
+    let ports = ports.map(|(port, counters)| recorder::port_row(*port, counters, &evidence));
+    about.extend(warnings(player, &evidence.ports));
+    Answer {
+        packets: player.seen.packets,
+        from: player.clock.start(),
+        nodes: nodes(player),
+        inferred,
+        warnings: about,
+        explanation: Explanation {
+            window_s: evidence.window.as_secs_f64(),
+            ports: ports.collect(),
+            verdicts: judgement.findings,
+            unexplained: judgement.unexplained,
+            not_visible: NOT_VISIBLE.map(str::to_owned).into(),
+        },
+        failures: events(player, &evidence),
+        failures_left_out: player.table.failures.unrecorded,
+    }
+}
+
+fn nodes(player: &Player) -> Vec<Node> {
+    let nodes = player.seen.nodes.iter();
+    let mut nodes: Vec<Node> = nodes
+        .map(|(address, syns)| Node {
+            address: recorder::address(*address, 0).ip(),
+            syns: *syns,
+        })
+        .collect();
+    nodes.sort_by_key(|node| (std::cmp::Reverse(node.syns), node.address));
+    nodes
+}
+
+/// The counts, and nothing else: everything else is absent.
+fn evidence(player: &Player) -> Evidence {
+    let table = &player.table;
+    let kinds = table.failures.kinds.iter();
+    let mut rows: Vec<Row> = kinds
+        .filter_map(|(kind, count)| row(kind, *count, table))
+        .collect();
+    rows.sort_unstable();
+    Evidence {
+        window: Duration::from_nanos(player.clock.elapsed()),
+        ports: table.counters(),
+        rows,
+        absent: vec![Absent::new(PACKETS_ONLY, "this is a capture".to_owned())],
+        ..Evidence::default()
+    }
+}
+
+fn row(kind: &FailureKey, count: u64, table: &Table) -> Option<Row> {
+    Some(Row {
+        node_port: table.port_at(kind.slot)?,
+        failure: *Failure::ALL.get(usize::from(kind.failure))?,
+        reply: *Reply::ALL.get(usize::from(kind.reply))?,
+        code: kind.code,
+        backend: None,
+        seen: kind.seen,
+        reason: None,
+        location: None,
+        reset_reason: None,
+        count,
+    })
+}
+
+fn events(player: &Player, evidence: &Evidence) -> Vec<Event> {
+    let records = player.table.failures.records.iter();
+    let mut events: Vec<Event> = records
+        .filter_map(|record| event(record, player, evidence))
+        .collect();
+    events.sort_by(|a, b| a.time.total_cmp(&b.time));
+    events
+}
+
+fn event(record: &Record, player: &Player, evidence: &Evidence) -> Option<Event> {
+    let row = row(&record.key, 1, &player.table)?;
+    let traffic = Traffic::ALL.get(usize::from(record.traffic))?;
+    Some(Event {
+        time: player.clock.epoch(record.at),
+        client: recorder::address(record.flow.client, record.flow.client_port),
+        node_port: row.node_port,
+        backend: None,
+        outcome: row.failure.as_str().to_owned(),
+        traffic: traffic.as_str().to_owned(),
+        answered_by: row.reply.as_str().to_owned(),
+        verdict: verdict::of_row(&row, evidence).0,
+        evidence: recorder::note(&row),
+        latency: record.at.saturating_sub(record.syn_at) as f64 / 1e9,
+    })
+}
+
+/// What the daemon's metrics page would be made from.
+pub(super) fn scrape(player: &Player) -> Scrape {
+    let evidence = evidence(player);
+    let mut verdicts: BTreeMap<u16, ByVerdict> = BTreeMap::new();
+    for row in evidence.rows.iter().filter(|row| row.failure.is_attempt()) {
+        let counts = verdicts.entry(row.node_port).or_insert([0; Verdict::COUNT]);
+        let verdict = verdict::of_row(row, &evidence).0;
+        if let Some(count) = counts.get_mut(verdict.index()) {
+            *count += row.count;
+        }
+    }
+    let changed = |(_, counters): &(u16, PortCounters)| *counters != PortCounters::ZERO;
+    let snapshot = Snapshot {
+        ports: evidence.ports.into_iter().filter(changed).collect(),
+        lost: player.seen.lost,
+        flows: player.table.flows() as u64,
+        flows_capacity: FLOWS as u64,
+        hooks: Vec::new(),
+    };
+    Scrape {
+        snapshot: snapshot.into(),
+        verdicts: verdicts.into_iter().collect(),
+        backends: None,
+    }
+}

@@ -1,0 +1,213 @@
+//! From a captured packet to its IP header: link-layer headers, as the
+//! registry of tcpdump.org describes them.
+
+use std::cell::Cell;
+
+use tracer_common::{
+    first_bytes::{CHUNK, Payload},
+    packet::{self, Link, Packet, ethertype},
+};
+
+use super::capture::{Direction, Record, array};
+
+const NULL: u16 = 0;
+const ETHERNET: u16 = 1;
+const LOOP: u16 = 108;
+const LINUX_SLL: u16 = 113;
+const LINUX_SLL2: u16 = 276;
+/// LINKTYPE_RAW, and DLT_RAW where that has another number.
+const RAW: [u16; 3] = [101, 12, 14];
+const IPV4: u16 = 228;
+const IPV6: u16 = 229;
+
+/// ARPHRD_LOOPBACK (include/uapi/linux/if_arp.h).
+const ARPHRD_LOOPBACK: u16 = 772;
+/// PACKET_OUTGOING (include/uapi/linux/if_packet.h).
+const PACKET_OUTGOING: u8 = 4;
+
+/// The bytes of a packet, as far as they were captured.
+pub(super) struct Captured<'a> {
+    bytes: &'a [u8],
+    original: u32,
+    /// Something was asked for that the packet had but the capture has not.
+    short: Cell<bool>,
+}
+
+impl<'a> Captured<'a> {
+    fn new(record: &Record<'a>) -> Self {
+        Self {
+            bytes: record.bytes,
+            original: record.original,
+            short: Cell::new(false),
+        }
+    }
+
+    /// Whether the capture was too short for what was asked for so far.
+    pub(super) fn was_short(&self) -> bool {
+        self.short.get()
+    }
+
+    /// The TCP payload of `len` bytes at `offset`.
+    pub(super) fn payload(&self, offset: u32, len: u32) -> Cut<'a> {
+        let bytes = self.bytes.get(offset as usize..).unwrap_or_default();
+        let have = bytes.len().min(len as usize);
+        Cut {
+            bytes: bytes.get(..have).unwrap_or_default(),
+            len,
+        }
+    }
+}
+
+impl Packet for Captured<'_> {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let found = self
+            .bytes
+            .get(offset as usize..)
+            .and_then(<[u8]>::first_chunk);
+        if found.is_none() && (offset as usize).saturating_add(N) <= self.original as usize {
+            self.short.set(true);
+        }
+        found.copied()
+    }
+
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.original
+    }
+}
+
+/// A payload of which only the beginning may have been captured.
+pub(super) struct Cut<'a> {
+    bytes: &'a [u8],
+    len: u32,
+}
+
+impl Payload for Cut<'_> {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        self.len
+    }
+
+    #[inline(always)]
+    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
+        self.bytes.read(offset, out)
+    }
+}
+
+/// A packet behind its link-layer header.
+pub(super) struct Frame<'a> {
+    /// The bytes, link-layer header included.
+    pub(super) packet: Captured<'a>,
+    /// Where the IP header is.
+    pub(super) link: Link,
+    /// The interface: its index on the host, or its number in the file plus one.
+    pub(super) ifindex: u32,
+    /// Which way it went.
+    pub(super) direction: Direction,
+    /// It may have come by any of several interfaces, which are not told apart.
+    pub(super) any_interface: bool,
+}
+
+/// Why a packet has no IP header that could be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoFrame {
+    /// A link type that is not known here.
+    LinkType(u16),
+    /// Cut short within the link-layer header.
+    Short,
+    /// On the loopback interface, of a capture of all interfaces.
+    Loopback,
+    /// Another protocol than IP.
+    NotIp,
+}
+
+/// Reads the link-layer header.
+#[inline]
+pub(super) fn frame<'a>(record: &Record<'a>) -> Result<Frame<'a>, NoFrame> {
+    let packet = Captured::new(record);
+    let mut frame = Frame {
+        packet,
+        link: Link {
+            ethertype: 0,
+            offset: 0,
+        },
+        ifindex: record.interface,
+        direction: record.direction,
+        any_interface: false,
+    };
+    frame.link = match record.link_type {
+        ETHERNET => packet::ethernet(&frame.packet).map_err(|_| NoFrame::Short)?,
+        LINUX_SLL => cooked(&mut frame)?,
+        LINUX_SLL2 => cooked_v2(&mut frame)?,
+        NULL | LOOP => raw(&frame.packet, 4)?,
+        IPV4 | IPV6 => raw(&frame.packet, 0)?,
+        other if RAW.contains(&other) => raw(&frame.packet, 0)?,
+        other => return Err(NoFrame::LinkType(other)),
+    };
+    Ok(frame)
+}
+
+/// The IP version stands in the first four bits.
+fn raw(packet: &Captured<'_>, offset: u32) -> Result<Link, NoFrame> {
+    let [first] = packet.load(offset).ok_or(NoFrame::Short)?;
+    let ethertype = match first >> 4 {
+        4 => ethertype::IPV4,
+        6 => ethertype::IPV6,
+        _ => return Err(NoFrame::NotIp),
+    };
+    Ok(Link { ethertype, offset })
+}
+
+/// LINKTYPE_LINUX_SLL: packet type, ARPHRD, length and address of the sender,
+/// protocol.
+fn cooked(frame: &mut Frame<'_>) -> Result<Link, NoFrame> {
+    let head: [u8; 16] = frame.packet.load(0).ok_or(NoFrame::Short)?;
+    if u16::from_be_bytes(array(&head, 2)) == ARPHRD_LOOPBACK {
+        return Err(NoFrame::Loopback);
+    }
+    let [_, kind] = array(&head, 0);
+    frame.direction = direction(kind);
+    frame.any_interface = true;
+    tagged(&frame.packet, u16::from_be_bytes(array(&head, 14)), 16)
+}
+
+/// LINKTYPE_LINUX_SLL2: protocol, interface, ARPHRD, packet type.
+fn cooked_v2(frame: &mut Frame<'_>) -> Result<Link, NoFrame> {
+    let head: [u8; 20] = frame.packet.load(0).ok_or(NoFrame::Short)?;
+    if u16::from_be_bytes(array(&head, 8)) == ARPHRD_LOOPBACK {
+        return Err(NoFrame::Loopback);
+    }
+    let [kind] = array(&head, 10);
+    frame.direction = direction(kind);
+    // 0 would stand for no interface at all.
+    frame.ifindex = u32::from_be_bytes(array(&head, 4)).max(1);
+    tagged(&frame.packet, u16::from_be_bytes(array(&head, 0)), 20)
+}
+
+fn direction(packet_type: u8) -> Direction {
+    if packet_type == PACKET_OUTGOING {
+        Direction::Out
+    } else {
+        Direction::In
+    }
+}
+
+/// Follows VLAN tags behind a cooked header.
+fn tagged(packet: &Captured<'_>, protocol: u16, offset: u32) -> Result<Link, NoFrame> {
+    let mut link = Link {
+        ethertype: protocol,
+        offset,
+    };
+    for _ in 0..2 {
+        if !matches!(link.ethertype, ethertype::VLAN | ethertype::QINQ) {
+            break;
+        }
+        let next = packet.load(link.offset + 2).ok_or(NoFrame::Short)?;
+        link = Link {
+            ethertype: u16::from_be_bytes(next),
+            offset: link.offset + 4,
+        };
+    }
+    Ok(link)
+}

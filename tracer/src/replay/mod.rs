@@ -1,0 +1,141 @@
+//! `tracer replay`: the daemon's numbers and what `tracer explain` can say,
+//! from captures. The machine is the kernel programs' own.
+
+mod answer;
+mod capture;
+mod clock;
+mod duplicates;
+mod input;
+mod interrupt;
+mod link;
+mod pcap;
+mod pcapng;
+mod player;
+mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+mod warnings;
+mod window;
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::{
+    cli::{self, Output, Replay},
+    config::Config,
+    exit::Exit,
+    explain::{self, Ended},
+    kernel,
+    metrics::{self, Format, Process},
+};
+use answer::answer;
+use capture::{Capture, End, Next};
+use interrupt::Interrupt;
+use player::Player;
+use table::Table;
+
+/// Reads the captures and prints what they show.
+///
+/// # Errors
+/// When a file is no capture or cannot be read.
+pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
+    let interrupt = Interrupt::handle()?;
+    let mut player = player(args, config)?;
+    let mut about = Vec::new();
+    for path in &args.files {
+        if interrupt.came() {
+            about.push("Ctrl-C: not all of the files was read".to_owned());
+            break;
+        }
+        about.extend(read(path, &mut player, &interrupt)?);
+    }
+    player.finish();
+    let answer = answer(&player, args.node_addresses.is_empty(), about);
+    let out = if args.openmetrics {
+        for warning in &answer.warnings {
+            anstream::eprintln!("tracer: {}", crate::human::printable(warning));
+        }
+        metrics::render(
+            answer::scrape(&player),
+            Process::default(),
+            Format::OpenMetrics,
+        )
+        .map_err(|e| Exit::runtime("write metrics", e))?
+    } else if args.output == Output::Json {
+        let json = serde_json::to_string_pretty(&answer);
+        json.map_err(|e| Exit::runtime("write JSON", e))? + "\n"
+    } else {
+        text::render(&answer, args.files.len(), args.all)
+    };
+    cli::print(out.as_bytes())?;
+    Ok(explain::ended(&answer.explanation))
+}
+
+fn player(args: &Replay, config: &Config) -> Result<Player, Exit> {
+    let limits = kernel::limits(config).map_err(|e| Exit::config("settings", format!("{e:#}")))?;
+    let table = Table::new(limits, &config.ports, args.failures);
+    let nodes = args.node_addresses.iter().map(|ip| kernel::addr(*ip));
+    Ok(Player::new(
+        table,
+        nodes.collect(),
+        config.probe_sources.clone(),
+    ))
+}
+
+/// Plays one file to its end; returns what was wrong with it.
+fn read(path: &Path, player: &mut Player, interrupt: &Interrupt) -> Result<Vec<String>, Exit> {
+    let piped = path == Path::new("-");
+    let name = if piped {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    let refused = |cause: String| {
+        Exit::runtime(format!("read {name}"), cause)
+            .remedy("give files that tcpdump, dumpcap or tshark wrote")
+    };
+    let reader = input::open(path).map_err(|e| Exit::runtime(format!("read {name}"), e))?;
+    let mut capture = Capture::open(reader).map_err(refused)?;
+    // Ctrl-C ends a capturing tcpdump as well, whose last packets are read.
+    let stop = || interrupt.came() && !piped;
+    Ok(play(&mut capture, player, &stop)
+        .into_iter()
+        .map(|what| format!("{name}: {what}"))
+        .collect())
+}
+
+/// Plays a capture; returns what was wrong with it.
+fn play(capture: &mut Capture, player: &mut Player, stop: &dyn Fn() -> bool) -> Vec<String> {
+    let mut about = Vec::new();
+    let mut skipped: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let end = loop {
+        match capture.next() {
+            Next::Packet(record) => player.play(&record),
+            Next::Skipped("") => {}
+            Next::Skipped(why) => *skipped.entry(why).or_default() += 1,
+            Next::End(end) => break end,
+        }
+        if stop() {
+            about.push(format!(
+                "Ctrl-C: not read any further than byte {}",
+                capture.position()
+            ));
+            break End::Whole;
+        }
+    };
+    about.extend(
+        skipped
+            .into_iter()
+            .map(|(why, count)| format!("{why} ({})", crate::human::counted(count, "time"))),
+    );
+    let at = capture.position();
+    match (end, capture.take_error()) {
+        (_, Some(e)) => about.push(format!("cannot be read any further than byte {at}: {e}")),
+        (End::Whole, None) => {}
+        (End::Cut, None) => about.push(format!("cut short within a record after byte {at}")),
+        (End::Broken(why), None) => about.push(format!(
+            "broken at byte {at}, nothing after it is read: {why}"
+        )),
+    }
+    about
+}

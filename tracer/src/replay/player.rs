@@ -1,0 +1,243 @@
+//! What is done with one packet: the order of the kernel's wire tap
+//! (`tracer-ebpf/src/tap.rs`).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use ipnet::IpNet;
+use tracer_common::{
+    flow::{Addr, FlowKey},
+    machine::{Now, Segment},
+    packet::{self, Ip, Packet as _, Skip, TcpHeader, ethertype},
+    words::{Lost, ResetOrigin},
+};
+
+use super::{
+    capture::{Direction, Record},
+    clock::Clock,
+    duplicates::Duplicates,
+    link::{self, Captured, Frame, NoFrame},
+    table::Table,
+};
+use crate::recorder;
+
+/// Node addresses and link types that are remembered, each.
+const REMEMBERED: usize = 1024;
+
+/// Everything that a replay keeps.
+pub(super) struct Player {
+    pub(super) table: Table,
+    pub(super) clock: Clock,
+    pub(super) duplicates: Duplicates,
+    pub(super) seen: Seen,
+    /// The node's addresses; empty: whatever SYNs to watched ports go to.
+    nodes: HashSet<Addr>,
+    probe_sources: Vec<IpNet>,
+}
+
+/// What the capture had.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Packets.
+    pub(super) packets: u64,
+    /// Opening SYNs by the address that they went to.
+    pub(super) nodes: HashMap<Addr, u64>,
+    /// Opening SYNs to watched ports of other addresses than the node's.
+    pub(super) elsewhere: u64,
+    /// Packets by link type that is not known here.
+    pub(super) link_types: BTreeMap<u16, u64>,
+    /// Packets of which not even the headers were captured.
+    pub(super) short: u64,
+    /// Packets longer in the capture than on the wire.
+    pub(super) overlong: u64,
+    /// Packets on the loopback interface, of captures of all interfaces.
+    pub(super) loopback: u64,
+    /// What the daemon would not have taken into account either.
+    pub(super) lost: [u64; Lost::COUNT],
+}
+
+impl Player {
+    pub(super) fn new(table: Table, nodes: HashSet<Addr>, probe_sources: Vec<IpNet>) -> Self {
+        Self {
+            table,
+            clock: Clock::default(),
+            duplicates: Duplicates::default(),
+            seen: Seen::default(),
+            nodes,
+            probe_sources,
+        }
+    }
+
+    /// Takes the next packet.
+    #[inline]
+    pub(super) fn play(&mut self, record: &Record<'_>) {
+        self.seen.packets += 1;
+        self.seen.overlong += u64::from(record.overlong);
+        let now = self.clock.advance(record.time);
+        self.table.pass(now);
+        match link::frame(record) {
+            Ok(frame) => {
+                self.look(&frame, now);
+                self.seen.short += u64::from(frame.packet.was_short());
+            }
+            Err(NoFrame::Short) => self.seen.short += 1,
+            Err(NoFrame::Loopback) => self.seen.loopback += 1,
+            Err(NoFrame::LinkType(link_type)) => {
+                *self.seen.link_types.entry(link_type).or_default() += 1;
+            }
+            Err(NoFrame::NotIp) => {}
+        }
+    }
+
+    /// Time has passed, and nothing more comes.
+    pub(super) fn finish(&mut self) {
+        self.table.finish(self.clock.now());
+    }
+
+    #[inline]
+    fn look(&mut self, frame: &Frame<'_>, now: Now) {
+        let ip = match packet::ip(&frame.packet, frame.link) {
+            Ok(ip) => ip,
+            Err(Skip::Fragment) => return self.lose(Lost::Fragment),
+            Err(Skip::NotOurs | Skip::Malformed) => return,
+        };
+        match packet::tcp(&frame.packet, &ip) {
+            Ok(header) => self.segment(frame, &ip, &header, now),
+            Err(Skip::NotOurs) if frame.direction != Direction::In => {
+                self.unreachable(&frame.packet, &ip, now);
+            }
+            // What the capture lacks the node had.
+            Err(Skip::Malformed) if !frame.packet.was_short() => self.lose(Lost::Malformed),
+            Err(_) => {}
+        }
+    }
+
+    fn lose(&mut self, why: Lost) {
+        if let Some(count) = self.seen.lost.get_mut(why.index()) {
+            *count += 1;
+        }
+    }
+
+    /// Tries the segment as one to the node, then as one from it, as far as the
+    /// capture leaves that open.
+    #[inline]
+    fn segment(&mut self, frame: &Frame<'_>, ip: &Ip, header: &TcpHeader, now: Now) {
+        if frame.direction != Direction::Out && self.table.watches(header.dst_port) {
+            let key = FlowKey {
+                client: ip.src,
+                node: ip.dst,
+                client_port: header.src_port,
+                node_port: header.dst_port,
+            };
+            if self.apply(frame, header, (key, true), now) {
+                return;
+            }
+        }
+        if frame.direction != Direction::In && self.table.watches(header.src_port) {
+            let key = FlowKey {
+                client: ip.dst,
+                node: ip.src,
+                client_port: header.dst_port,
+                node_port: header.src_port,
+            };
+            self.apply(frame, header, (key, false), now);
+        }
+    }
+
+    /// Applies the segment to the flow, if it has one or opens one.
+    #[inline]
+    fn apply(
+        &mut self,
+        frame: &Frame<'_>,
+        header: &TcpHeader,
+        (key, to_node): (FlowKey, bool),
+        now: Now,
+    ) -> bool {
+        let mut segment = Segment {
+            to_node,
+            flags: header.flags,
+            seq: header.seq,
+            ack: header.ack,
+            payload_len: header.payload_len,
+            ifindex: frame.ifindex,
+            origin: ResetOrigin::Client,
+            probe_source: false,
+        };
+        let opens = to_node && segment.is_syn();
+        if opens && !self.is_node(&key.node) {
+            self.seen.elsewhere += 1;
+            return false;
+        }
+        if frame.any_interface {
+            let id = identification(frame);
+            if self.duplicates.is_again(&key, &segment, id, now.ns) {
+                return true;
+            }
+        }
+        if opens {
+            self.note_node(&key.node);
+            segment.probe_source = self.is_probe_source(&key);
+        } else if !to_node {
+            segment.origin = origin(frame);
+        }
+        let payload = frame.packet.payload(header.payload, header.payload_len);
+
+        self.table.segment(&key, &segment, &payload, now)
+    }
+
+    fn is_node(&self, address: &Addr) -> bool {
+        self.nodes.is_empty() || self.nodes.contains(address)
+    }
+
+    fn note_node(&mut self, address: &Addr) {
+        let nodes = &mut self.seen.nodes;
+        if let Some(count) = nodes.get_mut(address) {
+            *count += 1;
+        } else if nodes.len() < REMEMBERED {
+            nodes.insert(*address, 1);
+        }
+    }
+
+    fn is_probe_source(&self, key: &FlowKey) -> bool {
+        if self.probe_sources.is_empty() {
+            return false;
+        }
+        let client = recorder::address(key.client, key.client_port).ip();
+        self.probe_sources.iter().any(|net| net.contains(&client))
+    }
+
+    fn unreachable(&mut self, packet: &Captured<'_>, ip: &Ip, now: Now) {
+        let Ok(quote) = packet::unreachable(packet, ip) else {
+            return;
+        };
+        if self.table.watches(quote.dst_port) {
+            let key = FlowKey {
+                client: quote.src,
+                node: quote.dst,
+                client_port: quote.src_port,
+                node_port: quote.dst_port,
+            };
+            self.table.unreachable(&key, &quote, now);
+        }
+    }
+}
+
+/// Identification of an IPv4 header; IPv6 has none.
+fn identification(frame: &Frame<'_>) -> u16 {
+    let v4 = frame.link.ethertype == ethertype::IPV4;
+    let id = v4.then(|| frame.packet.load(frame.link.offset + 4));
+    id.flatten().map_or(0, u16::from_be_bytes)
+}
+
+/// Who made a RST that leaves the node: what was forwarded has lost at least
+/// one of the hops that systems start with.
+fn origin(frame: &Frame<'_>) -> ResetOrigin {
+    let at = if frame.link.ethertype == ethertype::IPV4 {
+        8
+    } else {
+        7
+    };
+    match frame.packet.load(frame.link.offset + at) {
+        Some([64 | 128 | 255]) => ResetOrigin::Node,
+        _ => ResetOrigin::Backend,
+    }
+}

@@ -1,0 +1,57 @@
+//! Replays of captures that are written here.
+
+mod broken;
+mod same;
+mod write;
+
+use std::{collections::HashSet, io::Cursor};
+
+use tracer_common::counters::{Cell, PortCounters};
+
+use super::{
+    answer::{self, Answer},
+    capture::Capture,
+    play,
+    player::Player,
+    table::Table,
+};
+use crate::config::{Config, Settings};
+
+/// A player with the default settings, and the addresses as the node's.
+fn player(nodes: &[std::net::IpAddr]) -> Player {
+    let config = Config::new(Settings::default(), Settings::default()).unwrap();
+    let limits = crate::kernel::limits(&config).unwrap();
+    let table = Table::new(limits, &config.ports, 100);
+    let nodes: HashSet<_> = nodes.iter().map(|ip| crate::kernel::addr(*ip)).collect();
+    Player::new(table, nodes, Vec::new())
+}
+
+/// Plays whole captures one after the other.
+fn played(captures: &[&[u8]], nodes: &[std::net::IpAddr]) -> (Player, Answer) {
+    let mut player = player(nodes);
+    let mut about = Vec::new();
+    for bytes in captures {
+        match Capture::open(Box::new(Cursor::new(bytes.to_vec()))) {
+            Ok(mut capture) => about.extend(play(&mut capture, &mut player, &|| false)),
+            Err(why) => about.push(why),
+        }
+    }
+    player.finish();
+    let answer = answer::answer(&player, nodes.is_empty(), about);
+    (player, answer)
+}
+
+/// The counters of the only port.
+fn counters(player: &Player) -> PortCounters {
+    let ports = player.table.counters();
+    let [(port, counters)] = ports[..] else {
+        panic!("{} ports", ports.len());
+    };
+    assert_eq!(port, write::PORT);
+    assert!(counters.balances());
+    counters
+}
+
+fn attempts(player: &Player) -> u64 {
+    counters(player).get(Cell::ATTEMPTS)
+}

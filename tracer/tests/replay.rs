@@ -1,0 +1,116 @@
+//! `tracer replay` from outside: what it reads, what it writes, how it ends.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[expect(dead_code, reason = "not all of it is needed here")]
+#[path = "../src/replay/tests/write.rs"]
+mod write;
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use write::{Form, START, call, mixed};
+
+/// A file of one test, removed at its end.
+struct Capture(PathBuf);
+
+impl Capture {
+    fn new(name: &str, bytes: &[u8]) -> Self {
+        let name = format!("tracer-{}-{name}.pcap", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // A file left in the temporary directory does no harm.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn replay(capture: &Capture, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    command.arg("replay").args(args).arg(&capture.0).env_clear();
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_problem_ends_with_three_and_is_told_in_every_form() {
+    let capture = Capture::new("problem", &Form::PLAIN.capture(&mixed()));
+    let output = replay(&capture, &[]);
+    assert_eq!(output.status.code(), Some(3));
+    let out = text(&output.stdout);
+    for part in [
+        "24 packets in 1 file, 23 s from 2023-11-14T22:13:20.000Z\n",
+        "node: 10.0.3.17 (7 SYNs), inferred from SYNs to watched ports\n",
+        "4 of 6 attempts failed. 3 problems, the largest first:\n",
+        "Port 30080: the Service has no endpoints\n",
+        "\nFailures one by one:\nTIME",
+        "10.0.1.9:40004         30080  -                      timed_out",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+
+    let output = replay(&capture, &["-o", "json", "--failures", "1"]);
+    assert_eq!(output.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["ports"][0]["outcomes"]["timed_out"], 1);
+    assert_eq!(json["failures"].as_array().unwrap().len(), 1);
+    assert_eq!(json["failures_left_out"], 3);
+    assert_eq!(json["nodes"][0]["address"], "10.0.3.17");
+
+    let output = replay(&capture, &["--openmetrics"]);
+    assert_eq!(output.status.code(), Some(3));
+    let out = text(&output.stdout);
+    let line =
+        "tracer_handshakes_total{node_port=\"30080\",outcome=\"refused\",traffic=\"unknown\"} 2\n";
+    assert!(out.contains(line) && out.ends_with("# EOF\n"), "{out}");
+}
+
+#[test]
+fn standard_input_is_a_capture_too() {
+    let capture = Capture::new("healthy", &Form::PLAIN.capture(&call(START, 40_000)));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    command.args(["replay", "-"]).env_clear();
+    command.stdin(Stdio::from(File::open(&capture.0).unwrap()));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let out = text(&output.stdout);
+    let healthy = "Healthy: 0 of 1 attempt failed (1 port).\n";
+    assert!(out.contains(healthy), "{out}");
+}
+
+#[test]
+fn what_cannot_be_read_ends_with_one() {
+    let capture = Capture::new("none", b"no capture at all");
+    let output = replay(&capture, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let err = text(&output.stderr);
+    assert!(err.contains("it is neither pcap nor pcapng"), "{err}");
+    let output = replay(&Capture(PathBuf::from("/nonexistent.pcap")), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let err = text(&output.stderr);
+    assert!(
+        err.contains("read /nonexistent.pcap: No such file"),
+        "{err}"
+    );
+}
+
+#[test]
+fn wrong_usage_ends_with_two() {
+    let capture = Capture::new("usage", b"");
+    for args in [
+        &["--node-address", "nowhere"][..],
+        &["--openmetrics", "-o", "json"],
+    ] {
+        assert_eq!(replay(&capture, args).status.code(), Some(2), "{args:?}");
+    }
+}
