@@ -3,8 +3,8 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
-    process::ExitStatus,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
@@ -113,6 +113,18 @@ impl<'a> Tracer<'a> {
             Ok(done(&last).then(|| last.clone()))
         });
         found.with_context(|| format!("the last scrape: {:?}", self.scrape(TEXT)))
+    }
+
+    /// What `tracer replay --openmetrics` makes of a capture, with `args`.
+    pub fn replay(capture: &Path, args: &[&str]) -> Result<Metrics> {
+        let mut command = Command::new(Self::binary()?);
+        command.args(["replay", "--openmetrics"]).args(args);
+        let output = command.arg(capture).output().context("run tracer replay")?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // 3: there is a problem.
+        let done = matches!(output.status.code(), Some(0 | 3));
+        ensure!(done, "tracer replay: {}: {errors}", output.status);
+        Metrics::parse(&String::from_utf8(output.stdout)?)
     }
 
     /// Freezes the daemon (SIGSTOP): its readers and sweeper stand still.
