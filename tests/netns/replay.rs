@@ -1,7 +1,7 @@
 //! `tracer replay` on a capture that was taken while the daemon ran: the same
 //! numbers, from the same machine.
 
-#[path = "replay/mixed.rs"]
+#[path = "mixed.rs"]
 mod mixed;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};

@@ -1,4 +1,5 @@
-//! The node, and traffic of every kind that is then counted.
+//! A node with services in and out of order, and traffic of every kind for it,
+//! which the tests that share this count in more than one way.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,22 +19,22 @@ use testbed::{
     segment::flags,
 };
 
-/// The hooks see the sockets of every namespace: these ports are this test's.
-pub const PORTS: &str = "31400-31407";
-const OPEN: u16 = 31400;
-const CLOSED: u16 = 31401;
-const EMPTY: u16 = 31402;
-const SILENT: u16 = 31403;
+/// The hooks see the sockets of every namespace: these ports are these tests'.
+pub const PORTS: &str = "31100-31107";
+pub const OPEN: u16 = 31100;
+pub const CLOSED: u16 = 31101;
+pub const EMPTY: u16 = 31102;
+pub const SILENT: u16 = 31103;
 /// Its SYN-ACKs leave the node and never reach the client.
-const DEAF: u16 = 31404;
+pub const DEAF: u16 = 31104;
 /// What no kernel would send goes to ports of its own.
-const ODD_OPEN: u16 = 31405;
-const ODD_CLOSED: u16 = 31406;
-const ODD_SILENT: u16 = 31407;
+pub const ODD_OPEN: u16 = 31105;
+pub const ODD_CLOSED: u16 = 31106;
+pub const ODD_SILENT: u16 = 31107;
 /// Longer than the handshake timeout: SYNs are sent again before and after it.
 const PATIENCE: Duration = Duration::from_millis(8500);
-const CALLS: usize = 8;
-const PROBES: usize = 6;
+pub const CALLS: usize = 8;
+pub const PROBES: usize = 6;
 
 pub fn at(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
     SocketAddr::new(ip.into(), port)
@@ -70,7 +71,7 @@ pub fn scene() -> Result<(Topology, Vec<Server>)> {
 }
 
 /// What a thread returns; a panic in it goes on here.
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+pub fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
