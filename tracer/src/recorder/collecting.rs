@@ -62,11 +62,13 @@ impl Asker {
     }
 }
 
-/// Starts the thread; `backends` says which are known.
+/// Starts the thread; `backends` says which are known. The first reading is over
+/// when this returns: what rises from now on is a rise.
 pub(super) fn start(
-    facts: Box<dyn Facts>,
+    mut facts: Box<dyn Facts>,
     backends: impl Fn() -> BTreeSet<SocketAddr> + Send + 'static,
 ) -> io::Result<(Asker, JoinHandle<()>)> {
+    facts.poll(&backends());
     let (sender, jobs) = sync_channel(WAITING);
     let thread = std::thread::Builder::new()
         .name("collector".into())
@@ -79,7 +81,7 @@ fn run(
     jobs: &Receiver<Job>,
     backends: impl Fn() -> BTreeSet<SocketAddr>,
 ) {
-    let mut due = Instant::now();
+    let mut due = Instant::now() + POLL;
     loop {
         if due <= Instant::now() {
             facts.poll(&backends());
