@@ -25,6 +25,11 @@ pub(crate) const NAMESPACE_TESTS: &[Package] = &[
         probe: "conntrack",
     },
     Package {
+        name: "tcpdump",
+        why: "captures the test traffic",
+        probe: "tcpdump",
+    },
+    Package {
         name: "tshark",
         why: "an independent reading of the test traffic",
         probe: "tshark",
