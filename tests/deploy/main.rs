@@ -1,0 +1,42 @@
+//! What `deploy/` holds, checked by the tools that will read it: promtool, Helm,
+//! Kubernetes' and Grafana's schemas, dpkg, systemd.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+mod rules;
+
+/// A path of the repository.
+fn repository(path: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).join(path)
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(repository(path)).with_context(|| path.to_owned())
+}
+
+/// A YAML document.
+fn yaml(text: &str) -> Result<Value> {
+    Ok(serde_saphyr::from_str(text)?)
+}
+
+/// A program of a package, to be run in a directory of the repository.
+fn tool(program: impl AsRef<std::ffi::OsStr>, directory: &str) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(repository(directory));
+    command
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}

@@ -1,0 +1,83 @@
+//! Recording rules, alerts and their runbooks.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use serde_json::Value;
+use testbed::process::run;
+
+use super::{list, read, repository, text, tool, yaml};
+
+const RULES: [&str; 2] = ["tracer.rules.yaml", "tracer.alerts.yaml"];
+const PROMETHEUS: &str = "deploy/prometheus";
+
+/// All rules of the alerts' file.
+fn alerts() -> Result<Vec<Value>> {
+    let file = yaml(&read("deploy/prometheus/tracer.alerts.yaml")?)?;
+    let groups = list(&file["groups"]).iter();
+    Ok(groups.flat_map(|g| list(&g["rules"]).to_vec()).collect())
+}
+
+#[test]
+fn promtool_accepts_the_rules_and_their_tests_pass() -> Result<()> {
+    let mut check = tool("promtool", PROMETHEUS);
+    check.args(["check", "rules", "--lint-fatal"]).args(RULES);
+    run(check, "")?;
+    let mut test = tool("promtool", PROMETHEUS);
+    test.args(["test", "rules", "tracer.rules.test.yaml"]);
+    run(test, "")?;
+    Ok(())
+}
+
+/// promtool judges what the cases say; that there is a case of each kind is judged here.
+#[test]
+fn each_alert_is_tested_to_fire_and_to_be_silent() -> Result<()> {
+    let file = yaml(&read("deploy/prometheus/tracer.rules.test.yaml")?)?;
+    let (mut fire, mut silent) = (BTreeSet::new(), BTreeSet::new());
+    for case in list(&file["tests"]) {
+        for check in list(&case["alert_rule_test"]) {
+            let kind = match list(&check["exp_alerts"]) {
+                [] => &mut silent,
+                _ => &mut fire,
+            };
+            kind.insert(text(&check["alertname"]).to_owned());
+        }
+    }
+    let all = alerts()?;
+    let all: BTreeSet<String> = all.iter().map(|a| text(&a["alert"]).to_owned()).collect();
+    assert!(all.len() > 10, "{all:?}");
+    assert_eq!(fire, all);
+    assert_eq!(silent, all);
+    Ok(())
+}
+
+/// Each alert has what a person woken by it needs, and each page an alert.
+#[test]
+fn each_alert_has_its_page() -> Result<()> {
+    let mut pages = BTreeSet::from(["README.md".to_owned()]);
+    for alert in alerts()? {
+        let name = text(&alert["alert"]);
+        let notes = &alert["annotations"];
+        let severity = text(&alert["labels"]["severity"]);
+        assert!(
+            ["critical", "warning", "info"].contains(&severity),
+            "{name}"
+        );
+        assert!(!text(&notes["summary"]).is_empty(), "{name}: summary");
+        assert!(
+            !text(&notes["description"]).is_empty(),
+            "{name}: description"
+        );
+        let page = format!("docs/runbooks/{name}.md");
+        assert_eq!(text(&notes["runbook_url"]), page);
+        let page = read(&page)?;
+        assert!(page.starts_with(&format!("# {name}\n")), "{name}");
+        assert!(page.contains("\n## First look\n"), "{name}");
+        pages.insert(format!("{name}.md"));
+    }
+    let there = std::fs::read_dir(repository("docs/runbooks"))?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<BTreeSet<_>>>()?;
+    assert_eq!(there, pages);
+    Ok(())
+}
