@@ -19,6 +19,7 @@ mod recorder;
 mod replay;
 mod report;
 mod run;
+mod services;
 mod snapshot;
 mod verdict;
 

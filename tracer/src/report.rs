@@ -28,6 +28,8 @@ pub struct Explanation {
 pub struct PortRow {
     /// The port.
     pub node_port: u16,
+    /// The Service behind it, `namespace/name:port_name`, if it has a name.
+    pub service: Option<String>,
     /// SYNs that opened an attempt.
     pub attempts: u64,
     /// Attempts by outcome (all seven words).
@@ -59,8 +61,12 @@ pub struct Event {
     pub client: SocketAddr,
     /// The port.
     pub node_port: u16,
+    /// The Service behind it, `namespace/name:port_name`, if it has a name.
+    pub service: Option<String>,
     /// Where NAT sent it.
     pub backend: Option<SocketAddr>,
+    /// The pod there, `namespace/name`, if it has a name.
+    pub pod: Option<String>,
     /// What went wrong: a [`tracer_common::failure::Failure`].
     pub outcome: String,
     /// The class.
@@ -80,7 +86,7 @@ pub struct Event {
 #[serde(untagged)]
 pub enum Line {
     /// A failure.
-    Event(Event),
+    Event(Box<Event>),
     /// This many were not sent, because the reader was too slow.
     Lost {
         /// How many.

@@ -13,6 +13,7 @@ use crate::{
     exit::Exit,
     http, logging,
     recorder::Recorder,
+    services::Services,
     snapshot::{HookStatus, Source},
 };
 
@@ -54,9 +55,11 @@ where
         .local_addr()
         .map_or(config.listen, |address| address);
     let socket = api::bind(&config.socket).await?;
+    let services = Services::start(config)?;
     let source = load(config)?;
     log_hooks(&*source);
-    let recorder = Recorder::start(source, config).map_err(|e| Exit::runtime("remember", e))?;
+    let recorder = Recorder::start(source, config, services);
+    let recorder = recorder.map_err(|e| Exit::runtime("remember", e))?;
     tracing::info!(%address, path = config.telemetry_path, "ready");
     let (stopping, stopped) = watch::channel(());
     let pages = http::router(recorder.clone(), &config.telemetry_path);

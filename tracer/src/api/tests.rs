@@ -162,7 +162,7 @@ async fn refusals_are_json_with_a_remedy() {
 async fn next(lines: &mut tokio::io::Lines<BufReader<UnixStream>>) -> Option<Event> {
     while let Some(line) = lines.next_line().await.unwrap() {
         if let Ok(Line::Event(event)) = serde_json::from_str(&line) {
-            return Some(event);
+            return Some(*event);
         }
     }
     None

@@ -7,6 +7,7 @@ mod values;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -51,6 +52,8 @@ pub struct Config {
     /// Backends of a port that have failure counts of their own; `None`: there
     /// are no counts by backend.
     pub backend_metrics: Option<usize>,
+    /// File of names of ports and pods.
+    pub services: Option<PathBuf>,
     /// The hook that sees packets.
     pub wire_tap: WireTap,
     /// The hook that sees dials made on this node.
@@ -99,6 +102,7 @@ impl Config {
                 all.backend_metrics_limit
                     .map_or(20, |limit| limit.0 as usize),
             ),
+            services: all.services,
             wire_tap: all.wire_tap.unwrap_or_default(),
             connect_hook: all.connect_hook.unwrap_or_default(),
             kernel_log: all.kernel_log.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! What can be set, by flag, environment or file: one struct describes all
 //! three, so that none of them can know a name the others do not.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer};
@@ -96,6 +96,10 @@ pub struct Settings {
     /// to 1024 [default: 20]
     #[arg(long, value_name = "N", env = "TRACER_BACKEND_METRICS_LIMIT")]
     pub(super) backend_metrics_limit: Option<Number<1, 1024>>,
+
+    /// YAML file that names ports (Services) and pods; read again when it changes
+    #[arg(long, value_name = "FILE", env = "TRACER_SERVICES")]
+    pub(super) services: Option<PathBuf>,
 
     /// How packets are seen [default: auto]
     #[arg(long, value_name = "HOOK", env = "TRACER_WIRE_TAP")]
@@ -269,6 +273,7 @@ impl Settings {
             socket: self.socket.or(lower.socket),
             backend_metrics: self.backend_metrics.or(lower.backend_metrics),
             backend_metrics_limit: self.backend_metrics_limit.or(lower.backend_metrics_limit),
+            services: self.services.or(lower.services),
             wire_tap: self.wire_tap.or(lower.wire_tap),
             connect_hook: self.connect_hook.or(lower.connect_hook),
             kernel_log: self.kernel_log.or(lower.kernel_log),

@@ -23,6 +23,7 @@ fn defaults_are_those_of_the_design() {
             Some(Path::new(values::DEFAULT_SOCKET))
         );
         assert_eq!(config.backend_metrics, None);
+        assert_eq!(config.services, None);
         assert_eq!(config.kernel_log, KernelLog::Off);
         assert_eq!(config.log_level, LogLevel::Info);
     }
@@ -42,6 +43,7 @@ flows: 1024
 socket: /tmp/tracer.sock
 backend_metrics: true
 backend_metrics_limit: 5
+services: /etc/tracer/services.yaml
 wire_tap: packet
 connect_hook: set-state
 kernel_log: debug
@@ -63,6 +65,10 @@ log:
     assert_eq!(config.flows, 1024);
     assert_eq!(config.socket.path(), Some(Path::new("/tmp/tracer.sock")));
     assert_eq!(config.backend_metrics, Some(5));
+    assert_eq!(
+        config.services.as_deref(),
+        Some(Path::new("/etc/tracer/services.yaml"))
+    );
     assert_eq!(config.wire_tap, WireTap::Packet);
     assert_eq!(config.connect_hook, ConnectHook::SetState);
     assert_eq!(config.kernel_log, KernelLog::Debug);

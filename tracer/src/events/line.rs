@@ -6,10 +6,11 @@ use crate::{human, report::Event};
 
 /// Columns with the width that most of their values need; what is longer moves
 /// the rest of its line.
-const COLUMNS: [(&str, usize); 9] = [
+const COLUMNS: [(&str, usize); 10] = [
     ("TIME", 24),
     ("CLIENT", 21),
     ("PORT", 5),
+    ("SERVICE", 20),
     ("BACKEND", 21),
     ("OUTCOME", 14),
     ("ANSWERED BY", 11),
@@ -17,7 +18,7 @@ const COLUMNS: [(&str, usize); 9] = [
     ("AFTER", 7),
     ("EVIDENCE", 0),
 ];
-const OUTCOME: usize = 4;
+const OUTCOME: usize = 5;
 
 /// The names of the columns.
 #[must_use]
@@ -33,17 +34,26 @@ pub fn text(event: &Event) -> String {
         human::time(event.time),
         event.client.to_string(),
         event.node_port.to_string(),
+        event.service.as_deref().map_or("-".to_owned(), word),
         event.backend.map_or("-".to_owned(), |b| b.to_string()),
         word(&event.outcome),
         word(&event.answered_by),
         event.verdict.as_str().to_owned(),
         human::duration(event.latency),
-        word(&event.evidence),
+        word(&evidence(event)),
     ];
     join(columns, AnsiColor::Yellow.on_default())
 }
 
-fn join(cells: [String; 9], outcome: Style) -> String {
+/// What the kernel noted, after the name of the pod that it is about.
+fn evidence(event: &Event) -> String {
+    let pod = event.pod.as_ref().map(|pod| format!("pod {pod}"));
+    let noted = Some(&event.evidence).filter(|noted| !noted.is_empty());
+    let parts: Vec<&str> = pod.iter().chain(noted).map(String::as_str).collect();
+    parts.join("; ")
+}
+
+fn join(cells: [String; 10], outcome: Style) -> String {
     let mut out = String::new();
     for (at, (cell, (_, width))) in cells.iter().zip(COLUMNS).enumerate() {
         let style = if at == OUTCOME { outcome } else { Style::new() };
@@ -64,7 +74,9 @@ mod tests {
             time: 1_700_000_000.5,
             client: "10.0.1.9:40112".parse().unwrap(),
             node_port: 30_102,
+            service: None,
             backend: None,
+            pod: None,
             outcome: "refused".to_owned(),
             traffic: "unknown".to_owned(),
             answered_by: "backend_rst".to_owned(),
@@ -83,15 +95,17 @@ mod tests {
         let mut event = event();
         assert_eq!(
             plain(&event),
-            "2023-11-14T22:13:20.500Z  10.0.1.9:40112         30102  -                      \
-             refused         backend_rst  nothing_listens      0.2 ms"
+            "2023-11-14T22:13:20.500Z  10.0.1.9:40112         30102  -                     -        \
+             \x20             refused         backend_rst  nothing_listens      0.2 ms"
         );
         event.backend = Some("[fd00::2]:9092".parse().unwrap());
         event.evidence = "RST from the pod: NO_SOCKET".to_owned();
+        event.service = Some("thrift/search:api".to_owned());
+        event.pod = Some("thrift/search-0".to_owned());
         let text = plain(&event);
         assert!(
-            text.contains("  [fd00::2]:9092         refused  ")
-                && text.ends_with("  0.2 ms   RST from the pod: NO_SOCKET"),
+            text.contains("  30102  thrift/search:api     [fd00::2]:9092         refused  ")
+                && text.ends_with("  0.2 ms   pod thrift/search-0; RST from the pod: NO_SOCKET"),
             "{text}"
         );
     }

@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap, HashSet},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -123,6 +124,8 @@ impl Collector {
             holders,
             conntrack: statistics.and_then(|_| self.conntrack.rise(asked.window)),
             entries,
+            // The recorder adds them.
+            names: Arc::default(),
             absent,
         }
     }

@@ -17,7 +17,7 @@ mod processes;
 mod routes;
 mod sockets;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 pub use collector::{Asked, Collector};
 
@@ -25,6 +25,8 @@ use tracer_common::{
     counters::PortCounters,
     failure::{Failure, Reply},
 };
+
+use crate::services::Table;
 
 /// Everything that a judgement may rest on.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +49,8 @@ pub struct Evidence {
     /// conntrack entries of failed attempts whose backend the kernel programs
     /// do not know (older than the daemon), within a budget.
     pub entries: Vec<Entry>,
+    /// What ports and pods are called.
+    pub names: Arc<Table>,
     /// Sources that could not be asked, or not in full, each with its reason.
     pub absent: Vec<Absent>,
 }

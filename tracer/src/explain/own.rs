@@ -19,6 +19,7 @@ use crate::{
     human,
     recorder::Recorder,
     report::Explanation,
+    services::Services,
     snapshot::Source,
 };
 
@@ -97,8 +98,9 @@ where
 {
     let config = config.clone();
     let started = spawn_blocking(move || {
+        let services = Services::start(&config)?;
         let source = load(&config)?;
-        Recorder::start(source, &config).map_err(|e| Exit::runtime("start recording", e))
+        Recorder::start(source, &config, services).map_err(|e| Exit::runtime("start recording", e))
     });
     let started = started.await;
     started.unwrap_or_else(|e| Err(Exit::runtime("load", e)))

@@ -5,26 +5,48 @@ use std::collections::{BTreeMap, BTreeSet};
 use anstyle::{AnsiColor, Style};
 use tracer_common::words::Outcome;
 
-use super::{table::Row, words};
+use super::{table::Row, text::Frame, words};
 use crate::{
     human,
     report::{Explanation, PortRow},
 };
 
+/// Fewest and most characters of a name in the table; problems have it whole.
+const NAME: (usize, usize) = (12, 36);
 /// Rows of the table; healthy ports beyond them share one.
 const ROWS: usize = 20;
 
-pub(super) const HEADINGS: [&str; 7] = [
-    "  PORT",
+const HEADINGS: [&str; 8] = [
+    PORT,
+    SERVICE,
     "TRIED",
     "OK",
     "FAILED",
-    "TRAFFIC",
+    TRAFFIC,
     "P50, P99",
     "FAILED BY",
 ];
+const PORT: &str = "  PORT";
+const SERVICE: &str = "SERVICE";
+const TRAFFIC: &str = "TRAFFIC";
+
+/// The headings; there is a column for names when a port has one.
+pub(super) fn headings(named: bool) -> Vec<&'static str> {
+    let wanted = |heading: &&str| named || *heading != SERVICE;
+    HEADINGS.into_iter().filter(wanted).collect()
+}
+
 /// The port leads each part of a table that is cut before TRAFFIC.
-pub(super) const CUT: (usize, usize) = (1, 4);
+pub(super) fn cut(headings: &[&str]) -> (usize, usize) {
+    let traffic = headings.iter().position(|heading| *heading == TRAFFIC);
+    (1, traffic.unwrap_or(headings.len()))
+}
+
+/// Whether any of these ports has a name.
+pub(super) fn are_named(explanation: &Explanation) -> bool {
+    let mut ports = shown(explanation).into_iter();
+    ports.any(|(port, _)| port.service.is_some())
+}
 
 /// Attempts of a port with a failed outcome.
 pub(super) fn failed(port: &PortRow) -> u64 {
@@ -47,38 +69,41 @@ pub(super) fn shown(explanation: &Explanation) -> Vec<(&PortRow, bool)> {
 
 /// The rows, ports with a verdict first, then those with failures, and how many
 /// healthy ports share the last one.
-pub(super) fn rows(explanation: &Explanation, all: bool) -> (Vec<Row>, usize) {
+pub(super) fn rows(explanation: &Explanation, frame: &Frame) -> (Vec<Row>, usize) {
     let mut ports = shown(explanation);
     ports.sort_by_key(|(port, judged)| (!judged, std::cmp::Reverse(failed(port)), port.node_port));
     let sick = ports
         .iter()
         .filter(|(port, judged)| *judged || failed(port) > 0);
     let shown = match sick.count() {
-        _ if all || ports.len() <= ROWS => ports.len(),
+        _ if frame.all || ports.len() <= ROWS => ports.len(),
         sick => sick.max(ROWS - 1),
     };
     let (own, shared) = ports.split_at(shown.min(ports.len()));
+    let width = frame.width.unwrap_or(usize::MAX) / 4;
+    let name = are_named(explanation).then_some(width.clamp(NAME.0, NAME.1));
     let mut rows: Vec<Row> = own
         .iter()
-        .map(|(port, judged)| row(port, *judged))
+        .map(|(port, judged)| row(port, *judged, name))
         .collect();
     if !shared.is_empty() {
         let title = format!("  +{}", shared.len());
-        rows.push(cells(title, &sum(shared), Style::new().dimmed()));
+        rows.push(cells(title, &sum(shared), name, Style::new().dimmed()));
     }
     (rows, shared.len())
 }
 
-fn row(port: &PortRow, judged: bool) -> Row {
+fn row(port: &PortRow, judged: bool, name: Option<usize>) -> Row {
     let (mark, style) = match (judged, failed(port)) {
         (true, _) => ('!', AnsiColor::Red.on_default()),
         (false, 0) => (' ', Style::new()),
         (false, _) => ('?', AnsiColor::Yellow.on_default()),
     };
-    cells(format!("{mark} {}", port.node_port), port, style)
+    cells(format!("{mark} {}", port.node_port), port, name, style)
 }
 
-fn cells(title: String, port: &PortRow, style: Style) -> Row {
+/// `name`: the most characters of a name, if ports have any.
+fn cells(title: String, port: &PortRow, name: Option<usize>, style: Style) -> Row {
     let established = Outcome::Established.as_str();
     let half_open = Outcome::HalfOpen.as_str();
     let count = |word: &str| port.outcomes.get(word).copied().unwrap_or(0);
@@ -86,19 +111,30 @@ fn cells(title: String, port: &PortRow, style: Style) -> Row {
     ok.extend(items(&port.outcomes, |word| word == half_open));
     let answer = port.answer.iter();
     let answer = answer.flat_map(|answer| [answer.p50, answer.p99].map(human::duration));
-    Row {
-        style,
-        cells: vec![
-            vec![title],
-            vec![port.attempts.to_string()],
-            ok,
-            items(&port.outcomes, |word| {
-                ![established, half_open].contains(&word)
-            }),
-            items(&port.traffic, |_| true),
-            answer.collect(),
-            items(&port.answered_by, |_| true),
-        ],
+    let mut cells = vec![vec![title]];
+    if let Some(longest) = name {
+        let service = port.service.iter();
+        cells.push(service.map(|s| short(s, longest)).collect());
+    }
+    cells.extend([
+        vec![port.attempts.to_string()],
+        ok,
+        items(&port.outcomes, |word| {
+            ![established, half_open].contains(&word)
+        }),
+        items(&port.traffic, |_| true),
+        answer.collect(),
+        items(&port.answered_by, |_| true),
+    ]);
+    Row { style, cells }
+}
+
+/// A name that leaves room for the rest of its row.
+fn short(name: &str, longest: usize) -> String {
+    let name = human::printable(name);
+    match name.char_indices().nth(longest) {
+        None => name.into_owned(),
+        Some((end, _)) => format!("{}…", &name[..end]),
     }
 }
 
@@ -119,6 +155,7 @@ fn items(counts: &BTreeMap<String, u64>, wanted: impl Fn(&str) -> bool) -> Vec<S
 fn sum(ports: &[(&PortRow, bool)]) -> PortRow {
     let mut total = PortRow {
         node_port: 0,
+        service: None,
         attempts: 0,
         outcomes: BTreeMap::new(),
         traffic: BTreeMap::new(),

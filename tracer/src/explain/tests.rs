@@ -60,6 +60,7 @@ fn port<const N: usize, const M: usize, const K: usize>(
     let classes: Vec<&str> = Traffic::ALL.iter().map(|t| t.as_str()).collect();
     PortRow {
         node_port,
+        service: None,
         attempts: outcomes.iter().map(|(_, count)| count).sum(),
         outcomes: counts(&words, outcomes),
         traffic: counts(&classes, traffic),
@@ -89,12 +90,14 @@ fn refused(node_port: u16) -> PortRow {
 fn finding(node_port: u16, verdict: Verdict, failed: u64, share: f64) -> Finding {
     Finding {
         node_port,
+        service: None,
         verdict,
         certainty: Certainty::Certain,
         failed,
         connections: 0,
         share,
         backend: Some("100.96.2.7:9092".parse().unwrap()),
+        pod: None,
         evidence: vec![
             "12 SYNs went to 100.96.2.7:9092, and each was answered with a reset.".to_owned(),
             "The reset was made in the pod for want of a socket (NO_SOCKET); the pod listens on \
@@ -176,6 +179,26 @@ fn problems_come_first_at_any_width() {
     assert_eq!(ended(&sick), Ended::Problem);
 }
 
+/// As [`sick`], with names but for one port.
+fn named() -> Explanation {
+    let mut named = sick();
+    let services = ["users:thrift", "search", "billing:thrift"];
+    for (port, service) in named.ports.iter_mut().zip(services) {
+        port.service = Some(format!("thrift/{service}"));
+    }
+    let finding = &mut named.verdicts[1];
+    finding.service = Some("thrift/search".to_owned());
+    finding.pod = Some("thrift/search-7d9f-x2".to_owned());
+    named
+}
+
+#[test]
+fn names_stand_beside_ports_and_backends() {
+    for width in [60, 80, 200] {
+        assert_page(&format!("named_{width}"), &named(), &frame(Some(width)));
+    }
+}
+
 #[test]
 fn unexplained_failures_are_a_problem_too() {
     let mut strange = explanation(vec![refused(30_102)], Vec::new());
@@ -247,7 +270,10 @@ fn long_texts_and_large_numbers_fit() {
     let traffic = [("thrift", 99_999), ("unknown", 99_999)];
     long.ports[0] = port(30_101, large, traffic, [("backend_rst", 99_999)]);
     let word = "word ".repeat(60);
+    long.ports[1].service = Some(format!("{0}/{0}:{0}", "n".repeat(63)));
     let finding = &mut long.verdicts[0];
+    finding.service = long.ports[1].service.clone();
+    finding.pod = Some("n/".to_owned() + &"p".repeat(253));
     finding.evidence = vec![word.clone(), "x".repeat(150), word.clone(), word.clone()];
     finding.next = word;
     finding.backend = Some(
@@ -265,6 +291,9 @@ fn strangers_cannot_drive_the_terminal() {
     evil.verdicts[0].evidence[0] = format!("The process {name} holds the port.");
     evil.verdicts[0].next = name.clone();
     evil.ports[0].answered_by.insert(name.clone(), 3);
+    evil.ports[0].service = Some(name.clone());
+    evil.verdicts[0].service = Some(name.clone());
+    evil.verdicts[0].pod = Some(name.clone());
     evil.not_visible.push(name);
     let mut frame = frame(Some(80));
     frame.node = "\u{1b}]0;x\u{7}".to_owned();

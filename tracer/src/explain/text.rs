@@ -5,10 +5,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{
-    rows::{self, CUT, HEADINGS},
-    table, words,
-};
+use super::{rows, table, words};
 use crate::{human, report::Explanation, verdict::Finding};
 
 /// What is around an explanation.
@@ -123,8 +120,10 @@ fn nothing(out: &mut Page, frame: &Frame) {
 }
 
 fn ports(out: &mut Page, explanation: &Explanation, frame: &Frame) {
-    let (rows, shared) = rows::rows(explanation, frame.all);
-    let table = table::render(&HEADINGS, &rows, frame.width, CUT);
+    let (rows, shared) = rows::rows(explanation, frame);
+    let headings = rows::headings(rows::are_named(explanation));
+    let cut = rows::cut(&headings);
+    let table = table::render(&headings, &rows, frame.width, cut);
     out.text.push_str(&table);
     if shared > 0 {
         let text = format!("+{shared}: ports without a failure; --all gives each its own row.");
@@ -172,13 +171,8 @@ fn summary(out: &mut Page, explanation: &Explanation) {
 
 fn problem(out: &mut Page, number: usize, finding: &Finding) {
     out.gap();
-    let to = finding.backend.map(|backend| format!(" -> {backend}"));
-    let title = format!(
-        "Port {}{}: {}",
-        finding.node_port,
-        to.unwrap_or_default(),
-        words::verdict(finding.verdict)
-    );
+    let cause = words::verdict(finding.verdict);
+    let title = format!("Port {}{}: {cause}", finding.node_port, places(finding));
     let number = format!("{number}. ");
     out.say(&number, &title, Style::new().bold());
     let indent = " ".repeat(number.len());
@@ -189,6 +183,22 @@ fn problem(out: &mut Page, number: usize, finding: &Finding) {
     }
     let next = AnsiColor::Cyan.on_default();
     out.say(&format!("{indent}{:<6}", "next"), &finding.next, next);
+}
+
+/// The Service, and where NAT sent its attempts: ` thrift/users:api -> 10.0.0.7:9092
+/// (pod thrift/users-0)`.
+fn places(finding: &Finding) -> String {
+    let mut text = String::new();
+    if let Some(service) = &finding.service {
+        let _ = write!(text, " {service}");
+    }
+    if let Some(backend) = finding.backend {
+        let _ = write!(text, " -> {backend}");
+    }
+    if let Some(pod) = &finding.pod {
+        let _ = write!(text, " (pod {pod})");
+    }
+    text
 }
 
 /// Name, certainty and share of a problem.

@@ -5,6 +5,7 @@ mod failures;
 mod family;
 mod ports;
 mod process;
+mod services;
 mod text;
 
 use std::fmt;
@@ -52,6 +53,7 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         ports::encode(&self.ports, &mut encoder)?;
         failures::encode(&self.scrape, &mut encoder)?;
+        services::encode(&self.scrape.names, &mut encoder)?;
         daemon::encode(&self.scrape.snapshot, &mut encoder)?;
         daemon::build(&mut encoder)?;
         daemon::process(&self.process, &mut encoder)

@@ -112,6 +112,7 @@ fn scrape() -> Scrape {
             (30080, Some("[fd00::7]:9092".parse().unwrap()), bad),
             (30080, None, rest),
         ]),
+        names: crate::services::Table::named(30080, "thrift", "users", "api").into(),
     }
 }
 

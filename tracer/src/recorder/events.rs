@@ -118,7 +118,7 @@ impl Follower {
     fn line(&self, next: Result<Arc<Event>, RecvError>) -> Option<Option<Line>> {
         match next {
             Ok(event) if self.filter.lets_through(&event) => {
-                Some(Some(Line::Event(Event::clone(&event))))
+                Some(Some(Line::Event(Box::new(Event::clone(&event)))))
             }
             Ok(_) => Some(None),
             Err(RecvError::Lagged(lost)) => Some(Some(Line::Lost { lost })),

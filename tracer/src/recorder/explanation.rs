@@ -87,6 +87,7 @@ pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> Port
     }
     PortRow {
         node_port: port,
+        service: evidence.names.service(port),
         attempts: counters.get(Cell::ATTEMPTS),
         outcomes: Outcome::ALL.iter().map(by_outcome).collect(),
         traffic: Traffic::ALL.iter().map(by_traffic).collect(),

@@ -130,6 +130,7 @@ impl Shared {
             snapshot,
             verdicts: judging.ledger.counts(),
             backends: judging.backends.as_ref().map(BackendLedger::counts),
+            names: self.services.table(),
         })
     }
 
@@ -172,6 +173,7 @@ impl Shared {
     fn tell(&self, failures: &[Failed], verdicts: &mut Verdicts<'_>) {
         // Both clocks now: what lies between them changes when time is set.
         let (real, now) = (nanoseconds(ClockId::CLOCK_REALTIME), monotonic());
+        let names = self.services.table();
         for Failed { record, kind } in failures {
             let Some((row, verdict)) = verdicts.on(*kind) else {
                 continue;
@@ -181,7 +183,9 @@ impl Shared {
                 time: real.saturating_sub(now.saturating_sub(record.at)) as f64 / 1e9,
                 client: rows::address(record.flow.client, record.flow.client_port),
                 node_port: row.node_port,
+                service: names.service(row.node_port),
                 backend: row.backend,
+                pod: row.backend.and_then(|backend| names.pod(backend.ip())),
                 outcome: outcome(row.failure),
                 traffic: traffic.unwrap_or(&Traffic::Unknown).as_str().to_owned(),
                 answered_by: row.reply.as_str().to_owned(),

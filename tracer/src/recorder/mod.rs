@@ -41,6 +41,7 @@ use crate::{
     config::{Config, PortSet},
     evidence::{Absent, Asked, Collector, Evidence, names::Names},
     report::{Event, Explanation, Status},
+    services::{Services, Table},
     snapshot::{Snapshot, Source},
     verdict,
 };
@@ -61,6 +62,8 @@ pub struct Scrape {
     pub verdicts: Vec<(u16, ByVerdict)>,
     /// Failures by port and backend (`None`: the others), when asked for.
     pub backends: Option<Vec<(u16, Option<std::net::SocketAddr>, ByFailure)>>,
+    /// What ports are called.
+    pub names: Arc<Table>,
 }
 
 /// Remembers; clones share one memory. The last one dropped ends its threads
@@ -77,19 +80,24 @@ struct Shared {
     judging: Mutex<Judging>,
     events: events::Events,
     names: Mutex<Box<dyn Naming>>,
+    services: Services,
     watched: PortSet,
     started: Instant,
 }
 
 impl Recorder {
-    /// Starts to remember what `source` counts.
+    /// Starts to remember what `source` counts, with the names of `services`.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(source: Arc<dyn Source>, config: &Config) -> anyhow::Result<Self> {
+    pub fn start(
+        source: Arc<dyn Source>,
+        config: &Config,
+        services: Services,
+    ) -> anyhow::Result<Self> {
         let facts = Box::new(Collector::new());
         let names = Box::new(Names::read());
-        Self::with(source, config, facts, names)
+        Self::with(source, config, services, facts, names)
     }
 
     /// Without facts from the system.
@@ -97,12 +105,14 @@ impl Recorder {
     pub fn bare(source: Arc<dyn Source>) -> Self {
         let config = Config::new(Default::default(), Default::default()).unwrap();
         let nothing = || Box::new(system::Nothing);
-        Self::with(source, &config, nothing(), nothing()).unwrap()
+        let services = Services::default();
+        Self::with(source, &config, services, nothing(), nothing()).unwrap()
     }
 
     fn with(
         source: Arc<dyn Source>,
         config: &Config,
+        services: Services,
         facts: Box<dyn Facts>,
         names: Box<dyn Naming>,
     ) -> anyhow::Result<Self> {
@@ -112,6 +122,7 @@ impl Recorder {
             judging: Mutex::new(Judging::new(config.backend_metrics)),
             events: events::Events::new(),
             names: Mutex::new(names),
+            services,
             watched: config.ports.clone(),
             started: Instant::now(),
         });
@@ -144,6 +155,7 @@ impl Recorder {
             let source = "where the kernel dropped packets";
             evidence.absent.push(Absent { source, why });
         }
+        evidence.names = self.shared.services.table();
         let judgement = verdict::judge(&evidence);
         let about = Circumstances {
             asked: last,

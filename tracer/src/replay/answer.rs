@@ -1,6 +1,6 @@
 //! What a replay tells: numbers, problems and failures, from packets alone.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tracer_common::{
@@ -113,6 +113,7 @@ fn evidence(player: &Player) -> Evidence {
         window: Duration::from_nanos(player.clock.elapsed()),
         ports: table.counters(),
         rows,
+        names: Arc::clone(&player.names),
         absent: vec![Absent::new(PACKETS_ONLY, "this is a capture".to_owned())],
         ..Evidence::default()
     }
@@ -149,7 +150,9 @@ fn event(record: &Record, player: &Player, evidence: &Evidence) -> Option<Event>
         time: player.clock.epoch(record.at),
         client: recorder::address(record.flow.client, record.flow.client_port),
         node_port: row.node_port,
+        service: evidence.names.service(row.node_port),
         backend: None,
+        pod: None,
         outcome: row.failure.as_str().to_owned(),
         traffic: traffic.as_str().to_owned(),
         answered_by: row.reply.as_str().to_owned(),
@@ -182,5 +185,6 @@ pub(super) fn scrape(player: &Player) -> Scrape {
         snapshot: snapshot.into(),
         verdicts: verdicts.into_iter().collect(),
         backends: None,
+        names: evidence.names,
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     explain::{self, Ended},
     kernel,
     metrics::{self, Format, Process},
+    services::Services,
 };
 use answer::answer;
 use capture::{Capture, End, Next};
@@ -75,11 +76,9 @@ fn player(args: &Replay, config: &Config) -> Result<Player, Exit> {
     let limits = kernel::limits(config).map_err(|e| Exit::config("settings", format!("{e:#}")))?;
     let table = Table::new(limits, &config.ports, args.failures);
     let nodes = args.node_addresses.iter().map(|ip| kernel::addr(*ip));
-    Ok(Player::new(
-        table,
-        nodes.collect(),
-        config.probe_sources.clone(),
-    ))
+    let mut player = Player::new(table, nodes.collect(), config.probe_sources.clone());
+    player.names = Services::once(config.services.as_deref(), &config.ports)?;
+    Ok(player)
 }
 
 /// Plays one file to its end; returns what was wrong with it.

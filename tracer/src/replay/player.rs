@@ -1,7 +1,10 @@
 //! What is done with one packet: the order of the kernel's wire tap
 //! (`tracer-ebpf/src/tap.rs`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 use tracer_common::{
@@ -18,7 +21,7 @@ use super::{
     link::{self, Captured, Frame, NoFrame},
     table::Table,
 };
-use crate::recorder;
+use crate::{recorder, services};
 
 /// Node addresses and link types that are remembered, each.
 const REMEMBERED: usize = 1024;
@@ -32,6 +35,8 @@ pub(super) struct Player {
     /// The node's addresses; empty: whatever SYNs to watched ports go to.
     nodes: HashSet<Addr>,
     probe_sources: Vec<IpNet>,
+    /// What ports are called.
+    pub(super) names: Arc<services::Table>,
 }
 
 /// What the capture had.
@@ -64,6 +69,7 @@ impl Player {
             seen: Seen::default(),
             nodes,
             probe_sources,
+            names: Arc::default(),
         }
     }
 

@@ -100,12 +100,14 @@ impl Group<'_> {
         lines.push(first.excludes.clone());
         Some(Finding {
             node_port,
+            service: evidence.names.service(node_port),
             verdict,
             certainty: first.certainty,
             failed,
             connections: spoilt.max(alone),
             share: share(failed, all),
             backend,
+            pod: backend.and_then(|b| evidence.names.pod(b.ip())),
             evidence: lines,
             next: first.next.clone(),
         })

@@ -42,6 +42,8 @@ pub enum Certainty {
 pub struct Finding {
     /// The port.
     pub node_port: u16,
+    /// The Service behind it, `namespace/name:port_name`, if it has a name.
+    pub service: Option<String>,
     /// The cause.
     pub verdict: Verdict,
     /// How sure.
@@ -55,6 +57,8 @@ pub struct Finding {
     pub share: f64,
     /// Where NAT sent them, when that is part of the problem.
     pub backend: Option<SocketAddr>,
+    /// The pod there, `namespace/name`, if it has a name.
+    pub pod: Option<String>,
     /// What was seen, then the fact that decides, then what that excludes; one
     /// sentence each.
     pub evidence: Vec<String>,

@@ -39,7 +39,14 @@ fn a_recorder_whose_collector_has_died_is_not_ready() {
     let config = Config::new(Default::default(), Default::default()).unwrap();
     let names = Box::new(system::Nothing);
     let source = Arc::new(Fake::default());
-    let recorder = Recorder::with(source, &config, Box::new(Panics), names).unwrap();
+    let recorder = Recorder::with(
+        source,
+        &config,
+        Services::default(),
+        Box::new(Panics),
+        names,
+    )
+    .unwrap();
     assert!(recorder.ready().is_ok());
     // The question ends the thread; there may be no answer.
     let _ = recorder.explain(Duration::from_secs(60), &[]);
@@ -109,7 +116,7 @@ fn events_are_told_with_their_time_and_filtered() {
         follower.try_next(),
         follower.try_next(),
     ];
-    let line = |event: &Arc<Event>| Some(crate::report::Line::Event(Event::clone(event)));
+    let line = |event: &Arc<Event>| Some(crate::report::Line::Event(Box::new(Event::clone(event))));
     assert_eq!(followed, [line(&all[0]), line(&all[1]), None]);
 }
 

@@ -1,0 +1,234 @@
+//! The file of names.
+
+use std::{collections::btree_map::Entry, fs::File, io::Read as _, net::IpAddr, path::Path};
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::{
+    name,
+    table::{Pod, ServicePort, Table},
+};
+use crate::exit::Exit;
+
+/// Largest file.
+const LARGEST: u64 = 8 << 20;
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Contents {
+    ports: Option<Vec<Spanned<PortEntry>>>,
+    pods: Option<Vec<Spanned<PodEntry>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortEntry {
+    node_port: i64,
+    namespace: String,
+    service: String,
+    #[serde(default)]
+    port_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PodEntry {
+    address: IpAddr,
+    namespace: String,
+    pod: String,
+}
+
+/// Reads a YAML file of names.
+///
+/// # Errors
+/// [`crate::exit::Code::Config`] when it cannot be read, has an unknown key, a
+/// bad value, or a port or address twice; the message has the line and column.
+pub(super) fn read(path: &Path) -> Result<Table, Exit> {
+    let shown = path.display();
+    let text = text(path)
+        .map_err(|e| Exit::config(format!("read {shown}"), e).remedy("check --services"))?;
+    parse(&text).map_err(|cause| {
+        Exit::config(shown, cause).remedy("the README shows what a file for --services looks like")
+    })
+}
+
+fn text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        let mib = LARGEST >> 20;
+        return Err(std::io::Error::other(format!("larger than {mib} MiB")));
+    }
+    Ok(text)
+}
+
+fn parse(text: &str) -> Result<Table, String> {
+    let blank = |line: &str| matches!(line.trim().as_bytes(), [] | [b'#', ..] | b"---");
+    if text.lines().all(blank) {
+        return Ok(Table::default());
+    }
+    let options = serde_saphyr::options! { with_snippet: false };
+    let contents: Contents =
+        serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())?;
+    let mut table = Table::default();
+    for entry in contents.ports.unwrap_or_default() {
+        let at = place(&entry);
+        let (port, service) = entry.value.check().map_err(|e| e + &at)?;
+        match table.ports.entry(port) {
+            Entry::Vacant(new) => new.insert(service),
+            Entry::Occupied(_) => return Err(format!("port {port} has two names{at}")),
+        };
+    }
+    for entry in contents.pods.unwrap_or_default() {
+        let at = place(&entry);
+        let (address, pod) = entry.value.check().map_err(|e| e + &at)?;
+        if table.pods.insert(address, pod).is_some() {
+            return Err(format!("address {address} has two names{at}"));
+        }
+    }
+    Ok(table)
+}
+
+/// Where an entry stands, as the parser says it of its own errors.
+fn place<T>(entry: &Spanned<T>) -> String {
+    let at = entry.defined;
+    format!(" at line {}, column {}", at.line(), at.column())
+}
+
+impl PortEntry {
+    fn check(self) -> Result<(u16, ServicePort), String> {
+        let Self {
+            node_port,
+            namespace,
+            service,
+            port_name,
+        } = self;
+        let node_port = u16::try_from(node_port).ok().filter(|port| *port != 0);
+        let node_port = node_port.ok_or("node_port: not between 1 and 65535")?;
+        let port_name = if port_name.is_empty() {
+            Box::default()
+        } else {
+            named("port_name", port_name, name::LABEL)?
+        };
+        let service = ServicePort {
+            namespace: named("namespace", namespace, name::LABEL)?,
+            service: named("service", service, name::LABEL)?,
+            port_name,
+        };
+        Ok((node_port, service))
+    }
+}
+
+impl PodEntry {
+    fn check(self) -> Result<(IpAddr, Pod), String> {
+        let pod = Pod {
+            namespace: named("namespace", self.namespace, name::LABEL)?,
+            name: named("pod", self.pod, name::POD)?,
+        };
+        Ok((self.address.to_canonical(), pod))
+    }
+}
+
+fn named(key: &str, value: String, longest: usize) -> Result<Box<str>, String> {
+    if !value.is_empty() && name::is_plain(&value, longest) {
+        return Ok(value.into());
+    }
+    let shown: String = value.chars().take(longest).collect();
+    Err(format!(
+        "{key}: `{shown}` is no name (1 to {longest} letters, digits, `-`, `.` and `_`)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "
+ports:
+  - {node_port: 30101, namespace: thrift, service: users, port_name: thrift}
+  - node_port: 30102
+    namespace: thrift
+    service: search
+pods:
+  - {address: 10.244.0.2, namespace: thrift, pod: search-5d4f-x2}
+  - {address: '::ffff:10.244.0.3', namespace: thrift, pod: users-0}
+";
+
+    #[test]
+    fn a_file_names_ports_and_pods() {
+        let table = parse(WHOLE).unwrap();
+        assert_eq!(table.service(30101).as_deref(), Some("thrift/users:thrift"));
+        assert_eq!(table.service(30102).as_deref(), Some("thrift/search"));
+        assert_eq!(table.service(30103), None);
+        let pod = |address: &str| table.pod(address.parse().unwrap());
+        assert_eq!(pod("10.244.0.2").as_deref(), Some("thrift/search-5d4f-x2"));
+        assert_eq!(pod("10.244.0.3").as_deref(), Some("thrift/users-0"));
+    }
+
+    #[test]
+    fn nothing_is_no_names() {
+        for text in ["", "# soon\n---\n", "ports:\n", "ports: []\npods:\n"] {
+            assert_eq!(parse(text).unwrap(), Table::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let port = |rest: &str| format!("ports:\n  - {{node_port: 30101, {rest}}}\n");
+        let long = "x".repeat(64);
+        for (text, words, line) in [
+            ("port: []\n".to_owned(), "`port`", "line 1"),
+            (
+                port("namespace: a, service: b, name: c"),
+                "`name`",
+                "line 2",
+            ),
+            (port("namespace: a"), "service", "line 2"),
+            (port("namespace: '', service: b"), "namespace: ``", "line 2"),
+            (
+                port("namespace: a, service: 'b/c'"),
+                "service: `b/c`",
+                "line 2",
+            ),
+            (
+                port(&format!("namespace: a, service: {long}")),
+                "1 to 63",
+                "line 2",
+            ),
+            (
+                "ports:\n- {node_port: 70000, namespace: a, service: b}".to_owned(),
+                "node_port: not between 1 and 65535 at line 2, column",
+                "line 2",
+            ),
+            (
+                "ports:\n- {node_port: 0, namespace: a, service: b}".to_owned(),
+                "not between 1",
+                "line 2",
+            ),
+            (
+                WHOLE.replace("30102", "30101"),
+                "port 30101 has two names",
+                "line 4",
+            ),
+            (
+                WHOLE.replace("10.244.0.3", "10.244.0.2"),
+                "address 10.244.0.2 has two names",
+                "line 9",
+            ),
+            (
+                WHOLE.replace("10.244.0.2", "10.244.0"),
+                "invalid IP address",
+                "line 8",
+            ),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(
+                error.contains(words) && error.contains(line),
+                "{text}: {error}"
+            );
+        }
+    }
+}

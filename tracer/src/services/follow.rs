@@ -1,0 +1,116 @@
+//! Reads the file of names again when it changes.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+use super::{Shared, file};
+
+/// How often the file is looked at. A look is one call; being told of changes
+/// would need a watch on every directory that a mounted ConfigMap's links lead
+/// through.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The thread that looks; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Follow {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follow {
+    pub(super) fn start(path: &Path, shared: Arc<Shared>) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        let mut file = Watched::new(path);
+        let thread = Builder::new()
+            .name("names".into())
+            .spawn(move || file.follow(&shared, &stopped))?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that reads names panicked");
+        }
+    }
+}
+
+/// What tells one version of a file from another: device, inode, size, and
+/// times of modification and change in seconds and nanoseconds.
+type Version = (u64, u64, u64, (i64, i64), (i64, i64));
+
+/// A file and the version that was read last.
+pub(super) struct Watched {
+    path: PathBuf,
+    version: Option<Version>,
+    /// Whether the last version could be used.
+    good: bool,
+}
+
+impl Watched {
+    /// A file that has just been read, and was good.
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            // It may have changed since: it is read once more.
+            version: None,
+            good: true,
+        }
+    }
+
+    fn follow(&mut self, shared: &Shared, stopped: &Receiver<()>) {
+        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            self.look(shared);
+        }
+    }
+
+    /// Takes a new version, if there is one. A bad one changes nothing.
+    pub(super) fn look(&mut self, shared: &Shared) {
+        let version = version(&self.path).ok();
+        if version == self.version && (version.is_some() || !self.good) {
+            return;
+        }
+        let first = self.version.is_none() && self.good;
+        self.version = version;
+        match file::read(&self.path) {
+            Ok(table) => {
+                let changed = shared.set_file(table);
+                if !self.good || (changed && !first) {
+                    tracing::info!(path = %self.path.display(), "names read anew");
+                }
+                self.good = true;
+            }
+            Err(e) => {
+                self.good = false;
+                tracing::warn!(cause = %e, "the names stay as they were");
+            }
+        }
+    }
+}
+
+fn version(path: &Path) -> io::Result<Version> {
+    let about = fs::metadata(path)?;
+    Ok((
+        about.dev(),
+        about.ino(),
+        about.size(),
+        (about.mtime(), about.mtime_nsec()),
+        (about.ctime(), about.ctime_nsec()),
+    ))
+}

@@ -1,0 +1,100 @@
+//! The names of one moment.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::IpAddr,
+};
+
+use crate::config::PortSet;
+
+/// Port of a Service. The parts are names as [`super::name`] lets them through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Namespace of the Service.
+    pub namespace: Box<str>,
+    /// Name of the Service.
+    pub service: Box<str>,
+    /// Name of its port; empty: it has none.
+    pub port_name: Box<str>,
+}
+
+impl fmt::Display for ServicePort {
+    /// `namespace/name:port_name`, or `namespace/name`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.service)?;
+        if self.port_name.is_empty() {
+            return Ok(());
+        }
+        write!(f, ":{}", self.port_name)
+    }
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+}
+
+impl fmt::Display for Pod {
+    /// `namespace/name`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Names by port and by address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    pub(super) ports: BTreeMap<u16, ServicePort>,
+    pub(super) pods: HashMap<IpAddr, Pod>,
+}
+
+impl Table {
+    /// The Service behind a port.
+    #[must_use]
+    pub fn port(&self, node_port: u16) -> Option<&ServicePort> {
+        self.ports.get(&node_port)
+    }
+
+    /// The same as text, `namespace/name:port_name`.
+    #[must_use]
+    pub fn service(&self, node_port: u16) -> Option<String> {
+        self.port(node_port).map(ServicePort::to_string)
+    }
+
+    /// The pod that has an address, `namespace/name`.
+    #[must_use]
+    pub fn pod(&self, address: IpAddr) -> Option<String> {
+        self.pods.get(&address).map(Pod::to_string)
+    }
+
+    /// All ports that have a name, ascending.
+    pub fn ports(&self) -> impl Iterator<Item = (u16, &ServicePort)> {
+        self.ports.iter().map(|(port, service)| (*port, service))
+    }
+
+    /// With one name.
+    #[cfg(test)]
+    pub fn named(node_port: u16, namespace: &str, service: &str, port_name: &str) -> Self {
+        let port = ServicePort {
+            namespace: namespace.into(),
+            service: service.into(),
+            port_name: port_name.into(),
+        };
+        Self {
+            ports: BTreeMap::from([(node_port, port)]),
+            ..Self::default()
+        }
+    }
+
+    /// Without the ports that are not watched.
+    pub(super) fn only(mut self, watched: &PortSet) -> Self {
+        self.ports
+            .retain(|port, _| watched.as_slice().binary_search(port).is_ok());
+        self
+    }
+}
