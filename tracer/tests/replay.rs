@@ -43,6 +43,40 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+fn names_stand_wherever_ports_do() {
+    let capture = Capture::new("names", &Form::PLAIN.capture(&mixed()));
+    let file = capture.0.with_extension("yaml");
+    let names = "ports: [{node_port: 30080, namespace: thrift, service: users, port_name: api}]";
+    std::fs::write(&file, names).unwrap();
+    let services = file.to_str().unwrap();
+    let told = |args: &[&str]| {
+        let args = [&["--services", services], args].concat();
+        text(&replay(&capture, &args).stdout).to_owned()
+    };
+    let out = told(&[]);
+    for part in [
+        "\n! 30080  thrift/users:api  6 ",
+        "Port 30080 thrift/users:api: the Service has no endpoints\n",
+        "10.0.1.9:40004         30080  thrift/users:api      -                      timed_out",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&told(&["-o", "json"])).unwrap();
+    for place in ["/ports/0", "/verdicts/0", "/failures/0"] {
+        let named = json.pointer(&format!("{place}/service")).unwrap();
+        assert_eq!(named, "thrift/users:api", "{place}");
+    }
+    let line = "tracer_node_port_info{node_port=\"30080\",namespace=\"thrift\",service=\"users\",port_name=\"api\"} 1\n";
+    assert!(told(&["--openmetrics"]).contains(line));
+
+    std::fs::write(&file, "ports: [{}]").unwrap();
+    let output = replay(&capture, &["--services", services]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(text(&output.stderr).contains("line 1"), "{output:?}");
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn a_problem_ends_with_three_and_is_told_in_every_form() {
     let capture = Capture::new("problem", &Form::PLAIN.capture(&mixed()));
     let output = replay(&capture, &[]);
@@ -54,7 +88,7 @@ fn a_problem_ends_with_three_and_is_told_in_every_form() {
         "4 of 6 attempts failed. 3 problems, the largest first:\n",
         "Port 30080: the Service has no endpoints\n",
         "\nFailures one by one:\nTIME",
-        "10.0.1.9:40004         30080  -                      timed_out",
+        "10.0.1.9:40004         30080  -                     -                      timed_out",
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
