@@ -41,6 +41,8 @@ mod nothing_listens;
 mod paws_rejected;
 #[path = "explain/pmtu_blackhole.rs"]
 mod pmtu_blackhole;
+#[path = "explain/recorded_rules.rs"]
+mod recorded_rules;
 #[path = "explain/rejected_by_rule.rs"]
 mod rejected_by_rule;
 #[path = "explain/return_path.rs"]

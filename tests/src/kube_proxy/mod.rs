@@ -3,12 +3,15 @@
 
 mod iptables;
 mod nftables;
+mod recorded;
 
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 
 use crate::{addr::is_local_pod, netns::Netns};
+
+pub use recorded::Recorded;
 
 /// Which rules, and through which kernel interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
