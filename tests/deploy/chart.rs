@@ -1,0 +1,237 @@
+//! The Helm chart and the manifest rendered from it.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use testbed::process::run;
+
+use super::{documents, list, python_tool, read, repository, text, yaml};
+
+const CHART: &str = "deploy/chart";
+const MANIFEST: &str = "deploy/manifest/tracer.yaml";
+/// What the manifest is rendered with.
+const NAMESPACE: [&str; 4] = ["--namespace", "tracer", "--set", "namespace.create=true"];
+/// Everything that is off unless asked for.
+const ALL_ON: [&str; 8] = [
+    "--set",
+    "podMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true",
+    "--set",
+    "dashboards.enabled=true,namespace.create=true,raiseMemlock=true",
+    "--set",
+    "web.configSecret=web,web.scheme=HTTPS,settings.flows=8192",
+    "--set",
+    "prometheusRule.runbookBaseUrl=https://runbooks.example/tracer/",
+];
+
+fn rendered(args: &[&str]) -> Result<String> {
+    let mut helm = python_tool("helm", "deploy")?;
+    helm.args(["template", "tracer", "chart"]).args(args);
+    run(helm, "")
+}
+
+/// The object of a kind, which has to be the only one.
+fn of_kind(objects: &[Value], kind: &str) -> Result<Value> {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind);
+    match (found.next(), found.next()) {
+        (Some(object), None) => Ok(object.clone()),
+        (None, _) => bail!("no {kind}"),
+        _ => bail!("several of kind {kind}"),
+    }
+}
+
+fn kinds(objects: &[Value]) -> BTreeSet<&str> {
+    objects.iter().map(|object| text(&object["kind"])).collect()
+}
+
+/// The pod that the DaemonSet makes.
+pub(super) fn pod(args: &[&str]) -> Result<Value> {
+    let daemon_set = of_kind(&documents(&rendered(args)?)?, "DaemonSet")?;
+    Ok(daemon_set["spec"]["template"]["spec"].clone())
+}
+
+pub(super) fn capabilities(pod: &Value) -> BTreeSet<String> {
+    let added = &pod["containers"][0]["securityContext"]["capabilities"]["add"];
+    list(added)
+        .iter()
+        .map(|name| text(name).to_owned())
+        .collect()
+}
+
+fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(str::to_owned).into()
+}
+
+#[test]
+fn helm_lints_the_chart() -> Result<()> {
+    for args in [&[][..], &ALL_ON] {
+        let mut helm = python_tool("helm", CHART)?;
+        helm.args(["lint", "--strict", "."]).args(args);
+        run(helm, "")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_manifest_is_the_rendered_chart() -> Result<()> {
+    let command = format!("helm template tracer deploy/chart {}", NAMESPACE.join(" "));
+    assert!(
+        rendered(&NAMESPACE)? == read(MANIFEST)?,
+        "{MANIFEST} is stale: {command} > {MANIFEST}"
+    );
+    Ok(())
+}
+
+/// Strictly: no field that Kubernetes does not know. Objects of the Prometheus operator are
+/// not Kubernetes' own.
+#[test]
+fn kubernetes_knows_every_field() -> Result<()> {
+    let everything = documents(&rendered(&ALL_ON)?)?;
+    let own = |object: &&Value| !text(&object["apiVersion"]).starts_with("monitoring.coreos.com");
+    let dir = testbed::cleanup::ScratchDir::new()?;
+    let mut files = vec![repository(MANIFEST)];
+    for (i, object) in everything.iter().filter(own).enumerate() {
+        files.push(dir.write(&format!("{i}.yaml"), &object.to_string())?);
+    }
+    assert!(files.len() > 8, "{files:?}");
+    for version in ["1.25", "1.36"] {
+        let mut validate = python_tool("kubernetes-validate", "deploy")?;
+        validate.args(["-k", version, "--strict"]).args(&files);
+        run(validate, "").with_context(|| version.to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn each_privilege_belongs_to_its_feature() -> Result<()> {
+    let default = pod(&[])?;
+    assert_eq!(default["hostNetwork"], true);
+    assert_eq!(default["hostPID"], true);
+    let all = names([
+        "BPF",
+        "PERFMON",
+        "NET_ADMIN",
+        "NET_RAW",
+        "SYS_ADMIN",
+        "SYS_PTRACE",
+        "SYSLOG",
+    ]);
+    assert_eq!(capabilities(&default), all);
+    let least = "evidence.pods=false,evidence.kernelSymbols=false,kubernetes.enabled=false";
+    let least = pod(&["--set", least])?;
+    assert_eq!(least["hostPID"], Value::Null);
+    assert_eq!(least["automountServiceAccountToken"], false);
+    assert_eq!(
+        capabilities(&least),
+        names(["BPF", "PERFMON", "NET_ADMIN", "NET_RAW"])
+    );
+    for pod in [default, least] {
+        let context = &pod["containers"][0]["securityContext"];
+        assert_eq!(context["readOnlyRootFilesystem"], true);
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["privileged"], false);
+        assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]));
+        assert_eq!(
+            pod["securityContext"]["seccompProfile"]["type"],
+            "RuntimeDefault"
+        );
+        assert_eq!(
+            pod["tolerations"],
+            serde_json::json!([{"operator": "Exists"}])
+        );
+        assert_eq!(pod["hostIPC"], Value::Null);
+        for volume in list(&pod["volumes"]) {
+            assert_eq!(volume["hostPath"], Value::Null);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_role_reads_services_and_endpoint_slices_only() -> Result<()> {
+    let objects = documents(&rendered(&[])?)?;
+    let role = of_kind(&objects, "ClusterRole")?;
+    let mut resources = Vec::new();
+    for rule in list(&role["rules"]) {
+        assert_eq!(rule["verbs"], serde_json::json!(["list", "watch"]));
+        resources.extend(list(&rule["resources"]).iter().map(text));
+    }
+    assert_eq!(resources, ["services", "endpointslices"]);
+    let without = documents(&rendered(&["--set", "kubernetes.enabled=false"])?)?;
+    let kinds = kinds(&without);
+    assert!(
+        !kinds.contains("ClusterRole") && !kinds.contains("ClusterRoleBinding"),
+        "{kinds:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn options_reach_the_pod() -> Result<()> {
+    let args = |pod: &Value| list(&pod["containers"][0]["args"]).to_vec();
+    let default = args(&pod(&[])?);
+    assert!(default.contains(&"--kubernetes".into()), "{default:?}");
+    let objects = documents(&rendered(&ALL_ON)?)?;
+    let config = objects
+        .iter()
+        .find(|o| o["kind"] == "ConfigMap" && o["metadata"]["name"] == "tracer");
+    let config = config.context("no ConfigMap of this name")?;
+    assert_eq!(yaml(text(&config["data"]["tracer.yaml"]))?["flows"], 8192);
+    let pod = pod(&ALL_ON)?;
+    let on = args(&pod);
+    assert!(
+        on.contains(&"--web.config.file=/etc/tracer-web/web.yaml".into()),
+        "{on:?}"
+    );
+    assert!(capabilities(&pod).contains("SYS_RESOURCE"));
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert_eq!(pod["containers"][0][probe]["httpGet"]["scheme"], "HTTPS");
+    }
+    let monitor = of_kind(&objects, "PodMonitor")?;
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["scheme"], "https");
+    assert_eq!(endpoint["honorLabels"], true);
+    Ok(())
+}
+
+/// promtool reads what Helm has made of the rules.
+#[test]
+fn the_prometheus_rule_holds_all_rules() -> Result<()> {
+    let objects = documents(&rendered(&ALL_ON)?)?;
+    let rule = of_kind(&objects, "PrometheusRule")?;
+    let dir = testbed::cleanup::ScratchDir::new()?;
+    let file = dir.write("rules.yaml", &rule["spec"].to_string())?;
+    let mut check = std::process::Command::new("promtool");
+    check.args(["check", "rules"]).arg(&file);
+    run(check, "")?;
+    let rules = || {
+        list(&rule["spec"]["groups"])
+            .iter()
+            .flat_map(|g| list(&g["rules"]))
+    };
+    let url = "https://runbooks.example/tracer/docs/runbooks/";
+    let alerts = rules().filter(|rule| rule["alert"].is_string());
+    assert!(alerts.clone().count() > 10);
+    for alert in alerts {
+        assert!(text(&alert["annotations"]["runbook_url"]).starts_with(url));
+    }
+    assert!(rules().any(|rule| rule["record"] == "node_port:tracer_node_port_info:majority"));
+    Ok(())
+}
+
+#[test]
+fn wrong_values_are_refused() -> Result<()> {
+    for (wrong, complaint) in [
+        ("web.port=70000", "web.port"),
+        ("evidence.pod=true", "pod is not allowed"),
+        ("extraCapabilities={CAP_SYS_BOOT}", "extraCapabilities"),
+        ("seccompProfile.type=Localhost", "seccompProfile"),
+        ("podMonitor.interval=soon", "podMonitor.interval"),
+        ("prometheusRule.runbookBaseUrl=docs", "runbookBaseUrl"),
+    ] {
+        let error =
+            rendered(&["--set", wrong]).map_or_else(|e| format!("{e:#}"), |_| String::new());
+        assert!(error.contains(complaint), "{wrong}: {error}");
+    }
+    Ok(())
+}
