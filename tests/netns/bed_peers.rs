@@ -180,7 +180,7 @@ fn tshark_accepts_built_packets() {
 fn prometheus_answers_queries() {
     let bed = Topology::builder().build().unwrap();
     // It scrapes itself: a target that is sure to be there.
-    let prometheus = Prometheus::start(&bed.node, prometheus::LISTEN, "").unwrap();
+    let prometheus = Prometheus::start(&bed.node, &[prometheus::LISTEN], &[]).unwrap();
     let up = testbed::process::poll_until(Duration::from_secs(20), "no scrape", || {
         Ok(prometheus.value("up{job=\"tracer\"}").ok())
     });

@@ -12,6 +12,7 @@
 pub mod addr;
 pub mod capture;
 pub mod cleanup;
+pub mod cluster;
 pub mod flood;
 pub mod http;
 pub mod kube_proxy;
@@ -24,6 +25,7 @@ pub mod process;
 pub mod raw;
 pub mod rules;
 pub mod segment;
+pub mod story;
 pub mod topology;
 pub mod tracer;
 pub mod tun;

@@ -224,7 +224,7 @@ impl Builder {
 }
 
 /// No address detection, no router solicitation: addresses work at once.
-const BASE_SYSCTLS: &[(&str, &str)] = &[
+pub(crate) const BASE_SYSCTLS: &[(&str, &str)] = &[
     ("?net/ipv6/conf/default/accept_dad", "0"),
     ("?net/ipv6/conf/default/accept_ra", "0"),
     ("?net/ipv6/conf/all/disable_ipv6", "0"),
@@ -233,7 +233,7 @@ const BASE_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv4/conf/default/rp_filter", "0"),
 ];
 
-const ROUTER_SYSCTLS: &[(&str, &str)] = &[
+pub(crate) const ROUTER_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
     ("?net/ipv6/conf/all/forwarding", "1"),
 ];

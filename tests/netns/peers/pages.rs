@@ -107,7 +107,7 @@ fn prometheus_reads_what_the_page_says() -> Result<()> {
         })
         .collect();
     assert_eq!(scraped.values().sum::<f64>(), 18.0);
-    let prometheus = Prometheus::start(&bed.node, tracer.address(), "")?;
+    let prometheus = Prometheus::start(&bed.node, &[tracer.address()], &[])?;
     let answer = poll_until(LIMIT, "no scrape", || {
         let answer = queried(&prometheus)?;
         Ok((!answer.is_empty()).then_some(answer))

@@ -1,7 +1,8 @@
-//! Prometheus, which scrapes one target.
+//! Prometheus, which scrapes the tracers.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -21,19 +22,20 @@ pub struct Prometheus<'a> {
 }
 
 impl<'a> Prometheus<'a> {
-    /// Starts Prometheus in `ns`; it scrapes `target` every second under the
-    /// job name `tracer`. `rules` is the text of a rule file, `""` for none.
-    pub fn start(ns: &'a Netns, target: SocketAddr, rules: &str) -> Result<Self> {
+    /// Starts Prometheus in `ns`; it scrapes `targets` every second under the
+    /// job name `tracer`, and evaluates the rule files `rules` as often.
+    pub fn start(ns: &'a Netns, targets: &[SocketAddr], rules: &[PathBuf]) -> Result<Self> {
         let dir = ScratchDir::new()?;
-        let rule_files = if rules.is_empty() {
-            "[]".to_owned()
-        } else {
-            format!("[{}]", dir.write("rules.yml", rules)?.display())
-        };
+        let targets: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
+        // A list of strings is written in YAML as in JSON.
+        let (targets, rules) = (
+            serde_json::to_string(&targets)?,
+            serde_json::to_string(rules)?,
+        );
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             rule_files: {rule_files}\n\
-             scrape_configs: [{{job_name: tracer, static_configs: [{{targets: ['{target}']}}]}}]\n"
+             rule_files: {rules}\n\
+             scrape_configs: [{{job_name: tracer, static_configs: [{{targets: {targets}}}]}}]\n"
         );
         let config = dir.write("prometheus.yml", &config)?;
         let mut command = ns.command("prometheus")?;
