@@ -11,6 +11,7 @@ use serde_json::Value;
 use testbed::peers::thrift;
 
 mod chart;
+mod dashboards;
 mod rules;
 
 /// A path of the repository.

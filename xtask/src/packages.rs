@@ -46,6 +46,20 @@ pub(crate) const NAMESPACE_TESTS: &[Package] = &[
     },
 ];
 
+/// For the checks of what `deploy/` holds.
+pub(crate) const DEPLOYMENT: &[Package] = &[
+    Package {
+        name: "nodejs",
+        why: "runs the compiler that checks the dashboards",
+        probe: "node",
+    },
+    Package {
+        name: "npm",
+        why: "brings Grafana's schema",
+        probe: "npm",
+    },
+];
+
 /// For other kernels in virtual machines.
 pub(crate) const VIRTUAL_MACHINES: &[Package] = &[
     Package {

@@ -66,9 +66,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
 /// Says early what is missing, before anything long starts.
 fn prepare(series: &[String]) -> Result<Tools> {
-    let all = &[packages::NAMESPACE_TESTS, packages::VIRTUAL_MACHINES];
+    let all = &[
+        packages::NAMESPACE_TESTS,
+        packages::DEPLOYMENT,
+        packages::VIRTUAL_MACHINES,
+    ];
     let packages = if series.is_empty() {
-        &all[..1]
+        &all[..2]
     } else {
         &all[..]
     };
@@ -78,6 +82,7 @@ fn prepare(series: &[String]) -> Result<Tools> {
         bpf: true,
         musl: true,
         python: true,
+        node: true,
         packages,
     })?;
     if !series.is_empty() {
@@ -164,6 +169,9 @@ fn namespace_tests(
         .env("TRACER_BIN", tracer);
     if let Some(venv) = tools.venv() {
         command.env("TRACER_VENV", venv);
+    }
+    if let Some(node) = &tools.node {
+        command.env("TRACER_NODE", node);
     }
     outcome(&proc::step(step, command, LIMIT)?)
 }

@@ -187,6 +187,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         musl: args.tracer.is_none(),
         python: false,
         packages: &[PACKAGES],
+        ..Needs::default()
     })?;
     let binary = match &args.tracer {
         Some(path) => path.clone(),

@@ -60,6 +60,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         musl: args.tracer.is_none(),
         python: true,
         packages: &[packages::NAMESPACE_TESTS],
+        ..Needs::default()
     })?;
     let python = tools.python.context("no Python environment")?;
     let binary = match args.tracer {

@@ -13,6 +13,7 @@ use anyhow::Result;
 use crate::workspace;
 
 mod debian;
+mod node;
 mod python;
 mod rust;
 
@@ -38,6 +39,8 @@ pub(crate) struct Needs {
     pub(crate) musl: bool,
     /// A Python environment with Apache Thrift.
     pub(crate) python: bool,
+    /// Grafana's schema.
+    pub(crate) node: bool,
     /// Debian packages.
     pub(crate) packages: &'static [&'static [Package]],
 }
@@ -47,6 +50,8 @@ pub(crate) struct Needs {
 pub(crate) struct Tools {
     /// Interpreter of the Python environment, where it was asked for.
     pub(crate) python: Option<PathBuf>,
+    /// Directory with `node_modules`, where they were asked for.
+    pub(crate) node: Option<PathBuf>,
 }
 
 impl Tools {
@@ -117,10 +122,19 @@ pub(crate) fn ensure(needs: &Needs) -> Result<Tools> {
     if needs.bpf && lacking.is_empty() {
         lacking.extend(rust::ensure_bpf_linker()?);
     }
-    let mut tools = Tools { python: None };
+    let mut tools = Tools {
+        python: None,
+        node: None,
+    };
     if needs.python && lacking.is_empty() {
         match python::ensure_venv()? {
             Ok(interpreter) => tools.python = Some(interpreter),
+            Err(line) => lacking.push(line),
+        }
+    }
+    if needs.node && lacking.is_empty() {
+        match node::ensure_modules()? {
+            Ok(dir) => tools.node = Some(dir),
             Err(line) => lacking.push(line),
         }
     }
