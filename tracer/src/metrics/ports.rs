@@ -153,28 +153,32 @@ fn closes(ports: &[Port], to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "Ended connections, by class, by who ended them and how";
     let mut family = counter(to, "tracer_connection_closes", help)?;
     for port in ports {
-        for traffic in Traffic::ALL
-            .iter()
-            .filter(|traffic| has_connections(port, **traffic))
-        {
+        let has_connections = has_connections(port);
+        for traffic in Traffic::ALL {
             for close in Close::ALL {
-                let (by, how) = close.labels();
-                let traffic_label = (TRAFFIC, traffic.as_str());
-                let labels = [port.node_port(), traffic_label, ("by", by), ("how", how)];
-                family.count(&labels, port.get(Cell::close(*close, *traffic)))?;
+                let value = port.get(Cell::close(*close, *traffic));
+                if value != 0 || has_connections && *traffic != Traffic::Unknown {
+                    let (by, how) = close.labels();
+                    let traffic = (TRAFFIC, traffic.as_str());
+                    family.count(
+                        &[port.node_port(), traffic, ("by", by), ("how", how)],
+                        value,
+                    )?;
+                }
             }
         }
     }
     Ok(())
 }
 
-/// Whether a class has been seen on a connection: its closes have series then.
-fn has_connections(port: &Port, traffic: Traffic) -> bool {
-    let closes = Close::ALL.iter().map(|close| Cell::close(*close, traffic));
-    [Cell::connection(traffic), Cell::open(traffic)]
-        .into_iter()
-        .chain(closes)
-        .any(|cell| port.get(cell) != 0)
+/// Whether there has ever been a connection: its closes have series from its
+/// SYN-ACK on. Only cells that never fall are asked, or series would vanish.
+fn has_connections(port: &Port) -> bool {
+    let answered = (0..LATENCY_BUCKETS).map(|i| Cell::latency(Answer::SynAck, i));
+    let counted = Traffic::ALL
+        .iter()
+        .map(|traffic| Cell::connection(*traffic));
+    answered.chain(counted).any(|cell| port.get(cell) != 0)
 }
 
 fn segments(ports: &[Port], to: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -210,6 +210,31 @@ fn every_outcome_has_a_series_from_the_first_attempt_on() {
     }
 }
 
+/// Names and labels of the page of a port with these cells.
+fn series(cells: &[(Cell, i64)]) -> std::collections::BTreeSet<String> {
+    let mut scrape = scrape();
+    let mut snapshot = snapshot();
+    snapshot.ports = vec![(30080, counters(cells))];
+    scrape.snapshot = snapshot.into();
+    let page = render(scrape, PROCESS, Format::Text).unwrap();
+    let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+    lines.map(|(series, _)| series.to_owned()).collect()
+}
+
+#[test]
+fn no_series_vanishes_when_an_idle_connection_is_used() {
+    let answered = (Cell::latency(Answer::SynAck, 0), 1);
+    let unknown = series(&[answered, (Cell::open(Traffic::Unknown), 1)]);
+    let idle = series(&[answered, (Cell::open(Traffic::Idle), 1)]);
+    let used = series(&[
+        answered,
+        (Cell::open(Traffic::Thrift), 1),
+        (Cell::connection(Traffic::Thrift), 1),
+    ]);
+    assert!(unknown.is_subset(&idle) && idle.is_subset(&used));
+    assert!(used.iter().any(|s| s.contains("closes_total")));
+}
+
 #[test]
 fn series_are_unique() {
     let page = page(Format::OpenMetrics);
