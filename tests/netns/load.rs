@@ -58,25 +58,11 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Attempts are handshakes, pending and untracked ones, on every port.
-fn balanced(metrics: &Metrics) -> Result<()> {
-    for port in metrics.values_of(ATTEMPTS, "node_port") {
-        let sum = |name| metrics.sum(name, &[("node_port", &port)]);
-        let [attempts, pending, untracked] = [ATTEMPTS, PENDING, UNTRACKED].map(sum);
-        let handshakes = sum(HANDSHAKES);
-        ensure!(
-            attempts == handshakes + pending + untracked && pending >= 0.0,
-            "{port}: {attempts} != {handshakes} + {pending} + {untracked}"
-        );
-    }
-    Ok(())
-}
-
 /// Scrapes again and again until `done`; returns how often.
 fn scrape(tracer: &Tracer<'_>, done: impl Fn() -> bool) -> Result<u32> {
     let mut scrapes = 0;
     while !done() {
-        balanced(&tracer.metrics()?)?;
+        tracer.metrics()?.balanced()?;
         scrapes += 1;
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -188,7 +174,7 @@ fn every_connection_is_counted_while_the_daemon_is_frozen() -> Result<()> {
     let tracer = Tracer::start(&bed.node, &args)?;
     let made = frozen_in_between(&bed, &tracer)?;
     let metrics = tracer.metrics_when(LIMIT, "still pending", drained)?;
-    balanced(&metrics)?;
+    metrics.balanced()?;
     eprintln!("lost: {:?}", metrics.series(LOST, &[]).collect::<Vec<_>>());
     every_one(&metrics, made.dials as f64);
     assert_eq!(made.replies, made.dials);
@@ -293,7 +279,7 @@ fn flooded(is_frozen: bool, count: u32) -> Result<()> {
     }
     let dropped = bed.client.send_drops("eth0")? - drops;
     let metrics = tracer.metrics_when(LIMIT, "still pending", drained)?;
-    balanced(&metrics)?;
+    metrics.balanced()?;
     let untracked = metrics.sum(UNTRACKED, &[]);
     eprintln!("{untracked} untracked, {dropped} dropped by the link");
     eprintln!("lost: {:?}", metrics.series(LOST, &[]).collect::<Vec<_>>());

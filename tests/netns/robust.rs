@@ -3,8 +3,6 @@
 
 #[path = "robust/errors.rs"]
 mod errors;
-#[path = "robust/leftovers.rs"]
-mod leftovers;
 #[path = "robust/readers.rs"]
 mod readers;
 #[path = "robust/stop.rs"]

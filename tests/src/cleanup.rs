@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, Once, PoisonError,
-        atomic::{AtomicI32, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -95,9 +95,24 @@ extern "C" fn on_signal(signal: libc::c_int) {
     unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
 }
 
+/// Set by the first signal once somebody waits for it.
+static ASKED_TO_END: AtomicBool = AtomicBool::new(false);
+static IS_AWAITED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the first signal only makes this true; the second removes
+/// everything.
+pub fn asked_to_end() -> bool {
+    IS_AWAITED.store(true, Ordering::Relaxed);
+    ASKED_TO_END.load(Ordering::Relaxed)
+}
+
 fn watch(mut reader: PipeReader) {
     let mut signal = [0u8];
-    if reader.read_exact(&mut signal).is_ok() {
+    while reader.read_exact(&mut signal).is_ok() {
+        let is_first = !ASKED_TO_END.swap(true, Ordering::Relaxed);
+        if is_first && IS_AWAITED.load(Ordering::Relaxed) {
+            continue;
+        }
         eprintln!("\ninterrupted: removing namespaces and processes");
         remove_everything();
         // SAFETY: ends the process at once; no destructor may run beside the

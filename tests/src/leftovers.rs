@@ -1,17 +1,23 @@
 //! What a daemon has attached and loaded, and whether that is gone: asked of
 //! the kernel itself (bpf(2)).
 
-use std::{collections::BTreeSet, io, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    time::Duration,
+};
 
+use crate::{netns::Netns, process::poll_until};
 use anyhow::{Context as _, Result};
 use nix::{errno::Errno, net::if_::if_nameindex, unistd::close};
-use testbed::{Netns, process::poll_until};
 
 /// The promise for a killed daemon.
 const SOON: Duration = Duration::from_secs(1);
 
 // enum bpf_cmd and bpf_attach_type of include/uapi/linux/bpf.h.
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
+const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const PROG_QUERY: libc::c_long = 16;
 const LINK_GET_FD_BY_ID: libc::c_long = 30;
 const TCX_INGRESS: u32 = 46;
@@ -80,29 +86,40 @@ pub fn nothing_attached(ns: &Netns) -> Result<()> {
 }
 
 /// What the descriptors of a process keep in the kernel, by id.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Held {
     programs: BTreeSet<u32>,
     links: BTreeSet<u32>,
+    /// With the kernel memory of each, bytes.
+    maps: BTreeMap<u32, u64>,
 }
 
 impl Held {
     /// Reads the descriptors of the process `pid`.
     pub fn by(pid: i32) -> Result<Self> {
-        let (mut programs, mut links) = (BTreeSet::new(), BTreeSet::new());
+        let mut held = Self::default();
         for entry in Path::new(&format!("/proc/{pid}/fdinfo")).read_dir()? {
             // Closed since.
             let Ok(text) = std::fs::read_to_string(entry?.path()) else {
                 continue;
             };
-            let id = |key: &str| {
+            let number = |key: &str| {
                 let value = text.lines().find_map(|line| line.strip_prefix(key));
-                value.and_then(|value| value.trim().parse::<u32>().ok())
+                value.and_then(|value| value.trim().parse::<u64>().ok())
             };
-            programs.extend(id("prog_id:"));
-            links.extend(id("link_id:"));
+            let id = |key| number(key).and_then(|id| u32::try_from(id).ok());
+            held.programs.extend(id("prog_id:"));
+            held.links.extend(id("link_id:"));
+            let memory = number("memlock:").unwrap_or(0);
+            held.maps.extend(id("map_id:").map(|id| (id, memory)));
         }
-        Ok(Self { programs, links })
+        Ok(held)
+    }
+
+    /// Kernel memory of the maps in bytes, by the kernel's own count.
+    #[must_use]
+    pub fn map_memory(&self) -> u64 {
+        self.maps.values().sum()
     }
 
     /// Those that the kernel still has.
@@ -110,7 +127,8 @@ impl Held {
         let mut left = Vec::new();
         let programs = self.programs.iter().map(|id| (PROG_GET_FD_BY_ID, *id));
         let links = self.links.iter().map(|id| (LINK_GET_FD_BY_ID, *id));
-        for (command, id) in programs.chain(links) {
+        let maps = self.maps.keys().map(|id| (MAP_GET_FD_BY_ID, *id));
+        for (command, id) in programs.chain(links).chain(maps) {
             let mut attr = [0; 16];
             attr[0] = id;
             match bpf(command, &mut attr) {

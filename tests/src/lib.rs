@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod flood;
 pub mod http;
 pub mod kube_proxy;
+pub mod leftovers;
 pub mod metrics;
 pub mod netns;
 pub mod oracle;

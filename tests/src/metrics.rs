@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// Labels by name.
 pub type Labels = BTreeMap<String, String>;
@@ -69,6 +69,48 @@ impl Metrics {
         self.series(name, &[])
             .filter_map(|(labels, _)| labels.get(label).cloned())
             .collect()
+    }
+
+    /// All series: name, labels, value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Labels, f64)> {
+        self.samples
+            .iter()
+            .map(|((name, labels), value)| (name.as_str(), labels, *value))
+    }
+
+    /// The accounting identity: on every port, attempts are handshakes, pending
+    /// and untracked ones. An error names the first port where that is not so.
+    pub fn balanced(&self) -> Result<()> {
+        for port in self.values_of("tracer_attempts_total", "node_port") {
+            let sum = |name| self.sum(name, &[("node_port", &port)]);
+            let attempts = sum("tracer_attempts_total");
+            let handshakes = sum("tracer_handshakes_total");
+            let pending = sum("tracer_handshakes_pending");
+            let untracked = sum("tracer_untracked_syns_total");
+            ensure!(
+                attempts == handshakes + pending + untracked && pending >= 0.0,
+                "{port}: {attempts} != {handshakes} + {pending} + {untracked}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Series of counters and histograms that have gone, or gone down, since
+    /// `before`: none, ever, while one daemon runs.
+    #[must_use]
+    pub fn fallen_since(&self, before: &Self) -> Vec<String> {
+        let counts = |name: &str| {
+            ["_total", "_bucket", "_count", "_sum"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        };
+        let fallen = |(key, old): (&(String, Labels), &f64)| match self.samples.get(key) {
+            Some(new) if new >= old => None,
+            Some(new) => Some(format!("{key:?}: {old} -> {new}")),
+            None => Some(format!("{key:?}: {old} -> gone")),
+        };
+        let counters = before.samples.iter().filter(|((name, _), _)| counts(name));
+        counters.filter_map(fallen).collect()
     }
 
     /// The number of series.
@@ -175,6 +217,25 @@ mod tests {
         assert_eq!(metrics.sum("a_total", &[("x", "1")]), 3.0);
         assert_eq!(metrics.get("b", &[]), Some(2.5));
         assert!(Metrics::parse("nonsense").is_err());
+    }
+
+    #[test]
+    fn the_identity_and_the_direction_of_counters_are_judged() {
+        let text = |attempts: u32, pending: u32| {
+            let text = format!(
+                "tracer_attempts_total{{node_port=\"1\"}} {attempts}\n\
+                 tracer_handshakes_total{{node_port=\"1\"}} 2\n\
+                 tracer_handshakes_pending{{node_port=\"1\"}} {pending}\n"
+            );
+            Metrics::parse(&text).unwrap()
+        };
+        let (one, two) = (text(3, 1), text(2, 0));
+        one.balanced().unwrap();
+        two.balanced().unwrap();
+        assert!(text(3, 0).balanced().is_err());
+        assert_eq!(one.fallen_since(&two), Vec::<String>::new());
+        assert_eq!(two.fallen_since(&one).len(), 1);
+        assert_eq!(Metrics::default().fallen_since(&one).len(), 2);
     }
 
     #[test]

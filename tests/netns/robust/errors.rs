@@ -11,9 +11,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Netns, Tracer, cleanup::ScratchDir, http, process::poll_until, tracer::LISTEN};
-
-use crate::leftovers::nothing_attached;
+use testbed::{
+    Netns, Tracer, cleanup::ScratchDir, http, leftovers::nothing_attached, process::poll_until,
+    tracer::LISTEN,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const NET_ADMIN: u32 = 12;

@@ -13,12 +13,11 @@ use testbed::{
     KubeProxy, Metrics, Mode, Proc, ServicePort, Topology, Tracer,
     addr::{NODE_V4, NODE_V6, pod_v4, pod_v6},
     http,
+    leftovers::{Held, attached, nothing_attached},
     peer::{Behaviour, Dial, Server},
     process::poll_until,
     tracer::LISTEN,
 };
-
-use crate::leftovers::{Held, attached, nothing_attached};
 
 /// The hooks see the sockets of every namespace: these are this test's.
 const PORTS: &str = "31220-31229";
