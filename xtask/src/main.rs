@@ -13,6 +13,7 @@ mod lint;
 mod packages;
 mod proc;
 mod setup;
+mod soak;
 mod test;
 mod vm;
 mod workspace;
@@ -34,6 +35,8 @@ enum Verb {
     Demo(demo::Args),
     /// What tracer costs, beside what is promised.
     Bench(bench::Args),
+    /// Mixed traffic for hours: whether the daemon grows, forgets or miscounts.
+    Soak(soak::Args),
     /// All tests: lint, unit, namespaces on this kernel, other kernels in virtual machines.
     Test(test::Args),
     /// Format, clippy and licence checks.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let result = proc::end_children_on_interrupt().and_then(|()| match verb {
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::Soak(args) => soak::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Lint(args) => lint::run(args),
     });

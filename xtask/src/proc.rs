@@ -222,6 +222,7 @@ fn file_name(step: &str) -> String {
 /// every minute.
 pub(crate) struct Progress {
     name: String,
+    note: String,
     start: Instant,
     said: Duration,
     terminal: bool,
@@ -236,6 +237,7 @@ impl Progress {
         }
         Self {
             name: name.to_owned(),
+            note: String::new(),
             start: Instant::now(),
             said: Duration::ZERO,
             terminal,
@@ -245,6 +247,11 @@ impl Progress {
     /// Time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// What stands behind the seconds.
+    pub(crate) fn note(&mut self, note: String) {
+        self.note = note;
     }
 
     /// To be called again and again.
@@ -259,20 +266,21 @@ impl Progress {
             return;
         }
         self.said = elapsed;
-        let Self { name, .. } = self;
+        let Self { name, note, .. } = self;
         let seconds = elapsed.as_secs();
         if self.terminal {
-            eprint!("\r  {name} … {seconds} s");
+            // The line is blanked first (ECMA-48, erase in line).
+            eprint!("\r\x1b[K  {name} … {seconds} s{note}");
             let _ = std::io::stderr().flush();
         } else {
-            eprintln!("  {name} … {seconds} s");
+            eprintln!("  {name} … {seconds} s{note}");
         }
     }
 
     /// Says how it ended.
     pub(crate) fn finish(self, success: bool, ending: &str) -> Duration {
         let elapsed = self.elapsed();
-        let start = if self.terminal { "\r" } else { "" };
+        let start = if self.terminal { "\r\x1b[K" } else { "" };
         let result = if success { "ok" } else { ending };
         eprintln!(
             "{start}  {}: {result}, {:.1} s",

@@ -12,7 +12,7 @@ use crate::proc;
 
 /// What to know about it.
 #[derive(Debug, Serialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     cpu: String,
     cores: usize,
     memory_gib: f64,
@@ -29,7 +29,7 @@ impl Machine {
     ///
     /// # Errors
     /// One of them cannot be read.
-    pub(super) fn read(tracer: &std::path::Path) -> Result<Self> {
+    pub(crate) fn read(tracer: &std::path::Path) -> Result<Self> {
         let cpuinfo = read("/proc/cpuinfo")?;
         let memory = read("/proc/meminfo")?;
         let kib = field(&memory, "MemTotal").unwrap_or("");
@@ -82,7 +82,7 @@ fn read(path: &str) -> Result<String> {
 }
 
 /// The value of the first line `NAME: VALUE`.
-pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .filter_map(|line| line.split_once(':'))
         .find(|(key, _)| key.trim() == name)

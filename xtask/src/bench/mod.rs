@@ -16,7 +16,7 @@ mod daemon;
 mod explain;
 mod kernel;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod memory;
 mod pairs;
 mod programs;
