@@ -81,6 +81,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         bpf: args.tracer.is_none(),
         musl: args.tracer.is_none(),
         python: false,
+        node: false,
         packages,
     })?;
     let binary = match &args.tracer {
