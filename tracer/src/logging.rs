@@ -15,6 +15,10 @@ use crate::{
 /// Target of what the kernel programs log.
 const KERNEL: &str = "tracer_ebpf";
 
+/// Targets of the client of the Kubernetes API. What goes wrong there is told once
+/// by `services::kubernetes`, and without whole answers.
+const API: [&str; 2] = ["kube_client", "kube_runtime"];
+
 /// Starts logging, of the `log` crate's users too.
 ///
 /// # Errors
@@ -52,6 +56,7 @@ fn filter(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(own.min(LevelFilter::WARN))
         .with_target("tracer", own)
+        .with_targets(API.map(|target| (target, LevelFilter::OFF)))
         .with_target(KERNEL, LevelFilter::TRACE)
 }
 
@@ -71,5 +76,6 @@ mod tests {
         assert!(chatty.would_enable("tracer", &Level::TRACE));
         assert!(chatty.would_enable("hyper", &Level::WARN));
         assert!(!chatty.would_enable("hyper", &Level::INFO));
+        assert!(!chatty.would_enable("kube_client::client", &Level::ERROR));
     }
 }

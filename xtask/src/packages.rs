@@ -60,6 +60,13 @@ pub(crate) const DEPLOYMENT: &[Package] = &[
     },
 ];
 
+/// For the static binary.
+pub(crate) const STATIC_BINARY: &[Package] = &[Package {
+    name: "musl-tools",
+    why: "compiles the C parts of the static binary (TLS)",
+    probe: "musl-gcc",
+}];
+
 /// For other kernels in virtual machines.
 pub(crate) const VIRTUAL_MACHINES: &[Package] = &[
     Package {

@@ -16,7 +16,7 @@ use tracer_common::first_bytes::ProbeMethods;
 
 pub use file::read;
 pub use ports::PortSet;
-pub use settings::{ConnectHook, KernelLog, LogFormat, LogLevel, Settings, WireTap};
+pub use settings::{ConnectHook, KernelLog, Kubernetes, LogFormat, LogLevel, Settings, WireTap};
 pub use values::Socket;
 
 /// Most probe ranges.
@@ -54,6 +54,10 @@ pub struct Config {
     pub backend_metrics: Option<usize>,
     /// File of names of ports and pods.
     pub services: Option<PathBuf>,
+    /// Whether names come from the Kubernetes API.
+    pub kubernetes: Kubernetes,
+    /// How the API is reached.
+    pub kubeconfig: Option<PathBuf>,
     /// The hook that sees packets.
     pub wire_tap: WireTap,
     /// The hook that sees dials made on this node.
@@ -103,6 +107,8 @@ impl Config {
                     .map_or(20, |limit| limit.0 as usize),
             ),
             services: all.services,
+            kubernetes: all.kubernetes.unwrap_or_default(),
+            kubeconfig: all.kubeconfig,
             wire_tap: all.wire_tap.unwrap_or_default(),
             connect_hook: all.connect_hook.unwrap_or_default(),
             kernel_log: all.kernel_log.unwrap_or_default(),

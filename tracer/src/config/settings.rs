@@ -101,6 +101,15 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", env = "TRACER_SERVICES")]
     pub(super) services: Option<PathBuf>,
 
+    /// Whether names come from the Kubernetes API too [default: auto]
+    #[arg(long, value_name = "WHEN", env = "TRACER_KUBERNETES")]
+    pub(super) kubernetes: Option<Kubernetes>,
+
+    /// How the Kubernetes API is reached [default: the files in KUBECONFIG, or the
+    /// service account of this pod]
+    #[arg(long, value_name = "FILE", env = "TRACER_KUBECONFIG")]
+    pub(super) kubeconfig: Option<PathBuf>,
+
     /// How packets are seen [default: auto]
     #[arg(long, value_name = "HOOK", env = "TRACER_WIRE_TAP")]
     pub(super) wire_tap: Option<WireTap>,
@@ -172,6 +181,19 @@ macro_rules! choice {
             }
         }
     };
+}
+
+choice! {
+    /// Whether names come from the Kubernetes API.
+    Kubernetes {
+        /// In a pod with a service account, or with a kubeconfig
+        #[default]
+        Auto,
+        /// Always: without a way to the API nothing starts
+        On,
+        /// Never
+        Off,
+    }
 }
 
 choice! {
@@ -274,6 +296,8 @@ impl Settings {
             backend_metrics: self.backend_metrics.or(lower.backend_metrics),
             backend_metrics_limit: self.backend_metrics_limit.or(lower.backend_metrics_limit),
             services: self.services.or(lower.services),
+            kubernetes: self.kubernetes.or(lower.kubernetes),
+            kubeconfig: self.kubeconfig.or(lower.kubeconfig),
             wire_tap: self.wire_tap.or(lower.wire_tap),
             connect_hook: self.connect_hook.or(lower.connect_hook),
             kernel_log: self.kernel_log.or(lower.kernel_log),

@@ -24,6 +24,7 @@ fn defaults_are_those_of_the_design() {
         );
         assert_eq!(config.backend_metrics, None);
         assert_eq!(config.services, None);
+        assert_eq!(config.kubernetes, Kubernetes::Auto);
         assert_eq!(config.kernel_log, KernelLog::Off);
         assert_eq!(config.log_level, LogLevel::Info);
     }
@@ -44,6 +45,8 @@ socket: /tmp/tracer.sock
 backend_metrics: true
 backend_metrics_limit: 5
 services: /etc/tracer/services.yaml
+kubernetes: on
+kubeconfig: /etc/kubeconfig
 wire_tap: packet
 connect_hook: set-state
 kernel_log: debug
@@ -68,6 +71,11 @@ log:
     assert_eq!(
         config.services.as_deref(),
         Some(Path::new("/etc/tracer/services.yaml"))
+    );
+    assert_eq!(config.kubernetes, Kubernetes::On);
+    assert_eq!(
+        config.kubeconfig.as_deref(),
+        Some(Path::new("/etc/kubeconfig"))
     );
     assert_eq!(config.wire_tap, WireTap::Packet);
     assert_eq!(config.connect_hook, ConnectHook::SetState);

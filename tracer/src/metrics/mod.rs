@@ -53,7 +53,7 @@ impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         ports::encode(&self.ports, &mut encoder)?;
         failures::encode(&self.scrape, &mut encoder)?;
-        services::encode(&self.scrape.names, &mut encoder)?;
+        services::encode(&self.scrape, &mut encoder)?;
         daemon::encode(&self.scrape.snapshot, &mut encoder)?;
         daemon::build(&mut encoder)?;
         daemon::process(&self.process, &mut encoder)

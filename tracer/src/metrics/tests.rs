@@ -5,9 +5,12 @@ use tracer_common::{
     words::{Answer, Close, LocalOutcome, Lost, Outcome, ResetOrigin, Retransmit, Traffic},
 };
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     recorder::Scrape,
+    services::Health,
     snapshot::{HookStatus, SOCKET_STATE, Snapshot, WIRE},
     verdict::Verdict,
 };
@@ -113,6 +116,7 @@ fn scrape() -> Scrape {
             (30080, None, rest),
         ]),
         names: crate::services::Table::named(30080, "thrift", "users", "api").into(),
+        kubernetes: Some(Arc::new(Health::default())),
     }
 }
 

@@ -131,6 +131,7 @@ impl Shared {
             verdicts: judging.ledger.counts(),
             backends: judging.backends.as_ref().map(BackendLedger::counts),
             names: self.services.table(),
+            kubernetes: self.services.health(),
         })
     }
 

@@ -41,7 +41,7 @@ use crate::{
     config::{Config, PortSet},
     evidence::{Absent, Asked, Collector, Evidence, names::Names},
     report::{Event, Explanation, Status},
-    services::{Services, Table},
+    services::{Health, Services, Table},
     snapshot::{Snapshot, Source},
     verdict,
 };
@@ -64,6 +64,8 @@ pub struct Scrape {
     pub backends: Option<Vec<(u16, Option<std::net::SocketAddr>, ByFailure)>>,
     /// What ports are called.
     pub names: Arc<Table>,
+    /// How Kubernetes' watches fare, if there are any.
+    pub kubernetes: Option<Arc<Health>>,
 }
 
 /// Remembers; clones share one memory. The last one dropped ends its threads

@@ -186,5 +186,6 @@ pub(super) fn scrape(player: &Player) -> Scrape {
         verdicts: verdicts.into_iter().collect(),
         backends: None,
         names: evidence.names,
+        kubernetes: None,
     }
 }

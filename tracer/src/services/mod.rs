@@ -3,6 +3,7 @@
 
 mod file;
 mod follow;
+mod kubernetes;
 mod name;
 mod table;
 
@@ -11,6 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+pub use kubernetes::Health;
 pub use table::Table;
 
 use crate::{
@@ -18,13 +20,21 @@ use crate::{
     exit::Exit,
 };
 use follow::Follow;
+use kubernetes::Kubernetes;
 
 /// The names that are known at this moment; clones share them. The last one
 /// dropped ends what keeps them up to date.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     shared: Arc<Shared>,
-    _follow: Option<Arc<Follow>>,
+    _threads: Arc<Threads>,
+}
+
+/// What keeps the names up to date.
+#[derive(Debug, Default)]
+struct Threads {
+    _file: Option<Follow>,
+    _kubernetes: Option<Kubernetes>,
 }
 
 /// The table in use, which is replaced as a whole: who has taken it may keep it
@@ -34,36 +44,43 @@ struct Shared {
     table: RwLock<Arc<Table>>,
     sources: Mutex<Sources>,
     watched: PortSet,
+    /// How Kubernetes' watches fare; `None`: there are none.
+    health: Option<Arc<Health>>,
 }
 
 /// What each source says now.
 #[derive(Debug, Default)]
 struct Sources {
     file: Arc<Table>,
+    kubernetes: Arc<Table>,
 }
 
 impl Services {
-    /// Reads the names that `config` points to and follows their changes.
+    /// Reads the names that `config` points to and follows their changes. What
+    /// Kubernetes says comes later, if at all.
     ///
     /// # Errors
-    /// When the file of names cannot be read or is wrong.
+    /// When the file of names cannot be read or is wrong, or there is no way to a
+    /// Kubernetes API that is asked for.
     pub fn start(config: &Config) -> Result<Self, Exit> {
+        let access = kubernetes::access(config)?;
         let shared = Arc::new(Shared {
             watched: config.ports.clone(),
+            health: access.is_some().then(Arc::default),
             ..Shared::default()
         });
-        let Some(path) = &config.services else {
-            return Ok(Self {
-                shared,
-                _follow: None,
-            });
-        };
-        shared.set_file(file::read(path)?);
-        let follow = Follow::start(path, Arc::clone(&shared));
-        let follow = follow.map_err(|e| Exit::runtime("start a thread", e))?;
+        let mut threads = Threads::default();
+        if let Some(path) = &config.services {
+            shared.set_file(file::read(path)?);
+            let follow = Follow::start(path, Arc::clone(&shared));
+            threads._file = Some(follow.map_err(|e| Exit::runtime("start a thread", e))?);
+        }
+        if let Some(access) = access {
+            threads._kubernetes = Some(Kubernetes::start(access, &shared)?);
+        }
         Ok(Self {
             shared,
-            _follow: Some(Arc::new(follow)),
+            _threads: Arc::new(threads),
         })
     }
 
@@ -82,20 +99,47 @@ impl Services {
         let table = self.shared.table.read();
         Arc::clone(&table.unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// How Kubernetes' watches fare; `None`: there are none.
+    #[must_use]
+    pub fn health(&self) -> Option<Arc<Health>> {
+        self.shared.health.clone()
+    }
 }
 
 impl Shared {
     /// Takes what the file says; whether that is something new.
     fn set_file(&self, table: Table) -> bool {
+        self.set(table, |sources| &mut sources.file)
+    }
+
+    /// Takes what Kubernetes says; whether that is something new.
+    fn set_kubernetes(&self, table: Table) -> bool {
+        self.set(table, |sources| &mut sources.kubernetes)
+    }
+
+    fn set(&self, table: Table, source: fn(&mut Sources) -> &mut Arc<Table>) -> bool {
         let table = Arc::new(table.only(&self.watched));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        if sources.file == table {
+        let place = source(&mut sources);
+        if *place == table {
             return false;
         }
-        sources.file = table;
+        *place = table;
+        let all = sources.all();
         let mut shown = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        *shown = Arc::clone(&sources.file);
+        *shown = all;
         true
+    }
+}
+
+impl Sources {
+    /// What the file says stands before what Kubernetes says.
+    fn all(&self) -> Arc<Table> {
+        if self.file.is_empty() {
+            return Arc::clone(&self.kubernetes);
+        }
+        Arc::new(Table::clone(&self.file).or(&self.kubernetes))
     }
 }
 

@@ -91,6 +91,23 @@ impl Table {
         }
     }
 
+    /// Whether there is no name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.pods.is_empty()
+    }
+
+    /// Takes from `lower` what is absent here.
+    #[must_use]
+    pub(super) fn or(mut self, lower: &Self) -> Self {
+        for (port, service) in &lower.ports {
+            self.ports.entry(*port).or_insert_with(|| service.clone());
+        }
+        for (address, pod) in &lower.pods {
+            self.pods.entry(*address).or_insert_with(|| pod.clone());
+        }
+        self
+    }
+
     /// Without the ports that are not watched.
     pub(super) fn only(mut self, watched: &PortSet) -> Self {
         self.ports

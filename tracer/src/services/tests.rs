@@ -82,7 +82,7 @@ fn ports_that_are_not_watched_have_no_names() {
 fn who_has_taken_a_table_keeps_it() {
     let services = Services {
         shared: Arc::new(shared()),
-        _follow: None,
+        _threads: Arc::default(),
     };
     let before = services.table();
     let file = Scratch::new("kept", &names("users"));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::workspace;
+use crate::{packages, workspace};
 
 mod debian;
 mod node;
@@ -117,6 +117,7 @@ pub(crate) fn ensure(needs: &Needs) -> Result<Tools> {
         lacking.extend(rust::ensure_component()?);
     }
     if needs.musl {
+        lacking.extend(debian::ensure(packages::STATIC_BINARY)?);
         lacking.extend(rust::ensure_target()?);
     }
     if needs.bpf && lacking.is_empty() {

@@ -1,0 +1,260 @@
+//! How the watches fare: for the metrics, and a log line per change.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Resource {
+    Services,
+    Slices,
+}
+
+impl Resource {
+    const COUNT: usize = 2;
+
+    /// Its name in URLs and roles.
+    pub(super) const fn plural(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::Slices => "endpointslices",
+        }
+    }
+
+    /// Its group, as a role names it.
+    const fn group(self) -> &'static str {
+        match self {
+            Self::Services => "",
+            Self::Slices => "discovery.k8s.io",
+        }
+    }
+}
+
+/// Declares a closed list of label values.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The label value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// Why the API did not give what was asked for.
+    Trouble {
+        /// No connection.
+        Unreachable = "unreachable",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// 401 or 403.
+        Denied = "denied",
+        /// 404: the API does not have the resource.
+        Absent = "absent",
+        /// 410: what was known is too old to go on from.
+        Gone = "gone",
+        /// 429.
+        Throttled = "throttled",
+        /// 5xx.
+        Server = "server",
+        /// An answer beyond the bounds.
+        TooLarge = "too_large",
+        /// An answer that is none.
+        Invalid = "invalid",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+words! {
+    /// What was left out of the names.
+    Left {
+        /// Services: there are too many.
+        Services = "services",
+        /// Endpoints: there are too many.
+        Endpoints = "endpoints",
+        /// Objects, or parts of them, that cannot be right.
+        Unusable = "unusable",
+    }
+}
+
+/// Where one watch stands.
+#[derive(Debug, Default)]
+struct State {
+    /// `None`: it has not got anything yet, nor failed.
+    synced: Option<bool>,
+    /// The resource was listed once, so that a watch that comes back is enough.
+    listed: bool,
+    /// The troubles that were logged since it was last up to date.
+    told: Vec<Trouble>,
+}
+
+/// How the watches fare; shared with those who show it.
+#[derive(Debug, Default)]
+pub struct Health {
+    states: Mutex<[State; Resource::COUNT]>,
+    errors: [AtomicU64; Trouble::ALL.len()],
+    left: [AtomicU64; Left::ALL.len()],
+}
+
+impl Health {
+    /// Whether all names are up to date, as far as the API tells.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.states().iter().all(|state| state.synced == Some(true))
+    }
+
+    /// Failed requests since start, by reason.
+    pub fn errors(&self) -> impl Iterator<Item = (Trouble, u64)> {
+        let counts = self.errors.iter().map(|count| count.load(Relaxed));
+        Trouble::ALL.iter().copied().zip(counts)
+    }
+
+    /// What was left out since start; an object that changes counts again.
+    pub fn left_out(&self) -> impl Iterator<Item = (Left, u64)> {
+        let counts = self.left.iter().map(|count| count.load(Relaxed));
+        Left::ALL.iter().copied().zip(counts)
+    }
+
+    pub(super) fn leave_out(&self, what: Left) {
+        if let Some(count) = self.left.get(what as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The whole list is here.
+    pub(super) fn listed(&self, what: Resource) {
+        if let Some(state) = self.states().get_mut(what as usize) {
+            state.listed = true;
+            synced(state, what);
+        }
+    }
+
+    /// A watch is open: what is known already is up to date again.
+    pub(super) fn watching(&self, what: Resource) {
+        if let Some(state) = self.states().get_mut(what as usize)
+            && state.listed
+        {
+            synced(state, what);
+        }
+    }
+
+    /// It did not work.
+    pub(super) fn failed(&self, what: Resource, trouble: Trouble, cause: &str) {
+        if let Some(count) = self.errors.get(trouble as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+        // The list is read anew at once, and the names stay meanwhile.
+        if trouble == Trouble::Gone {
+            return tracing::debug!(resource = what.plural(), cause, "listing anew");
+        }
+        if let Some(state) = self.states().get_mut(what as usize) {
+            state.synced = Some(false);
+            if !state.told.contains(&trouble) {
+                state.told.push(trouble);
+                tell(what, trouble, cause);
+            }
+        }
+    }
+
+    /// What is known cannot be gone on from: only a new list will do.
+    pub(super) fn start_over(&self, what: Resource) {
+        if let Some(state) = self.states().get_mut(what as usize) {
+            state.listed = false;
+        }
+    }
+
+    fn states(&self) -> MutexGuard<'_, [State; Resource::COUNT]> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn synced(state: &mut State, what: Resource) {
+    state.told.clear();
+    if state.synced.replace(true) != Some(true) {
+        tracing::info!(
+            resource = what.plural(),
+            "names from Kubernetes are up to date"
+        );
+    }
+}
+
+fn tell(what: Resource, trouble: Trouble, cause: &str) {
+    let (resource, reason) = (what.plural(), trouble.as_str());
+    let remedy = (trouble == Trouble::Denied).then(|| {
+        let group = what.group();
+        format!(
+            "allow list and watch of {resource} in API group \"{group}\" to the service account"
+        )
+    });
+    tracing::warn!(
+        resource,
+        reason,
+        cause,
+        remedy,
+        "names from Kubernetes stay as they were; counts go on"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_watches_must_be_up_to_date() {
+        let health = Health::default();
+        assert!(!health.is_synced());
+        health.watching(Resource::Services);
+        assert!(!health.is_synced(), "nothing was listed yet");
+        health.listed(Resource::Services);
+        assert!(!health.is_synced());
+        health.listed(Resource::Slices);
+        assert!(health.is_synced());
+        health.failed(Resource::Slices, Trouble::Unreachable, "refused");
+        assert!(!health.is_synced());
+        health.watching(Resource::Slices);
+        assert!(health.is_synced());
+    }
+
+    #[test]
+    fn a_list_that_is_too_old_is_counted_and_no_loss() {
+        let health = Health::default();
+        health.listed(Resource::Services);
+        health.listed(Resource::Slices);
+        health.failed(Resource::Services, Trouble::Gone, "too old");
+        assert!(health.is_synced());
+        health.start_over(Resource::Services);
+        health.failed(Resource::Services, Trouble::Server, "500");
+        health.watching(Resource::Services);
+        assert!(!health.is_synced(), "the list is still missing");
+        let counted: Vec<_> = health.errors().filter(|(_, n)| *n != 0).collect();
+        assert_eq!(counted, [(Trouble::Gone, 1), (Trouble::Server, 1)]);
+    }
+
+    #[test]
+    fn each_trouble_is_told_once_until_it_is_over() {
+        let health = Health::default();
+        let told = |health: &Health| health.states()[0].told.clone();
+        for _ in 0..3 {
+            health.failed(Resource::Services, Trouble::Timeout, "late");
+            health.failed(Resource::Services, Trouble::Denied, "no");
+        }
+        assert_eq!(told(&health), [Trouble::Timeout, Trouble::Denied]);
+        health.listed(Resource::Services);
+        assert_eq!(told(&health), []);
+    }
+}

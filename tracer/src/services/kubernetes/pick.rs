@@ -1,0 +1,130 @@
+//! From the API's JSON to what names are made of. Nothing in it is trusted: what
+//! is not as it should be is left out, and counted.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::store::Key;
+use crate::services::name::{self, is_plain};
+
+/// The label that says which Service an EndpointSlice belongs to.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// What is kept of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Service {
+    /// Its TCP ports that have a node port: node port and name.
+    pub(super) ports: Vec<(u16, Box<str>)>,
+    /// `spec.healthCheckNodePort`
+    pub(super) health_check_node_port: Option<u16>,
+    /// Ports that cannot be right.
+    pub(super) unusable: usize,
+}
+
+/// What is kept of an EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slice {
+    /// Name of its Service.
+    pub(super) service: Box<str>,
+    /// Addresses, and the names of the pods there.
+    pub(super) pods: Vec<(IpAddr, Box<str>)>,
+    /// Endpoints that cannot be right.
+    pub(super) unusable: usize,
+}
+
+/// Namespace and name of an object; `None`: they cannot be.
+pub(super) fn key(object: &Value) -> Option<Key> {
+    let namespace = plain(object.pointer("/metadata/namespace")?, name::LABEL)?;
+    let name = plain(object.pointer("/metadata/name")?, name::POD)?;
+    Some((namespace.into(), name.into()))
+}
+
+/// A Service; `None`: it is none, or its name is longer than a Service's can be.
+pub(super) fn service(object: &Value) -> Option<Service> {
+    plain(object.pointer("/metadata/name")?, name::LABEL)?;
+    let spec = object.get("spec")?;
+    let listed = items(spec.get("ports"));
+    let mut service = Service {
+        ports: Vec::new(),
+        health_check_node_port: spec.get("healthCheckNodePort").and_then(port),
+        unusable: 0,
+    };
+    for listed in listed {
+        match node_port(listed) {
+            Ok(Some(port)) => service.ports.push(port),
+            Ok(None) => {}
+            Err(Unusable) => service.unusable += 1,
+        }
+    }
+    Some(service)
+}
+
+struct Unusable;
+
+/// A port's node port and name; `None`: it has no node port, or is not TCP.
+fn node_port(listed: &Value) -> Result<Option<(u16, Box<str>)>, Unusable> {
+    let tcp = listed.get("protocol").is_none_or(|p| p == "TCP");
+    let number = match listed.get("nodePort") {
+        // Absent and 0 are the same to the API.
+        Some(number) if tcp && *number != 0 => number,
+        _ => return Ok(None),
+    };
+    let number = port(number).ok_or(Unusable)?;
+    let name = match listed.get("name") {
+        Some(name) if *name != "" => plain(name, name::LABEL).ok_or(Unusable)?,
+        _ => "",
+    };
+    Ok(Some((number, name.into())))
+}
+
+/// An EndpointSlice; `None`: it has no addresses, no Service that could be, or
+/// is no object.
+pub(super) fn slice(object: &Value) -> Option<Slice> {
+    let labels = object.pointer("/metadata/labels")?;
+    let service = plain(labels.get(SERVICE_NAME)?, name::LABEL)?;
+    if object.get("addressType")? == "FQDN" {
+        return None;
+    }
+    let mut slice = Slice {
+        service: service.into(),
+        pods: Vec::new(),
+        unusable: 0,
+    };
+    for endpoint in items(object.get("endpoints")) {
+        let Some(target) = endpoint.get("targetRef").filter(|t| t["kind"] == "Pod") else {
+            continue;
+        };
+        let pod = target.get("name").and_then(|name| plain(name, name::POD));
+        for address in items(endpoint.get("addresses")) {
+            let parsed = address
+                .as_str()
+                .and_then(|text| text.parse::<IpAddr>().ok());
+            match (parsed, pod) {
+                (Some(address), Some(pod)) => {
+                    slice.pods.push((address.to_canonical(), pod.into()));
+                }
+                _ => slice.unusable += 1,
+            }
+        }
+    }
+    Some(slice)
+}
+
+fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+    list.and_then(Value::as_array).into_iter().flatten()
+}
+
+/// A name that is not empty.
+fn plain(value: &Value, longest: usize) -> Option<&str> {
+    let text = value.as_str().filter(|text| !text.is_empty())?;
+    is_plain(text, longest).then_some(text)
+}
+
+fn port(value: &Value) -> Option<u16> {
+    let number = value.as_u64().and_then(|port| u16::try_from(port).ok());
+    number.filter(|port| *port != 0)
+}
+
+#[cfg(test)]
+mod tests;
