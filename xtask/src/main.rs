@@ -8,6 +8,7 @@ mod artifacts;
 mod bench;
 mod demo;
 mod explain;
+mod image;
 mod libtest;
 mod lint;
 mod packages;
@@ -41,6 +42,8 @@ enum Verb {
     Test(test::Args),
     /// Format, clippy and licence checks.
     Lint(lint::Args),
+    /// The static binary, its Debian package and, where an engine works, its container image.
+    Image(image::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Lint(args) => lint::run(args),
+        Verb::Image(args) => image::run(args),
     });
     result.unwrap_or_else(|error| {
         if let Some(unavailable) = error.downcast_ref::<setup::Unavailable>() {

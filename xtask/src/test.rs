@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use crate::artifacts::{self, TestBinary};
 use crate::libtest::{self, Counts};
 use crate::setup::{self, Needs, Tools};
-use crate::{lint, packages, proc, vm, workspace};
+use crate::{image, lint, packages, proc, vm, workspace};
 
 mod report;
 
@@ -138,6 +138,11 @@ fn kernel_steps(filter: Option<&str>, tools: &Tools, series: &[String], report: 
         );
         return;
     };
+    // The tests of `deploy` look for it where it is built.
+    report.measure("Debian package", || {
+        image::package(&tracer)?;
+        Ok(Outcome::passed(Counts::default()))
+    });
     for test in &tests {
         let name = format!("namespaces: {}", test.name);
         report.measure(&name, || {
