@@ -1,5 +1,7 @@
 //! What is kept per followed attempt: the key and the value of the flow table.
 
+use core::net::{IpAddr, Ipv6Addr};
+
 use crate::first_bytes::FirstBytes;
 use crate::words::{Close, Traffic};
 
@@ -27,6 +29,16 @@ impl Addr {
             u32::from_ne_bytes([b[8], b[9], b[10], b[11]]),
             u32::from_ne_bytes([b[12], b[13], b[14], b[15]]),
         ])
+    }
+
+    /// The address as people write it: mapped ones become IPv4.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        let mut bytes = [0; 16];
+        for (to, word) in bytes.chunks_exact_mut(4).zip(self.0) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
     }
 }
 

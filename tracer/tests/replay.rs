@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[expect(dead_code, reason = "not all of it is needed here")]
-#[path = "../src/replay/tests/write.rs"]
+#[path = "../../tracer-replay/tests/corpus/write.rs"]
 mod write;
 
 use std::{

@@ -1,9 +1,6 @@
 //! From the kernel programs' numbers to what people read.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use tracer_common::{
     failure::{Backend, Failure, FailureKey, Reply, seen},
@@ -16,12 +13,7 @@ use crate::evidence::Row;
 /// An address and port; IPv4-mapped addresses become IPv4.
 #[must_use]
 pub fn address(address: Addr, port: u16) -> SocketAddr {
-    let mut bytes = [0; 16];
-    for (to, word) in bytes.chunks_exact_mut(4).zip(address.0) {
-        to.copy_from_slice(&word.to_ne_bytes());
-    }
-    let address = IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical();
-    SocketAddr::new(address, port)
+    SocketAddr::new(address.ip(), port)
 }
 
 /// Replaces positions in tables by what stands there; `None` when nothing does.
@@ -113,6 +105,8 @@ pub fn note(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]

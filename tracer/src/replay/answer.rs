@@ -9,15 +9,14 @@ use tracer_common::{
     words::Traffic,
 };
 
-use super::{
-    player::Player,
-    table::{FLOWS, Table},
-    warnings::warnings,
-};
+use tracer_replay::{FLOWS, Player, Table};
+
+use super::warnings::warnings;
 use crate::{
     evidence::{Absent, Evidence, PACKETS_ONLY, Row},
     recorder::{self, ByVerdict, Scrape},
     report::{Event, Explanation},
+    services,
     snapshot::Snapshot,
     verdict::{self, Verdict},
 };
@@ -65,8 +64,13 @@ pub struct Node {
 }
 
 /// Answers after the last packet.
-pub(super) fn answer(player: &Player, inferred: bool, mut about: Vec<String>) -> Answer {
-    let evidence = evidence(player);
+pub(super) fn answer(
+    player: &Player,
+    names: &Arc<services::Table>,
+    inferred: bool,
+    mut about: Vec<String>,
+) -> Answer {
+    let evidence = evidence(player, names);
     let judgement = verdict::judge(&evidence);
     let ports = evidence.ports.iter();
     let ports = ports.map(|(port, counters)| recorder::port_row(*port, counters, &evidence));
@@ -93,7 +97,7 @@ fn nodes(player: &Player) -> Vec<Node> {
     let nodes = player.seen.nodes.iter();
     let mut nodes: Vec<Node> = nodes
         .map(|(address, syns)| Node {
-            address: recorder::address(*address, 0).ip(),
+            address: address.ip(),
             syns: *syns,
         })
         .collect();
@@ -102,7 +106,7 @@ fn nodes(player: &Player) -> Vec<Node> {
 }
 
 /// The counts, and nothing else: everything else is absent.
-fn evidence(player: &Player) -> Evidence {
+fn evidence(player: &Player, names: &Arc<services::Table>) -> Evidence {
     let table = &player.table;
     let kinds = table.failures.kinds.iter();
     let mut rows: Vec<Row> = kinds
@@ -113,7 +117,7 @@ fn evidence(player: &Player) -> Evidence {
         window: Duration::from_nanos(player.clock.elapsed()),
         ports: table.counters(),
         rows,
-        names: Arc::clone(&player.names),
+        names: Arc::clone(names),
         absent: vec![Absent::new(PACKETS_ONLY, "this is a capture".to_owned())],
         ..Evidence::default()
     }
@@ -163,8 +167,8 @@ fn event(record: &Record, player: &Player, evidence: &Evidence) -> Option<Event>
 }
 
 /// What the daemon's metrics page would be made from.
-pub(super) fn scrape(player: &Player) -> Scrape {
-    let evidence = evidence(player);
+pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
+    let evidence = evidence(player, names);
     let mut verdicts: BTreeMap<u16, ByVerdict> = BTreeMap::new();
     for row in evidence.rows.iter().filter(|row| row.failure.is_attempt()) {
         let counts = verdicts.entry(row.node_port).or_insert([0; Verdict::COUNT]);

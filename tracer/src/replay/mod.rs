@@ -2,23 +2,16 @@
 //! from captures. The machine is the kernel programs' own.
 
 mod answer;
-mod capture;
-mod clock;
-mod duplicates;
 mod input;
 mod interrupt;
-mod link;
-mod pcap;
-mod pcapng;
-mod player;
-mod table;
 #[cfg(test)]
 mod tests;
 mod text;
 mod warnings;
-mod window;
 
 use std::{collections::BTreeMap, path::Path};
+
+use tracer_replay::{Capture, End, Next, Player, Table};
 
 use crate::{
     cli::{self, Output, Replay},
@@ -30,10 +23,7 @@ use crate::{
     services::Services,
 };
 use answer::answer;
-use capture::{Capture, End, Next};
 use interrupt::Interrupt;
-use player::Player;
-use table::Table;
 
 /// Reads the captures and prints what they show.
 ///
@@ -42,6 +32,7 @@ use table::Table;
 pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
     let interrupt = Interrupt::handle()?;
     let mut player = player(args, config)?;
+    let names = Services::once(config.services.as_deref(), &config.ports)?;
     let mut about = Vec::new();
     for path in &args.files {
         if interrupt.came() {
@@ -51,13 +42,13 @@ pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
         about.extend(read(path, &mut player, &interrupt)?);
     }
     player.finish();
-    let answer = answer(&player, args.node_addresses.is_empty(), about);
+    let answer = answer(&player, &names, args.node_addresses.is_empty(), about);
     let out = if args.openmetrics {
         for warning in &answer.warnings {
             anstream::eprintln!("tracer: {}", crate::human::printable(warning));
         }
         metrics::render(
-            answer::scrape(&player),
+            answer::scrape(&player, &names),
             Process::default(),
             Format::OpenMetrics,
         )
@@ -74,11 +65,13 @@ pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
 
 fn player(args: &Replay, config: &Config) -> Result<Player, Exit> {
     let limits = kernel::limits(config).map_err(|e| Exit::config("settings", format!("{e:#}")))?;
-    let table = Table::new(limits, &config.ports, args.failures);
+    let table = Table::new(limits, config.ports.as_slice(), args.failures);
     let nodes = args.node_addresses.iter().map(|ip| kernel::addr(*ip));
-    let mut player = Player::new(table, nodes.collect(), config.probe_sources.clone());
-    player.names = Services::once(config.services.as_deref(), &config.ports)?;
-    Ok(player)
+    Ok(Player::new(
+        table,
+        nodes.collect(),
+        config.probe_sources.clone(),
+    ))
 }
 
 /// Plays one file to its end; returns what was wrong with it.
@@ -108,7 +101,7 @@ fn play(capture: &mut Capture, player: &mut Player, stop: &dyn Fn() -> bool) -> 
     let mut about = Vec::new();
     let mut skipped: BTreeMap<&'static str, u64> = BTreeMap::new();
     let end = loop {
-        match capture.next() {
+        match capture.read() {
             Next::Packet(record) => player.play(&record),
             Next::Skipped("") => {}
             Next::Skipped(why) => *skipped.entry(why).or_default() += 1,

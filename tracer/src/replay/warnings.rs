@@ -1,15 +1,12 @@
 //! What was wrong with a capture, in sentences with counts.
 
-use super::{
-    clock::Clock,
-    player::{Player, Seen},
-    table::FLOWS,
-};
-use crate::human::counted;
 use tracer_common::{
     counters::{Cell, PortCounters},
     words::Lost,
 };
+use tracer_replay::{Clock, FLOWS, Player, Seen};
+
+use crate::human::counted;
 
 /// Link types that are named one by one.
 const NAMED: usize = 8;
@@ -20,7 +17,7 @@ pub(super) fn warnings(player: &Player, ports: &[(u16, PortCounters)]) -> Vec<St
     link_types(&player.seen, &mut lines);
     headers(&player.seen, &mut lines);
     times(&player.clock, &mut lines);
-    let again = player.duplicates.count;
+    let again = player.duplicates();
     if again > 0 {
         lines.push(format!(
             "{} came twice within 5 ms with the same headers and were taken once: this kind of \

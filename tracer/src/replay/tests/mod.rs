@@ -2,18 +2,18 @@
 
 mod broken;
 mod same;
+#[path = "../../../../tracer-replay/tests/corpus/write.rs"]
 mod write;
 
 use std::{collections::HashSet, io::Cursor};
 
 use tracer_common::counters::{Cell, PortCounters};
 
+use tracer_replay::{Capture, Player, Table};
+
 use super::{
     answer::{self, Answer},
-    capture::Capture,
     play,
-    player::Player,
-    table::Table,
 };
 use crate::config::{Config, Settings};
 
@@ -21,7 +21,7 @@ use crate::config::{Config, Settings};
 fn player(nodes: &[std::net::IpAddr]) -> Player {
     let config = Config::new(Settings::default(), Settings::default()).unwrap();
     let limits = crate::kernel::limits(&config).unwrap();
-    let table = Table::new(limits, &config.ports, 100);
+    let table = Table::new(limits, config.ports.as_slice(), 100);
     let nodes: HashSet<_> = nodes.iter().map(|ip| crate::kernel::addr(*ip)).collect();
     Player::new(table, nodes, Vec::new())
 }
@@ -37,7 +37,7 @@ fn played(captures: &[&[u8]], nodes: &[std::net::IpAddr]) -> (Player, Answer) {
         }
     }
     player.finish();
-    let answer = answer::answer(&player, nodes.is_empty(), about);
+    let answer = answer::answer(&player, &Default::default(), nodes.is_empty(), about);
     (player, answer)
 }
 

@@ -8,11 +8,9 @@ use tracer_common::{
     words::{Outcome, ResetOrigin, Retransmit, Traffic},
 };
 
-use super::{
-    super::{capture::Capture, play},
-    attempts, counters, played, player,
-    write::*,
-};
+use tracer_replay::Capture;
+
+use super::{super::play, attempts, counters, played, player, write::*};
 
 #[test]
 fn a_capture_is_counted_as_the_daemon_counts() {

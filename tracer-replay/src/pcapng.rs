@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Type of a section header block, the same in both byte orders.
-pub(super) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+pub(crate) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 const INTERFACE: u32 = 1;
 const OLD_PACKET: u32 = 2;
@@ -31,13 +31,13 @@ struct Interface {
 }
 
 /// The present section.
-pub(super) struct PcapNg {
+pub(crate) struct PcapNg {
     big_endian: bool,
     interfaces: Vec<Interface>,
 }
 
 impl PcapNg {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             big_endian: false,
             interfaces: Vec::new(),
@@ -45,7 +45,7 @@ impl PcapNg {
     }
 
     /// The next block.
-    pub(super) fn next<'a>(&mut self, window: &'a mut Window) -> Next<'a> {
+    pub(crate) fn next<'a>(&mut self, window: &'a mut Window) -> Next<'a> {
         if !window.fill(12) {
             return Next::End(if window.bytes().is_empty() {
                 End::Whole

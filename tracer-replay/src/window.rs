@@ -6,10 +6,10 @@ use std::io::{self, ErrorKind, Read};
 const CHUNK: usize = 256 * 1024;
 /// Longest record that is read: far above what any capture tool writes
 /// (libpcap takes at most 256 KiB of a packet).
-pub(super) const LONGEST: usize = 16 * 1024 * 1024;
+pub(crate) const LONGEST: usize = 16 * 1024 * 1024;
 
 /// The window.
-pub(super) struct Window {
+pub(crate) struct Window {
     reader: Box<dyn Read>,
     buffer: Vec<u8>,
     start: usize,
@@ -21,7 +21,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(reader: Box<dyn Read>) -> Self {
+    pub(crate) fn new(reader: Box<dyn Read>) -> Self {
         Self {
             reader,
             buffer: vec![0; CHUNK],
@@ -35,7 +35,7 @@ impl Window {
 
     /// Brings the next `size` bytes into the window; false when the stream ends
     /// before, or when that is more than [`LONGEST`].
-    pub(super) fn fill(&mut self, size: usize) -> bool {
+    pub(crate) fn fill(&mut self, size: usize) -> bool {
         if self.end - self.start >= size {
             return true;
         }
@@ -69,31 +69,31 @@ impl Window {
     }
 
     /// What is in the window: at least what [`Window::fill`] brought in.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Moves on.
-    pub(super) fn pass(&mut self, size: usize) {
+    pub(crate) fn pass(&mut self, size: usize) {
         let size = size.min(self.end - self.start);
         self.start += size;
         self.passed += size as u64;
     }
 
     /// Moves on and gives what it passed.
-    pub(super) fn take(&mut self, size: usize) -> &[u8] {
+    pub(crate) fn take(&mut self, size: usize) -> &[u8] {
         let from = self.start;
         self.pass(size);
         self.buffer.get(from..self.start).unwrap_or_default()
     }
 
     /// Where the window stands: bytes from the stream's beginning.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.passed
     }
 
     /// Why the stream ended, should that have been an error.
-    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+    pub(crate) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }
 }
@@ -110,8 +110,8 @@ mod tests {
             if self.0.is_empty() {
                 return Err(io::Error::other("broken pipe"));
             }
-            out[0] = self.0.remove(0);
-            Ok(1)
+            let first = &[self.0.remove(0)][..];
+            (&*first).read(out)
         }
     }
 

@@ -9,7 +9,7 @@ const HEADER: usize = 24;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// The header of a file.
-pub(super) struct Pcap {
+pub(crate) struct Pcap {
     big_endian: bool,
     /// Nanoseconds per unit of the second's fraction.
     unit: u64,
@@ -23,7 +23,7 @@ impl Pcap {
     ///
     /// # Errors
     /// When there is none, as a sentence.
-    pub(super) fn open(window: &mut Window) -> Result<Self, String> {
+    pub(crate) fn open(window: &mut Window) -> Result<Self, String> {
         const NO_CAPTURE: &str = "it is neither pcap nor pcapng (nor gzip of one)";
         let magic: [u8; 4] = array(window.bytes(), 0);
         let (big_endian, unit, before) = match magic {
@@ -51,7 +51,7 @@ impl Pcap {
     }
 
     /// The next packet.
-    pub(super) fn next<'a>(&self, window: &'a mut Window) -> Next<'a> {
+    pub(crate) fn next<'a>(&self, window: &'a mut Window) -> Next<'a> {
         if !window.fill(self.before) {
             return Next::End(if window.bytes().is_empty() {
                 End::Whole

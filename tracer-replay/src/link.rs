@@ -26,7 +26,7 @@ const ARPHRD_LOOPBACK: u16 = 772;
 const PACKET_OUTGOING: u8 = 4;
 
 /// The bytes of a packet, as far as they were captured.
-pub(super) struct Captured<'a> {
+pub(crate) struct Captured<'a> {
     bytes: &'a [u8],
     original: u32,
     /// Something was asked for that the packet had but the capture has not.
@@ -43,12 +43,12 @@ impl<'a> Captured<'a> {
     }
 
     /// Whether the capture was too short for what was asked for so far.
-    pub(super) fn was_short(&self) -> bool {
+    pub(crate) fn was_short(&self) -> bool {
         self.short.get()
     }
 
     /// The TCP payload of `len` bytes at `offset`.
-    pub(super) fn payload(&self, offset: u32, len: u32) -> Cut<'a> {
+    pub(crate) fn payload(&self, offset: u32, len: u32) -> Cut<'a> {
         let bytes = self.bytes.get(offset as usize..).unwrap_or_default();
         let have = bytes.len().min(len as usize);
         Cut {
@@ -78,7 +78,7 @@ impl Packet for Captured<'_> {
 }
 
 /// A payload of which only the beginning may have been captured.
-pub(super) struct Cut<'a> {
+pub(crate) struct Cut<'a> {
     bytes: &'a [u8],
     len: u32,
 }
@@ -96,22 +96,22 @@ impl Payload for Cut<'_> {
 }
 
 /// A packet behind its link-layer header.
-pub(super) struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// The bytes, link-layer header included.
-    pub(super) packet: Captured<'a>,
+    pub(crate) packet: Captured<'a>,
     /// Where the IP header is.
-    pub(super) link: Link,
+    pub(crate) link: Link,
     /// The interface: its index on the host, or its number in the file plus one.
-    pub(super) ifindex: u32,
+    pub(crate) ifindex: u32,
     /// Which way it went.
-    pub(super) direction: Direction,
+    pub(crate) direction: Direction,
     /// It may have come by any of several interfaces, which are not told apart.
-    pub(super) any_interface: bool,
+    pub(crate) any_interface: bool,
 }
 
 /// Why a packet has no IP header that could be looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoFrame {
+pub(crate) enum NoFrame {
     /// A link type that is not known here.
     LinkType(u16),
     /// Cut short within the link-layer header.
@@ -124,7 +124,7 @@ pub(super) enum NoFrame {
 
 /// Reads the link-layer header.
 #[inline]
-pub(super) fn frame<'a>(record: &Record<'a>) -> Result<Frame<'a>, NoFrame> {
+pub(crate) fn frame<'a>(record: &Record<'a>) -> Result<Frame<'a>, NoFrame> {
     let packet = Captured::new(record);
     let mut frame = Frame {
         packet,

@@ -19,18 +19,18 @@ const REMEMBERED: usize = 1 << 16;
 
 /// The segments of the last milliseconds.
 #[derive(Default)]
-pub(super) struct Duplicates {
+pub(crate) struct Duplicates {
     order: VecDeque<(u64, u64)>,
     seen: HashMap<u64, u64>,
     state: RandomState,
     /// How many were left out.
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 impl Duplicates {
     /// Whether the segment was seen just now; `id` is the IPv4 header's
     /// identification.
-    pub(super) fn is_again(
+    pub(crate) fn is_again(
         &mut self,
         key: &FlowKey,
         segment: &Segment,

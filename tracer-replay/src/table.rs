@@ -13,10 +13,9 @@ use tracer_common::{
 };
 
 use super::clock;
-use crate::config::PortSet;
 
 /// Flows followed at once: the most that the daemon can be told to follow.
-pub(super) const FLOWS: usize = 4_194_304;
+pub const FLOWS: usize = 4_194_304;
 /// Seconds that a sweep goes through one by one; what is due later than this
 /// after a packet is due at any time until the next.
 const STEPS: u32 = 16;
@@ -25,11 +24,12 @@ const OWED_NS: u64 = 200_000_000;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// The table.
-pub(super) struct Table {
+pub struct Table {
     limits: Limits,
     flows: HashMap<FlowKey, Flow>,
     ports: Ports,
-    pub(super) failures: Failures,
+    /// What failed.
+    pub failures: Failures,
     /// The second up to which time has decided what it decides.
     swept_s: u32,
 }
@@ -43,11 +43,13 @@ struct Ports {
 }
 
 /// Failures by kind, and the first of them one by one.
-pub(super) struct Failures {
-    pub(super) kinds: HashMap<FailureKey, u64>,
-    pub(super) records: Vec<Record>,
+pub struct Failures {
+    /// How often each kind.
+    pub kinds: HashMap<FailureKey, u64>,
+    /// The first ones.
+    pub records: Vec<Record>,
     /// Failures that have no record, for there was no more room.
-    pub(super) unrecorded: u64,
+    pub unrecorded: u64,
     room: usize,
 }
 
@@ -69,13 +71,13 @@ impl Tally for Effects<'_> {
 }
 
 impl Ports {
-    fn new(watched: &PortSet) -> Self {
+    fn new(watched: &[u16]) -> Self {
         let mut ports = Self {
             places: vec![0; 1 << 16].into(),
             watched: vec![false; 1 << 16].into(),
             counters: Vec::new(),
         };
-        for port in watched.as_slice() {
+        for port in watched {
             if let Some(watched) = ports.watched.get_mut(usize::from(*port)) {
                 *watched = true;
             }
@@ -141,7 +143,8 @@ impl Failures {
 
 impl Table {
     /// An empty table, with room for so many failures one by one.
-    pub(super) fn new(limits: Limits, watched: &PortSet, records: usize) -> Self {
+    #[must_use]
+    pub fn new(limits: Limits, watched: &[u16], records: usize) -> Self {
         Self {
             limits,
             flows: HashMap::new(),
@@ -158,13 +161,13 @@ impl Table {
 
     /// Whether a port is watched.
     #[inline]
-    pub(super) fn watches(&self, port: u16) -> bool {
+    pub(crate) fn watches(&self, port: u16) -> bool {
         self.ports.watches(port)
     }
 
     /// Applies a segment; false when it belongs to no flow and opens none.
     #[inline]
-    pub(super) fn segment<P: Payload>(
+    pub(crate) fn segment<P: Payload>(
         &mut self,
         key: &FlowKey,
         segment: &Segment,
@@ -216,7 +219,7 @@ impl Table {
     }
 
     /// Applies an ICMP error to the flow that it quotes.
-    pub(super) fn unreachable(&mut self, key: &FlowKey, quote: &Quote, now: Now) {
+    pub(crate) fn unreachable(&mut self, key: &FlowKey, quote: &Quote, now: Now) {
         let Some(flow) = self.flows.get_mut(key) else {
             return;
         };
@@ -236,7 +239,7 @@ impl Table {
     /// Decides what time alone has decided until `now`, once per second as the
     /// daemon does.
     #[inline]
-    pub(super) fn pass(&mut self, now: Now) {
+    pub(crate) fn pass(&mut self, now: Now) {
         if now.s > self.swept_s {
             self.sweep_until(now);
         }
@@ -254,7 +257,7 @@ impl Table {
     }
 
     /// Reports the refusals that were counted but not reported yet.
-    pub(super) fn finish(&mut self, now: Now) {
+    pub(crate) fn finish(&mut self, now: Now) {
         let later = clock::now(now.ns.saturating_add(OWED_NS));
         self.sweep(later, |flow| {
             flow.state == state::DECIDED && flow.marks & mark::OWED != 0
@@ -277,20 +280,30 @@ impl Table {
     }
 
     /// Flows in the table.
-    pub(super) fn flows(&self) -> usize {
+    #[must_use]
+    pub fn flows(&self) -> usize {
         self.flows.len()
     }
 
     /// The port whose counters stand at a position.
-    pub(super) fn port_at(&self, slot: u16) -> Option<u16> {
+    #[must_use]
+    pub fn port_at(&self, slot: u16) -> Option<u16> {
         self.ports
             .counters
             .get(usize::from(slot))
             .map(|(port, _)| *port)
     }
 
+    /// Whether the accounting identity holds for every port.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        let mut ports = self.ports.counters.iter();
+        ports.all(|(_, counters)| counters.balances())
+    }
+
     /// The counters of all ports that had an attempt, ascending.
-    pub(super) fn counters(&self) -> Vec<(u16, PortCounters)> {
+    #[must_use]
+    pub fn counters(&self) -> Vec<(u16, PortCounters)> {
         let mut counters = self.ports.counters.clone();
         counters.sort_unstable_by_key(|(port, _)| *port);
         counters

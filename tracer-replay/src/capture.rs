@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{
+use crate::{
     pcap::Pcap,
     pcapng::{self, PcapNg},
     window::Window,
@@ -10,7 +10,7 @@ use super::{
 
 /// Which way a packet went, seen from the host that captured it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub enum Direction {
     /// It came in.
     In,
     /// It left.
@@ -21,26 +21,26 @@ pub(super) enum Direction {
 
 /// A packet as it stands in a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Record<'a> {
+pub struct Record<'a> {
     /// Nanoseconds since the Unix epoch; `None`: the file has none.
-    pub(super) time: Option<u64>,
+    pub time: Option<u64>,
     /// Link-layer header type (the registry of tcpdump.org).
-    pub(super) link_type: u16,
+    pub link_type: u16,
     /// Number of the interface in the file plus one.
-    pub(super) interface: u32,
+    pub interface: u32,
     /// Length on the wire in bytes.
-    pub(super) original: u32,
+    pub original: u32,
     /// Which way it went.
-    pub(super) direction: Direction,
+    pub direction: Direction,
     /// The file says that more bytes were captured than the packet had.
-    pub(super) overlong: bool,
+    pub overlong: bool,
     /// The bytes that were captured.
-    pub(super) bytes: &'a [u8],
+    pub bytes: &'a [u8],
 }
 
 /// How a file ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// With its last record.
     Whole,
     /// Within a record.
@@ -51,7 +51,7 @@ pub(super) enum End {
 
 /// What comes next in a file.
 #[derive(Debug)]
-pub(super) enum Next<'a> {
+pub enum Next<'a> {
     /// A packet.
     Packet(Record<'a>),
     /// Something that holds none, or none that can be used: the reason.
@@ -61,7 +61,7 @@ pub(super) enum Next<'a> {
 }
 
 /// A capture file being read.
-pub(super) struct Capture {
+pub struct Capture {
     window: Window,
     format: Format,
 }
@@ -76,7 +76,7 @@ impl Capture {
     ///
     /// # Errors
     /// When it is no capture, as a sentence.
-    pub(super) fn open(reader: Box<dyn Read>) -> Result<Self, String> {
+    pub fn open(reader: Box<dyn Read>) -> Result<Self, String> {
         let mut window = Window::new(reader);
         if !window.fill(4) {
             let found = window.bytes().len();
@@ -95,7 +95,7 @@ impl Capture {
     }
 
     /// The next packet.
-    pub(super) fn next(&mut self) -> Next<'_> {
+    pub fn read(&mut self) -> Next<'_> {
         match &mut self.format {
             Format::Pcap(pcap) => pcap.next(&mut self.window),
             Format::PcapNg(pcapng) => pcapng.next(&mut self.window),
@@ -103,18 +103,18 @@ impl Capture {
     }
 
     /// How far it is read, in bytes.
-    pub(super) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.window.position()
     }
 
     /// Why reading ended, should that have been an error of the stream.
-    pub(super) fn take_error(&mut self) -> Option<std::io::Error> {
+    pub fn take_error(&mut self) -> Option<std::io::Error> {
         self.window.take_error()
     }
 }
 
 /// Bytes `at..at + N`; zeros past the end, which callers have excluded.
-pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let found = bytes.get(at..).and_then(<[u8]>::first_chunk);
     found.copied().unwrap_or([0; N])
 }

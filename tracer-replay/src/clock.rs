@@ -9,22 +9,22 @@ const DISORDER: i64 = NS_PER_S;
 
 /// The clock.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub struct Clock {
     /// What is added to a file's time; `None` before the first packet.
     offset: Option<i64>,
     first: Option<i64>,
     now: i64,
     /// Packets whose time was before that of the packet ahead of them.
-    pub(super) disordered: u64,
+    pub disordered: u64,
     /// How often time went back by more than that.
-    pub(super) set_back: u64,
+    pub set_back: u64,
     /// Packets without a time.
-    pub(super) timeless: u64,
+    pub timeless: u64,
 }
 
 impl Clock {
     /// Moves on to the time of the next packet, nanoseconds since the epoch.
-    pub(super) fn advance(&mut self, time: Option<u64>) -> Now {
+    pub(crate) fn advance(&mut self, time: Option<u64>) -> Now {
         let Some(time) = time else {
             self.timeless += 1;
             return self.now();
@@ -48,22 +48,25 @@ impl Clock {
     }
 
     /// The present.
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         now(self.now.cast_unsigned())
     }
 
     /// The time of the first packet, seconds since the epoch.
-    pub(super) fn start(&self) -> Option<f64> {
+    #[must_use]
+    pub fn start(&self) -> Option<f64> {
         self.first.map(|ns| ns as f64 / 1e9)
     }
 
     /// Nanoseconds since the first packet.
-    pub(super) fn elapsed(&self) -> u64 {
+    #[must_use]
+    pub fn elapsed(&self) -> u64 {
         self.now.saturating_sub(NS_PER_S).max(0).cast_unsigned()
     }
 
     /// The file's time for a time of this clock: seconds since the epoch.
-    pub(super) fn epoch(&self, ns: u64) -> f64 {
+    #[must_use]
+    pub fn epoch(&self, ns: u64) -> f64 {
         let offset = self.offset.unwrap_or(0);
         let time = i128::from(ns) - i128::from(offset);
         time as f64 / 1e9
@@ -71,7 +74,7 @@ impl Clock {
 }
 
 /// A time in the machine's form.
-pub(super) fn now(ns: u64) -> Now {
+pub(crate) fn now(ns: u64) -> Now {
     let s = ns / NS_PER_S.cast_unsigned();
     Now {
         ns,

@@ -1,10 +1,7 @@
 //! What is done with one packet: the order of the kernel's wire tap
 //! (`tracer-ebpf/src/tap.rs`).
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ipnet::IpNet;
 use tracer_common::{
@@ -21,47 +18,50 @@ use super::{
     link::{self, Captured, Frame, NoFrame},
     table::Table,
 };
-use crate::{recorder, services};
 
 /// Node addresses and link types that are remembered, each.
 const REMEMBERED: usize = 1024;
 
 /// Everything that a replay keeps.
-pub(super) struct Player {
-    pub(super) table: Table,
-    pub(super) clock: Clock,
-    pub(super) duplicates: Duplicates,
-    pub(super) seen: Seen,
+pub struct Player {
+    /// Flows and counters.
+    pub table: Table,
+    /// The time of the capture.
+    pub clock: Clock,
+    pub(crate) duplicates: Duplicates,
+    /// What the capture had.
+    pub seen: Seen,
     /// The node's addresses; empty: whatever SYNs to watched ports go to.
     nodes: HashSet<Addr>,
     probe_sources: Vec<IpNet>,
-    /// What ports are called.
-    pub(super) names: Arc<services::Table>,
 }
 
 /// What the capture had.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
+pub struct Seen {
     /// Packets.
-    pub(super) packets: u64,
+    pub packets: u64,
     /// Opening SYNs by the address that they went to.
-    pub(super) nodes: HashMap<Addr, u64>,
+    pub nodes: HashMap<Addr, u64>,
     /// Opening SYNs to watched ports of other addresses than the node's.
-    pub(super) elsewhere: u64,
+    pub elsewhere: u64,
     /// Packets by link type that is not known here.
-    pub(super) link_types: BTreeMap<u16, u64>,
+    pub link_types: BTreeMap<u16, u64>,
     /// Packets of which not even the headers were captured.
-    pub(super) short: u64,
+    pub short: u64,
     /// Packets longer in the capture than on the wire.
-    pub(super) overlong: u64,
+    pub overlong: u64,
     /// Packets on the loopback interface, of captures of all interfaces.
-    pub(super) loopback: u64,
+    pub loopback: u64,
     /// What the daemon would not have taken into account either.
-    pub(super) lost: [u64; Lost::COUNT],
+    pub lost: [u64; Lost::COUNT],
 }
 
 impl Player {
-    pub(super) fn new(table: Table, nodes: HashSet<Addr>, probe_sources: Vec<IpNet>) -> Self {
+    /// A player with these addresses as the node's (none: whatever SYNs to
+    /// watched ports go to), and the sources whose connections are checks.
+    #[must_use]
+    pub fn new(table: Table, nodes: HashSet<Addr>, probe_sources: Vec<IpNet>) -> Self {
         Self {
             table,
             clock: Clock::default(),
@@ -69,13 +69,12 @@ impl Player {
             seen: Seen::default(),
             nodes,
             probe_sources,
-            names: Arc::default(),
         }
     }
 
     /// Takes the next packet.
     #[inline]
-    pub(super) fn play(&mut self, record: &Record<'_>) {
+    pub fn play(&mut self, record: &Record<'_>) {
         self.seen.packets += 1;
         self.seen.overlong += u64::from(record.overlong);
         let now = self.clock.advance(record.time);
@@ -94,8 +93,15 @@ impl Player {
         }
     }
 
+    /// Segments that came again within 5 ms with the same headers, in captures of
+    /// all interfaces that do not tell these apart.
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates.count
+    }
+
     /// Time has passed, and nothing more comes.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.table.finish(self.clock.now());
     }
 
@@ -207,7 +213,7 @@ impl Player {
         if self.probe_sources.is_empty() {
             return false;
         }
-        let client = recorder::address(key.client, key.client_port).ip();
+        let client = key.client.ip();
         self.probe_sources.iter().any(|net| net.contains(&client))
     }
 
