@@ -112,6 +112,8 @@ impl Story {
             rules = rules.port(service);
         }
         for node in &cluster.nodes {
+            // One ICMP error a second for each peer would be enough in uncompressed time.
+            node.ns.sysctls(&[("net/ipv4/icmp_ratelimit", "0")])?;
             rules.apply(&node.ns)?;
         }
         Ok(Self {

@@ -14,6 +14,7 @@ use crate::{artifacts, packages, proc};
 
 mod report;
 mod stage;
+mod story;
 mod table;
 
 use report::Report;
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// Leave everything running after the table, until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// The load balancer with 300, then 1000 connection errors a minute, on three and nine nodes
+    #[arg(long, conflicts_with_all = ["seconds", "keep"])]
+    story: bool,
     /// How the result is printed
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Format,
@@ -58,15 +62,19 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let tools = setup::ensure(&Needs {
         bpf: args.tracer.is_none(),
         musl: args.tracer.is_none(),
-        python: true,
+        python: !args.story,
         packages: &[packages::NAMESPACE_TESTS],
         ..Needs::default()
     })?;
-    let python = tools.python.context("no Python environment")?;
     let binary = match args.tracer {
         Some(path) => path,
         None => artifacts::tracer()?,
     };
+    if args.story {
+        story::run(&binary, args.output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let python = tools.python.context("no Python environment")?;
 
     let progress = proc::Progress::new("load balancer, node and pods in network namespaces");
     let topology = stage::topology()?;

@@ -148,7 +148,7 @@ fn load_balancer(report: &Report) -> String {
 
 /// Columns as wide as their widest cell, two spaces between; numbers to the right, the columns
 /// named in `left` to the left.
-fn align(lines: &[Vec<String>], left: &[&str]) -> String {
+pub(super) fn align(lines: &[Vec<String>], left: &[&str]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
