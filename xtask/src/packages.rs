@@ -67,6 +67,20 @@ pub(crate) const STATIC_BINARY: &[Package] = &[Package {
     probe: "musl-gcc",
 }];
 
+/// For real Kubernetes programs: to build them, and to run them.
+pub(crate) const KUBERNETES: &[Package] = &[
+    Package {
+        name: "dpkg-dev",
+        why: "unpacks the source package of Kubernetes",
+        probe: "dpkg-source",
+    },
+    Package {
+        name: "openssl",
+        why: "makes the API server's keys",
+        probe: "openssl",
+    },
+];
+
 /// For other kernels in virtual machines.
 pub(crate) const VIRTUAL_MACHINES: &[Package] = &[
     Package {

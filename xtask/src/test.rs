@@ -10,7 +10,11 @@ use clap::builder::PossibleValuesParser;
 use crate::artifacts::{self, TestBinary};
 use crate::libtest::{self, Counts};
 use crate::setup::{self, Needs, Tools};
+<<<<<<< HEAD
 use crate::{image, lint, packages, proc, vm, workspace};
+=======
+use crate::{apt, kubernetes, lint, packages, proc, vm, workspace};
+>>>>>>> b9d0269 (xtask: demo --story: 324 and 972 connection errors a minute, counted five times)
 
 mod report;
 
@@ -22,6 +26,8 @@ const LIMIT: Duration = Duration::from_secs(900);
 const DEFAULT_SERIES: &str = "5.10,6.12";
 /// Tests that need nothing but a kernel and the guest's tools are named so.
 const VM_PREFIX: &str = "vm_";
+/// The test executable that needs real Kubernetes programs.
+const KUBERNETES: &str = "kubernetes";
 
 /// Options of `test`.
 #[derive(clap::Args)]
@@ -33,6 +39,9 @@ pub(crate) struct Args {
     /// Boot no other kernels
     #[arg(long, conflicts_with = "vm")]
     no_vm: bool,
+    /// Also against real Kubernetes programs, which are built first (about ten minutes, once)
+    #[arg(long)]
+    kubernetes: bool,
     /// Only tests whose name contains this; no lint
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -44,7 +53,7 @@ pub(crate) struct Args {
 /// Something that the tests need is missing (exit status 69), or a step cannot be started.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let series: &[String] = if args.no_vm { &[] } else { &args.vm };
-    let tools = prepare(series)?;
+    let tools = prepare(series, args.kubernetes)?;
     let filter = args.filter.as_deref();
     let mut report = Report::default();
     lint_steps(filter, &mut report)?;
@@ -65,7 +74,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Says early what is missing, before anything long starts.
-fn prepare(series: &[String]) -> Result<Tools> {
+fn prepare(series: &[String], kubernetes: bool) -> Result<Tools> {
     let all = &[
         packages::NAMESPACE_TESTS,
         packages::DEPLOYMENT,
@@ -78,15 +87,23 @@ fn prepare(series: &[String]) -> Result<Tools> {
     };
     let otherwise = "run as root; without it there are `cargo test` and `cargo xtask lint`";
     setup::require_root("namespaces and kernel programs", otherwise, packages)?;
-    let tools = setup::ensure(&Needs {
+    let mut tools = setup::ensure(&Needs {
         bpf: true,
         musl: true,
         python: true,
         node: true,
         packages,
     })?;
-    if !series.is_empty() {
-        vm::require_mirror()?;
+    if !series.is_empty() || kubernetes {
+        apt::require_mirror()?;
+    }
+    if kubernetes {
+        let packages = &[packages::KUBERNETES];
+        setup::ensure(&Needs {
+            packages,
+            ..Needs::default()
+        })?;
+        tools.kubernetes = Some(kubernetes::ensure()?);
     }
     Ok(tools)
 }
@@ -145,6 +162,10 @@ fn kernel_steps(filter: Option<&str>, tools: &Tools, series: &[String], report: 
     });
     for test in &tests {
         let name = format!("namespaces: {}", test.name);
+        if test.name == KUBERNETES && tools.kubernetes.is_none() {
+            report.skip(&name, "--kubernetes runs it");
+            continue;
+        }
         report.measure(&name, || {
             namespace_tests(&name, test, filter, &tracer, tools)
         });
@@ -174,6 +195,9 @@ fn namespace_tests(
         .env("TRACER_BIN", tracer);
     if let Some(venv) = tools.venv() {
         command.env("TRACER_VENV", venv);
+    }
+    if let Some(kubernetes) = &tools.kubernetes {
+        command.env("TRACER_KUBERNETES_PROGRAMS", kubernetes);
     }
     if let Some(node) = &tools.node {
         command.env("TRACER_NODE", node);

@@ -9,7 +9,7 @@
 set -eu
 go=$1 source=$2 reflect2=$3 version=$4 output=$5
 cd "$source"
-export PATH="$go/bin:$PATH" GOPATH="${source%/src/k8s.io/kubernetes}" GO111MODULE=off CGO_ENABLED=0
+export PATH="$go/bin:$PATH" GOROOT="$go" GOPATH="${source%/src/k8s.io/kubernetes}" GO111MODULE=off CGO_ENABLED=0
 export GOCACHE="$GOPATH/cache" GOFLAGS=-trimpath GOTOOLCHAIN=local
 
 # The vendored reflect2 reads maps as Go 1.17 laid them out: the API server would crash.

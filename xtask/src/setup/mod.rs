@@ -52,6 +52,8 @@ pub(crate) struct Tools {
     pub(crate) python: Option<PathBuf>,
     /// Directory with `node_modules`, where they were asked for.
     pub(crate) node: Option<PathBuf>,
+    /// Directory with Kubernetes' programs, where they were built.
+    pub(crate) kubernetes: Option<PathBuf>,
 }
 
 impl Tools {
@@ -126,6 +128,7 @@ pub(crate) fn ensure(needs: &Needs) -> Result<Tools> {
     let mut tools = Tools {
         python: None,
         node: None,
+        kubernetes: None,
     };
     if needs.python && lacking.is_empty() {
         match python::ensure_venv()? {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::apt::Apt;
+use crate::apt::Apt;
 use crate::{proc, workspace};
 
 /// Where the kernels of a series come from.

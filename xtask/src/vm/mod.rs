@@ -8,13 +8,11 @@ use anyhow::{Context, Result};
 
 use crate::workspace;
 
-mod apt;
 mod initramfs;
 mod kernel;
 mod modules;
 mod qemu;
 
-pub(crate) use apt::require_mirror;
 pub(crate) use kernel::series_names;
 
 /// A program to run in the guest.

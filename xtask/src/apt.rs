@@ -36,8 +36,8 @@ impl Mirror {
         };
         Self::among(&entries).ok_or_else(|| {
             let line = format!(
-                "missing Debian mirror (kernels for --vm): /etc/apt names none; set \
-                 {MIRROR_VARIABLE} to its URI, or use --no-vm"
+                "missing Debian mirror (kernels for --vm, sources for --kubernetes): /etc/apt names \
+                 none; set {MIRROR_VARIABLE} to its URI, or use --no-vm"
             );
             Unavailable(vec![line]).into()
         })
@@ -136,14 +136,25 @@ pub(crate) struct Apt {
 impl Apt {
     /// Fetches the indexes of `suites` into `target/vm/apt/NAME`.
     pub(crate) fn update(name: &str, suites: &[&str]) -> Result<Self> {
+        Self::fetch(name, suites, &["deb"])
+    }
+
+    /// [`Apt::update`] that knows source packages too.
+    pub(crate) fn update_with_sources(name: &str, suites: &[&str]) -> Result<Self> {
+        Self::fetch(name, suites, &["deb", "deb-src"])
+    }
+
+    fn fetch(name: &str, suites: &[&str], kinds: &[&str]) -> Result<Self> {
         let mirror = Mirror::find()?;
         let dir = workspace::target_dir(&format!("vm/apt/{name}"))?;
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(part))?;
         }
+        let lines = |suite| kinds.iter().map(move |kind| (kind, suite));
         let sources: String = suites
             .iter()
-            .map(|suite| source_line(&mirror, suite))
+            .flat_map(lines)
+            .map(|(kind, suite)| source_line(&mirror, kind, suite))
             .collect();
         fs::write(dir.join("sources.list"), sources)?;
         fs::write(dir.join("apt.conf"), configuration(&dir))?;
@@ -182,9 +193,18 @@ impl Apt {
         let name = packages.first().map_or("", String::as_str);
         Ok(proc::step(&format!("download {name}"), command, LIMIT)?.success)
     }
+
+    /// Downloads the newest source package `name`, checked as [`Apt::download`] does, and unpacks
+    /// it in `dir`.
+    pub(crate) fn source(&self, name: &str, dir: &Path) -> Result<()> {
+        let mut command = self.command("apt-get", &["source", name]);
+        command.current_dir(dir);
+        proc::must(&format!("source of {name}"), command, LIMIT)?;
+        Ok(())
+    }
 }
 
-fn source_line(mirror: &Mirror, suite: &str) -> String {
+fn source_line(mirror: &Mirror, kind: &str, suite: &str) -> String {
     let uri = if suite.ends_with("-security") {
         &mirror.security
     } else {
@@ -192,7 +212,7 @@ fn source_line(mirror: &Mirror, suite: &str) -> String {
     };
     // Releases past their end keep their last, expired indexes.
     let options = format!("arch=amd64 signed-by={KEYRING} check-valid-until=no");
-    format!("deb [{options}] {uri} {suite} main\n")
+    format!("{kind} [{options}] {uri} {suite} main\n")
 }
 
 fn configuration(dir: &Path) -> String {
