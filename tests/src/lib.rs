@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod flood;
 pub mod http;
 pub mod kube_proxy;
+pub mod kubernetes;
 pub mod leftovers;
 pub mod metrics;
 pub mod netns;

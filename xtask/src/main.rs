@@ -9,11 +9,8 @@ mod artifacts;
 mod bench;
 mod demo;
 mod explain;
-<<<<<<< HEAD
 mod image;
-=======
 mod kubernetes;
->>>>>>> b9d0269 (xtask: demo --story: 324 and 972 connection errors a minute, counted five times)
 mod libtest;
 mod lint;
 mod packages;

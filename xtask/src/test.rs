@@ -10,11 +10,7 @@ use clap::builder::PossibleValuesParser;
 use crate::artifacts::{self, TestBinary};
 use crate::libtest::{self, Counts};
 use crate::setup::{self, Needs, Tools};
-<<<<<<< HEAD
-use crate::{image, lint, packages, proc, vm, workspace};
-=======
-use crate::{apt, kubernetes, lint, packages, proc, vm, workspace};
->>>>>>> b9d0269 (xtask: demo --story: 324 and 972 connection errors a minute, counted five times)
+use crate::{apt, image, kubernetes, lint, packages, proc, vm, workspace};
 
 mod report;
 
