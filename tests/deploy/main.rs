@@ -11,7 +11,9 @@ use serde_json::Value;
 use testbed::peers::thrift;
 
 mod chart;
+mod container;
 mod dashboards;
+mod package;
 mod rules;
 
 /// A path of the repository.

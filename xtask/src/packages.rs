@@ -58,6 +58,26 @@ pub(crate) const DEPLOYMENT: &[Package] = &[
         why: "brings Grafana's schema",
         probe: "npm",
     },
+    Package {
+        name: "systemd",
+        why: "judges and runs the unit of the Debian package",
+        probe: "systemd-analyze",
+    },
+    Package {
+        name: "systemd-container",
+        why: "tries the Debian package in a container",
+        probe: "systemd-nspawn",
+    },
+    Package {
+        name: "podman",
+        why: "builds the container image and runs it with the chart's rights",
+        probe: "podman",
+    },
+    Package {
+        name: "runc",
+        why: "runs containers for podman",
+        probe: "runc",
+    },
 ];
 
 /// For the static binary.
