@@ -12,7 +12,7 @@ pub const PORT_LINES: u32 = 65_536 / PORTS_PER_LINE as u32;
 pub type PortLine = [u16; PORTS_PER_LINE];
 
 /// Version of the layout shared by kernel object and daemon; both carry it.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Keys that one run of the sweep program takes: with the turns that each may
 /// wait for its lock, a chain of jumps that the verifier still follows (8192).

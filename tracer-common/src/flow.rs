@@ -205,7 +205,20 @@ impl Flow {
     }
 }
 
+/// An attempt that NAT has sent on, kept for as long as there is room.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// [`Flow::syn_at`]
+    pub syn_at: u64,
+    /// The flow.
+    pub flow: FlowKey,
+    /// Explicit padding.
+    pub pad: [u8; 4],
+}
+
 const _: () = {
+    assert!(size_of::<Forwarded>() == 48);
     assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 4);
     assert!(Close::ClientFin as u8 + 1 == 1 && Close::ServerRst as u8 + 1 == 4);
     assert!(Traffic::Thrift as u8 == 0 && Traffic::Idle as u8 == 3);

@@ -4,7 +4,7 @@
 use crate::counters::PortCounters;
 use crate::failure::{Backend, FailureKey, Note, Record};
 use crate::first_bytes::ProbeMethods;
-use crate::flow::{Addr, Flow, FlowKey};
+use crate::flow::{Addr, Flow, FlowKey, Forwarded};
 
 // SAFETY: `repr(C)` arrays of integers without padding; any bytes are a value.
 unsafe impl aya::Pod for Addr {}
@@ -12,6 +12,8 @@ unsafe impl aya::Pod for Addr {}
 unsafe impl aya::Pod for FlowKey {}
 // SAFETY: as above; its padding is an explicit field.
 unsafe impl aya::Pod for Flow {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Forwarded {}
 // SAFETY: as above.
 unsafe impl aya::Pod for PortCounters {}
 // SAFETY: as above.

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::LruHashMap,
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use tracer_common::flow::FlowKey;
+use tracer_common::flow::{FlowKey, Forwarded};
 
 use crate::{
     backends::{self, Wanted},
@@ -17,9 +17,10 @@ use crate::{
 };
 
 /// The flow by its ends as the backend sees them: the client is who the
-/// backend takes for it, the node is the backend itself.
+/// backend takes for it, the node is the backend itself. With the times of their
+/// SYNs, these are the attempts whose clients the daemon can tell.
 #[map]
-static NAT: LruHashMap<FlowKey, FlowKey> = LruHashMap::with_max_entries(8192, 0);
+static NAT: LruHashMap<FlowKey, Forwarded> = LruHashMap::with_max_entries(8192, 0);
 
 /// C: void net_dev_queue(struct sk_buff *skb)
 ///
@@ -65,6 +66,8 @@ pub struct Join {
     reply: FlowKey,
     /// Position of the port's counters.
     slot: u16,
+    /// [`tracer_common::flow::Flow::syn_at`]
+    syn_at: u64,
 }
 
 impl Join {
@@ -73,9 +76,14 @@ impl Join {
     pub fn of(entry: Conntrack) -> Option<Self> {
         let flow = entry.original()?;
         let slot = maps::slot_of(flow.node_port)?;
-        flows::peek(&flow)?;
+        let syn_at = flows::peek(&flow)?.syn_at;
         let reply = entry.reply()?;
-        Some(Self { flow, reply, slot })
+        Some(Self {
+            flow,
+            reply,
+            slot,
+            syn_at,
+        })
     }
 
     /// The answer comes from elsewhere than where the SYN was sent to.
@@ -115,17 +123,23 @@ impl Join {
     #[inline(always)]
     fn remember(&self) {
         let ends = reversed(&self.reply);
-        if !self.is_dnat() || led_back(&ends).is_some_and(|flow| flow == self.flow) {
+        let same = |known: Forwarded| (known.flow, known.syn_at) == (self.flow, self.syn_at);
+        if !self.is_dnat() || forwarded(&ends).is_some_and(same) {
             return;
         }
+        let attempt = Forwarded {
+            syn_at: self.syn_at,
+            flow: self.flow,
+            pad: [0; 4],
+        };
         // Displaces the oldest when full; cannot fail otherwise.
-        let _ = NAT.insert(ends, self.flow, 0);
+        let _ = NAT.insert(ends, attempt, 0);
     }
 }
 
-/// The flow of a segment to a backend, by the ends that the backend sees.
+/// The attempt of a segment to a backend, by the ends that the backend sees.
 #[inline(always)]
-fn led_back(ends: &FlowKey) -> Option<FlowKey> {
+fn forwarded(ends: &FlowKey) -> Option<Forwarded> {
     // SAFETY: a copy; should another flow take the element's place in the
     // meantime, its hooks find no attempt or note one drop too many.
     unsafe { NAT.get(ends) }.copied()
@@ -138,7 +152,7 @@ pub fn flow_at(ends: &FlowKey) -> Option<FlowKey> {
     if maps::slot_of(ends.node_port).is_some() && flows::peek(ends).is_some() {
         return Some(*ends);
     }
-    led_back(ends)
+    forwarded(ends).map(|attempt| attempt.flow)
 }
 
 /// The same segment's ends for who looks from the other side.

@@ -38,6 +38,35 @@ pub fn share(share: f64) -> String {
     }
 }
 
+/// A count in a table: five characters at most up to a million billions, the last
+/// digits given up where they do not fit: `99999`, `123k`, `1.2M`.
+#[must_use]
+pub fn count(count: u64) -> String {
+    const UNITS: [(f64, char); 5] = [(1e3, 'k'), (1e6, 'M'), (1e9, 'G'), (1e12, 'T'), (1e15, 'P')];
+    if count < 100_000 {
+        return count.to_string();
+    }
+    let count = count as f64;
+    // The limit is where the rounded number would get the next unit.
+    let unit = UNITS.iter().find(|(factor, _)| count / factor < 999.5);
+    let (factor, unit) = unit.unwrap_or(&(1e18, 'E'));
+    let value = count / factor;
+    let digits = usize::from(value < 9.95);
+    format!("{value:.digits$}{unit}")
+}
+
+/// How often a second: `0`, `0.3`, `12`, `120k`; never 0 of what is only nearly so.
+#[must_use]
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if !rate.is_finite() || rate < 0.0 => "?".to_owned(),
+        0.0 => "0".to_owned(),
+        rate if rate < 0.05 => "<0.1".to_owned(),
+        rate if rate < 9.95 => format!("{rate:.1}"),
+        rate => count(rate.round() as u64),
+    }
+}
+
 /// A count with its noun: `1 attempt`, `12 attempts`.
 #[must_use]
 pub fn counted(count: u64, noun: &str) -> String {
@@ -128,6 +157,37 @@ mod tests {
             (f64::INFINITY, "?"),
         ] {
             assert_eq!(share(value), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn counts_take_five_characters_at_most() {
+        for (value, text) in [
+            (0, "0"),
+            (99_999, "99999"),
+            (100_000, "100k"),
+            (999_499, "999k"),
+            (999_500, "1.0M"),
+            (9_949_999, "9.9M"),
+            (12_345_678, "12M"),
+            (u64::MAX, "18E"),
+        ] {
+            assert_eq!(count(value), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn rates_are_never_rounded_to_nothing() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.016, "<0.1"),
+            (0.25, "0.2"),
+            (9.96, "10"),
+            (123_456.0, "123k"),
+            (-1.0, "?"),
+            (f64::INFINITY, "?"),
+        ] {
+            assert_eq!(rate(value), text, "{value}");
         }
     }
 

@@ -21,9 +21,10 @@ mod report;
 mod run;
 mod services;
 mod snapshot;
+mod top;
 mod verdict;
 
-use std::{env, process::ExitCode, sync::Arc};
+use std::{env, io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use cli::{Command, Common, Invocation};
 use config::{Config, LogLevel};
@@ -73,6 +74,15 @@ fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
         Command::Events(args) => {
             let config = watching(invocation, &args.common)?;
             events::run(args, &config, load)
+        }
+        Command::Top(args) => {
+            // A line of the log would be in the middle of the screen.
+            let config = if top::draws(args) && std::io::stderr().is_terminal() {
+                invocation.config(&args.common)?
+            } else {
+                watching(invocation, &args.common)?
+            };
+            top::run(args, &config, load)
         }
         Command::Replay(args) => {
             let config = watching(invocation, &args.common)?;

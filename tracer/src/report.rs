@@ -1,10 +1,13 @@
-//! What `tracer explain` and `tracer events` tell, as it travels over the unix
-//! socket and leaves as JSON.
+//! What `tracer explain`, `tracer events` and `tracer top` tell, as it travels over
+//! the unix socket and leaves as JSON.
+
+mod top;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::top::*;
 use crate::verdict::{Finding, Verdict};
 
 /// The answer of `tracer explain -o json`.

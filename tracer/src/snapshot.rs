@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tracer_common::{
     counters::PortCounters,
     failure::{Backend, FailureKey, Record},
+    flow::Addr,
     words::Lost,
 };
 
@@ -60,6 +61,17 @@ pub struct Failures {
     pub backends: BTreeMap<u16, Backend>,
 }
 
+/// An attempt whose client is still known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Address of the client.
+    pub client: Addr,
+    /// Its port, host byte order.
+    pub client_port: u16,
+    /// When its SYN came, nanoseconds of the monotonic clock.
+    pub syn_at: u64,
+}
+
 /// Where snapshots come from.
 pub trait Source: Send + Sync + 'static {
     /// Reads all numbers.
@@ -76,6 +88,15 @@ pub trait Source: Send + Sync + 'static {
 
     /// Takes the records of single failures that have come since the last call.
     fn records(&self) -> Vec<Record>;
+
+    /// Attempts at a port whose clients are still known; one may be there twice.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    fn arrivals(&self, port: u16) -> anyhow::Result<Vec<Arrival>> {
+        let _ = port;
+        Ok(Vec::new())
+    }
 
     /// The port whose counters stand at a position ([`FailureKey::slot`]).
     fn port_at(&self, slot: u16) -> Option<u16>;

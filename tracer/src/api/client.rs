@@ -13,7 +13,8 @@ use tokio::{net::UnixStream, task::JoinSet, time::timeout};
 use crate::{
     exit::{Code, Exit},
     human,
-    report::{Explanation, Line, Refusal},
+    recorder::TopAsked,
+    report::{Explanation, Line, Refusal, Top},
 };
 
 /// What an answer may take.
@@ -63,13 +64,20 @@ impl<'a> Client<'a> {
     ) -> Result<Option<Explanation>, Exit> {
         let mut query = vec![format!("last={}ms", last.as_millis())];
         query.extend(ports.iter().map(|port| format!("port={port}")));
-        let asked = async {
-            match self.get("explain", &query).await? {
-                Some(answer) => Ok(Some(self.parse(&self.whole(answer).await?)?)),
-                None => Ok(None),
-            }
-        };
-        self.in_time(asked).await
+        self.finite("explain", &query).await
+    }
+
+    /// Asks for what `GET /v1/top` tells, likewise.
+    ///
+    /// # Errors
+    /// As for [`Client::explain`].
+    pub async fn top(&self, asked: &TopAsked) -> Result<Option<Top>, Exit> {
+        let mut query = vec![format!("last={}ms", asked.last.as_millis())];
+        if !asked.history.is_zero() {
+            query.push(format!("history={}ms", asked.history.as_millis()));
+        }
+        query.extend(asked.port.map(|port| format!("port={port}")));
+        self.finite("top", &query).await
     }
 
     /// Asks for the failures that the daemon remembers: `GET /v1/events` with
@@ -102,6 +110,21 @@ impl<'a> Client<'a> {
             answer,
             read: BytesMut::new(),
         }))
+    }
+
+    /// Asks for one JSON object.
+    async fn finite<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        query: &[String],
+    ) -> Result<Option<T>, Exit> {
+        let asked = async {
+            match self.get(what, query).await? {
+                Some(answer) => Ok(Some(self.parse(&self.whole(answer).await?)?)),
+                None => Ok(None),
+            }
+        };
+        self.in_time(asked).await
     }
 
     async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {

@@ -1,4 +1,4 @@
-//! The API on the unix socket, for `tracer explain` and `tracer events`.
+//! The API on the unix socket, for `tracer explain`, `tracer events` and `tracer top`.
 
 pub mod client;
 mod query;
@@ -62,9 +62,10 @@ pub fn router(recorder: Recorder, stopped: watch::Receiver<()>) -> Router {
     Router::new()
         .route("/v1/explain", get(explain))
         .route("/v1/events", get(events))
+        .route("/v1/top", get(top))
         .route("/v1/status", get(status))
         .fallback(async || {
-            let known = "no such page; there are /v1/explain, /v1/events and /v1/status";
+            let known = "no such page; there are /v1/explain, /v1/events, /v1/top and /v1/status";
             refuse(StatusCode::NOT_FOUND, known)
         })
         .method_not_allowed_fallback(async || {
@@ -134,6 +135,18 @@ async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Res
     let lines = stream::lines(remembered, follower, turn);
     let about = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((about, Body::from_stream(lines)).into_response())
+}
+
+async fn top(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Response> {
+    let watched = |port| api.recorder.watches(port);
+    let asked = query::top(query.as_deref().unwrap_or(""), watched);
+    let asked = asked.map_err(|e| refuse(StatusCode::BAD_REQUEST, e))?;
+    let _turn = turn(&api.answers).await?;
+    let made = spawn_blocking(move || api.recorder.top(&asked)).await;
+    match made.unwrap_or_else(|e| Err(e.into())) {
+        Ok(top) => Ok(json(StatusCode::OK, &top)),
+        Err(e) => Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("{e:#}"))),
+    }
 }
 
 async fn status(State(api): State<Api>) -> Result<Response, Response> {

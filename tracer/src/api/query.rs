@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracer_common::failure::Failure;
 
-use crate::recorder::{EventFilter, LONGEST};
+use crate::recorder::{EventFilter, LONGEST, TopAsked};
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const DEFAULT: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ impl ExplainQuery {
         let (mut last, mut ports) = (DEFAULT, Vec::new());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "last" => last = duration(&value)?,
+                "last" => last = duration("last", &value)?,
                 "port" => ports.push(port(&value, &watched)?),
                 _ => return Err(unknown(&name, "last and port")),
             }
@@ -61,20 +61,41 @@ impl EventsQuery {
     }
 }
 
+/// Parameters of `GET /v1/top`.
+///
+/// # Errors
+/// Names the parameter and says what it may be.
+pub(super) fn top(query: &str, watched: impl Fn(u16) -> bool) -> Result<TopAsked, String> {
+    let mut asked = TopAsked {
+        last: DEFAULT,
+        history: Duration::ZERO,
+        port: None,
+    };
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "last" => asked.last = duration("last", &value)?,
+            "history" => asked.history = duration("history", &value)?,
+            "port" => asked.port = Some(port(&value, &watched)?),
+            _ => return Err(unknown(&name, "last, history and port")),
+        }
+    }
+    Ok(asked)
+}
+
 fn unknown(name: &str, known: &str) -> String {
     let name = short(name);
     format!("`{name}` is no parameter; there are {known}")
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn duration(name: &str, text: &str) -> Result<Duration, String> {
     let shown = short(text);
     let value = humantime::parse_duration(text)
-        .map_err(|e| format!("last: `{shown}` is no duration such as 60s or 5m: {e}"))?;
+        .map_err(|e| format!("{name}: `{shown}` is no duration such as 60s or 5m: {e}"))?;
     if (SHORTEST..=LONGEST).contains(&value) {
         return Ok(value);
     }
     let [min, max] = [SHORTEST, LONGEST].map(humantime::format_duration);
-    Err(format!("last: `{shown}` is not between {min} and {max}"))
+    Err(format!("{name}: `{shown}` is not between {min} and {max}"))
 }
 
 fn port(text: &str, watched: impl Fn(u16) -> bool) -> Result<u16, String> {

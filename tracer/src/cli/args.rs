@@ -8,7 +8,7 @@ use clap::{
 };
 use tracer_common::failure::Failure;
 
-use crate::{config::Settings, recorder::LONGEST};
+use crate::{config::Settings, recorder::LONGEST, top::Column};
 
 /// Arguments of the commands that load programs.
 #[derive(Debug, Args)]
@@ -74,6 +74,49 @@ pub struct Events {
     pub common: Common,
 }
 
+/// Arguments of `tracer top`.
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Print refreshes one after the other instead of drawing on the terminal
+    #[arg(short, long)]
+    pub batch: bool,
+    /// Refreshes until it ends [default: no end; 1 where standard output is no
+    /// terminal and --batch is not given]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Time between two refreshes, in seconds; 0.2 to 3600
+    #[arg(short, long, value_name = "SECONDS", default_value = "2", value_parser = delay)]
+    pub delay: Duration,
+    /// Window that counts are about, up to now; 1s to 15m
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = window)]
+    pub last: Duration,
+    /// Count since the daemon's start instead of in the window
+    #[arg(long)]
+    pub totals: bool,
+    /// Column to sort by: numbers the largest first, names in order
+    #[arg(long, value_name = "COLUMN", default_value = "failed", hide_default_value = false,
+          value_parser = column())]
+    pub sort: Column,
+    /// Turn the order round
+    #[arg(short, long)]
+    pub reverse: bool,
+    /// Show ports with all these words in their number, Service, failed outcomes
+    /// or verdict; `failing` is in all that fail
+    #[arg(
+        long,
+        value_name = "WORDS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub filter: String,
+    /// Form of the output; json: one object a refresh, without the terminal
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Where the daemon is, and settings for a watch without one.
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// Arguments of `tracer replay`.
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -112,6 +155,20 @@ fn outcome() -> impl TypedValueParser<Value = Failure> {
         let known = Failure::ALL.iter().find(|failure| failure.as_str() == word);
         known.copied().ok_or("no such outcome")
     })
+}
+
+fn column() -> impl TypedValueParser<Value = Column> {
+    PossibleValuesParser::new(Column::sortable())
+        .try_map(|name| Column::named(&name).ok_or("no such column"))
+}
+
+fn delay(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>();
+    match seconds {
+        Ok(seconds) if (0.2..=3_600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) => Err(format!("`{text}` is not between 0.2 and 3600 seconds")),
+        Err(_) => Err(format!("`{text}` is no number of seconds such as 2 or 0.5")),
+    }
 }
 
 const LAST_MIN: Duration = Duration::from_secs(1);

@@ -5,6 +5,7 @@ Examples:
   tracer check                     what this kernel and these privileges allow
   tracer run                       watch 30000-32767, serve on port 9400
   tracer run --help                all settings
+  tracer top                       what happens now, port by port
   tracer explain                   which ports failed in the last minute, and why
   tracer events --follow           each failure as it happens
   tracer replay capture.pcap       the same from a capture, without privileges
@@ -27,6 +28,37 @@ commas:
   probe_source: [10.0.0.0/24]
   web:
     listen_address: 127.0.0.1:9400";
+
+pub(super) const TOP_EXAMPLES: &str = "\
+Examples:
+  tracer top                                     ? shows the keys
+  tracer top -d 1 --last 10s --filter failing
+  tracer top --sort p99
+  tracer top -b -n 3 -d 5                        three tables, 5 s apart
+  tracer top -b -d 10 -o json | jq -c '.ports[] | [.node_port, .recent.outcomes]'
+  tracer top -o json | jq .ports                 one object
+
+One row per port: attempts a second, handshakes by how they ended, why they
+failed (as of tracer explain), what they were for, time to the first answer,
+retransmissions, open connections, and failures over the last minutes, 5 s a
+character. ! marks a port with a problem that has a name, ? failures without.
+
+Counts are about the last minute (--last, key w), or since the daemon's start
+(--totals, key d). JSON has both: `recent` and `total`.
+
+Keys: arrows, j, k move; enter: detail (outcomes over time, why, backends,
+clients, last failures); / filter; s, S sort; d totals; w window; space pause; ?
+help; esc back; q, Ctrl-C quit.
+
+A running daemon is asked over its socket; its own settings hold, those given
+here do not. When it goes away, that is said, and it is asked again every second.
+Without a daemon, tracer watches by itself, which needs the same privileges as
+tracer run; counts begin then. Without a terminal it prints plain text. NO_COLOR
+is respected.
+
+Exit codes: 0 done (Ctrl-C, SIGTERM and a closed pipe too), 1 failed while
+running, 2 wrong usage, 69 this kernel or these privileges cannot do it, 78 wrong
+configuration";
 
 pub(super) const EXPLAIN_EXAMPLES: &str = "\
 Examples:

@@ -20,12 +20,12 @@ use crate::{
     exit::{Code, Exit},
 };
 
-pub use args::{Common, Events, Explain, Output, Replay};
+pub use args::{Common, Events, Explain, Output, Replay, Top};
 use examples::{
     CHECK_EXAMPLES, COMPLETIONS_EXAMPLES, EVENTS_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES,
-    MAN_EXAMPLES, REPLAY_EXAMPLES, RUN_EXAMPLES,
+    MAN_EXAMPLES, REPLAY_EXAMPLES, RUN_EXAMPLES, TOP_EXAMPLES,
 };
-pub use print::{print, print_completions, print_man};
+pub use print::{abandoned, print, print_completions, print_man};
 
 /// Says for every TCP handshake at this node's NodePorts how it ended, who
 /// answered and what it was for
@@ -44,6 +44,9 @@ pub enum Command {
     /// Run the daemon: count handshakes and serve metrics
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Common),
+    /// Show what happens now, port by port, on the terminal
+    #[command(after_long_help = TOP_EXAMPLES)]
+    Top(Top),
     /// Say which ports fail, why, and what to do about it
     #[command(after_long_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),

@@ -1,10 +1,15 @@
 //! What the command line writes to standard output.
 
-use std::io::Write as _;
+use std::{
+    io::{self, Write as _},
+    os::fd::AsFd,
+    time::Duration,
+};
 
 use clap::{CommandFactory as _, builder::Resettable};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Cli;
 use crate::exit::{Code, Exit};
@@ -70,9 +75,36 @@ pub fn print(bytes: &[u8]) -> Result<(), Exit> {
     }
 }
 
+/// How often somebody who only waits looks whether anybody still reads.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Waits until nobody reads standard output any more.
+pub async fn abandoned() {
+    while !hung_up(&io::stdout()) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether the other end of a pipe is closed.
+fn hung_up(out: &impl AsFd) -> bool {
+    // Errors and hang-ups are told without being asked for (poll(2)).
+    let mut fds = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    let polled = poll(&mut fds, PollTimeout::ZERO);
+    let told = fds[0].revents().unwrap_or(PollFlags::empty());
+    polled.is_ok() && told.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_noticed_without_writing() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(!hung_up(&writer));
+        drop(reader);
+        assert!(hung_up(&writer));
+    }
 
     #[test]
     fn manual_pages_keep_the_lines_of_examples() {

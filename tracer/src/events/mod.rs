@@ -9,7 +9,7 @@ use tokio::signal::unix::Signal;
 
 use crate::{
     api::client::{Client, Limits, Lines},
-    cli::Events,
+    cli::{self, Events},
     config::Config,
     exit::Exit,
     explain,
@@ -139,7 +139,7 @@ async fn follow(mut from: From<'_>, out: &mut Out, interrupt: &mut Signal) -> Re
             line = from.next() => if out.line(&line?)?.is_break() {
                 return Ok(());
             },
-            () = out.abandoned() => return Ok(()),
+            () = cli::abandoned() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         }
     }

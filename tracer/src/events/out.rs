@@ -3,17 +3,10 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     ops::ControlFlow,
-    os::fd::AsFd,
-    time::Duration,
 };
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::line;
 use crate::{cli::Output, exit::Exit, report::Line};
-
-/// How often an idle follower looks whether anybody still reads.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Where lines go.
 pub(super) struct Out {
@@ -52,34 +45,5 @@ impl Out {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
             Err(e) => Err(Exit::runtime("write to standard output", e)),
         }
-    }
-
-    /// Waits until nobody reads any more.
-    pub(super) async fn abandoned(&self) {
-        while !hung_up(&io::stdout()) {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-}
-
-/// Whether the other end of a pipe is closed.
-fn hung_up(out: &impl AsFd) -> bool {
-    // Errors and hang-ups are told without being asked for (poll(2)).
-    let mut fds = [PollFd::new(out.as_fd(), PollFlags::empty())];
-    let polled = poll(&mut fds, PollTimeout::ZERO);
-    let told = fds[0].revents().unwrap_or(PollFlags::empty());
-    polled.is_ok() && told.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_closed_pipe_is_noticed_without_writing() {
-        let (reader, writer) = io::pipe().unwrap();
-        assert!(!hung_up(&writer));
-        drop(reader);
-        assert!(hung_up(&writer));
     }
 }

@@ -20,9 +20,11 @@ use crate::{
     human,
     report::Explanation,
     snapshot::Source,
+    verdict::Finding,
 };
 pub use own::{interrupts, start, watched};
 use text::Frame;
+pub use words::label;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,15 +117,28 @@ pub fn body(explanation: &Explanation, all: bool) -> String {
     text::body(explanation, &frame)
 }
 
-fn frame(args: &Explain, asked: Duration) -> Frame {
+/// One problem by itself, within `width` columns (40 to 110).
+#[must_use]
+pub fn finding(number: usize, finding: &Finding, width: usize) -> String {
+    text::finding(number, finding, width)
+}
+
+/// Name of this node.
+#[must_use]
+pub fn node() -> String {
+    named(UtsName::nodename)
+}
+
+fn named(of: fn(&UtsName) -> &OsStr) -> String {
     let system = nix::sys::utsname::uname().ok();
-    let name = |of: fn(&UtsName) -> &OsStr| {
-        let name = system.as_ref().map(|system| of(system).to_string_lossy());
-        name.map_or("?".to_owned(), Cow::into_owned)
-    };
-    let (kernel, release) = (name(UtsName::sysname), name(UtsName::release));
+    let name = system.as_ref().map(|system| of(system).to_string_lossy());
+    name.map_or("?".to_owned(), Cow::into_owned)
+}
+
+fn frame(args: &Explain, asked: Duration) -> Frame {
+    let (kernel, release) = (named(UtsName::sysname), named(UtsName::release));
     Frame {
-        node: name(UtsName::nodename),
+        node: node(),
         kernel: format!("{kernel} {release}"),
         asked_s: asked.as_secs_f64(),
         ports: args.ports.clone(),

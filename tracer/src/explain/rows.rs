@@ -107,7 +107,7 @@ fn cells(title: String, port: &PortRow, name: Option<usize>, style: Style) -> Ro
     let established = Outcome::Established.as_str();
     let half_open = Outcome::HalfOpen.as_str();
     let count = |word: &str| port.outcomes.get(word).copied().unwrap_or(0);
-    let mut ok = vec![count(established).to_string()];
+    let mut ok = vec![human::count(count(established))];
     ok.extend(items(&port.outcomes, |word| word == half_open));
     let answer = port.answer.iter();
     let answer = answer.flat_map(|answer| [answer.p50, answer.p99].map(human::duration));
@@ -117,7 +117,7 @@ fn cells(title: String, port: &PortRow, name: Option<usize>, style: Style) -> Ro
         cells.push(service.map(|s| short(s, longest)).collect());
     }
     cells.extend([
-        vec![port.attempts.to_string()],
+        vec![human::count(port.attempts)],
         ok,
         items(&port.outcomes, |word| {
             ![established, half_open].contains(&word)
@@ -147,7 +147,7 @@ fn items(counts: &BTreeMap<String, u64>, wanted: impl Fn(&str) -> bool) -> Vec<S
     counts.sort_by_key(|(word, count)| (std::cmp::Reverse(**count), word.as_str()));
     let items = counts.iter();
     items
-        .map(|(word, count)| format!("{count} {}", words::label(word)))
+        .map(|(word, count)| format!("{} {}", human::count(**count), words::label(word)))
         .collect()
 }
 

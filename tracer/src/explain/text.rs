@@ -169,6 +169,16 @@ fn summary(out: &mut Page, explanation: &Explanation) {
     out.say("", &text, colour.on_default().bold());
 }
 
+/// One problem by itself, within `width` columns.
+pub(super) fn finding(number: usize, finding: &Finding, width: usize) -> String {
+    let mut out = Page {
+        text: String::new(),
+        width: Some(width.clamp(WIDTHS.0, WIDTHS.1)),
+    };
+    problem(&mut out, number, finding);
+    out.text
+}
+
 fn problem(out: &mut Page, number: usize, finding: &Finding) {
     out.gap();
     let cause = words::verdict(finding.verdict);

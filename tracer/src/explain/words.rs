@@ -50,7 +50,7 @@ pub(super) const fn certainty(certainty: Certainty) -> &'static str {
 }
 
 /// An outcome, class or answer in a table's cell; what is not known, as it is.
-pub(super) fn label(word: &str) -> Cow<'_, str> {
+pub fn label(word: &str) -> Cow<'_, str> {
     Cow::Borrowed(match word {
         "half_open" => "half-open",
         "timed_out" => "timed out",

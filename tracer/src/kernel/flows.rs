@@ -1,12 +1,12 @@
 //! The flow table from outside: walk it, find what time has decided, and have
 //! the kernel's own sweep program do the deciding.
 
-use std::time::Duration;
+use std::{os::fd::AsFd as _, time::Duration};
 
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData},
+    maps::{HashMap, IterableMap as _, Map, MapData},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use nix::time::{ClockId, clock_gettime};
@@ -76,6 +76,13 @@ impl Flows {
             program.test_run(options).context("run the sweep program")?;
         }
         Ok(flows)
+    }
+
+    /// The table, for another reader.
+    pub fn table(&self) -> anyhow::Result<HashMap<MapData, FlowKey, Flow>> {
+        let fd = self.map.map().fd().as_fd().try_clone_to_owned();
+        let map = MapData::from_fd(fd.context("share the flow table")?)?;
+        HashMap::try_from(Map::HashMap(map)).context("share the flow table")
     }
 
     /// The backends of the flows that the last sweep met.

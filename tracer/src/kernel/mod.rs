@@ -1,6 +1,7 @@
 //! The kernel side of the daemon: loads and attaches the programs, keeps them
 //! up to date and reads their counters.
 
+mod arrivals;
 mod batch;
 mod counters;
 mod failures;
@@ -27,6 +28,7 @@ use nix::{fcntl::OFlag, unistd::pipe2};
 use tracer_common::{failure::Record, words::Lost};
 
 use self::{
+    arrivals::Arrivals,
     counters::Counters,
     failures::Tables,
     flows::Flows,
@@ -39,13 +41,14 @@ use crate::{
     config::{Config, KernelLog},
     exit::Exit,
     hooks::{self, Plan},
-    snapshot::{Failures, HookStatus, Snapshot, Source, WIRE},
+    snapshot::{Arrival, Failures, HookStatus, Snapshot, Source, WIRE},
 };
 
 /// The loaded and attached programs. Dropping it detaches everything.
 pub struct Tracer {
     counters: Counters,
     tables: Arc<Tables>,
+    arrivals: Arrivals,
     lost: PerCpuArray<MapData, u64>,
     flow_count: Arc<AtomicU64>,
     flows_capacity: u32,
@@ -82,6 +85,7 @@ impl Tracer {
         let flow_count = Arc::new(AtomicU64::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
         let flows = Flows::new(&mut ebpf, object::limits(config)?)?;
+        let arrivals = Arrivals::new(&mut ebpf, &flows)?;
         // Before the taps: an address that a tapped SYN is for must be known.
         let changes = Changes::listen()?;
         let mut hooks = plan.attach(&mut ebpf)?;
@@ -107,6 +111,7 @@ impl Tracer {
         Ok(Self {
             counters,
             tables,
+            arrivals,
             lost,
             flow_count,
             flows_capacity: config.flows,
@@ -156,6 +161,10 @@ impl Source for Tracer {
 
     fn records(&self) -> Vec<Record> {
         self.tables.records()
+    }
+
+    fn arrivals(&self, port: u16) -> anyhow::Result<Vec<Arrival>> {
+        self.arrivals.at(port)
     }
 
     fn port_at(&self, slot: u16) -> Option<u16> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -67,6 +68,26 @@ impl Events {
     /// How many are remembered.
     pub(super) fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// The last ones at a port, the last one first.
+    pub(super) fn last(&self, port: u16, most: usize) -> Vec<Event> {
+        let remembered = self.lock();
+        let its = remembered.iter().rev().filter(|e| e.node_port == port);
+        its.take(most).map(|e| Event::clone(e)).collect()
+    }
+
+    /// The clients of those attempts at a port that failed after `since`, seconds
+    /// of the Unix epoch.
+    pub(super) fn failed_clients(&self, port: u16, since: f64) -> Vec<IpAddr> {
+        let attempt = |e: &Event| {
+            let mut all = Failure::ALL.iter();
+            all.any(|f| f.is_attempt() && f.as_str() == e.outcome)
+        };
+        let remembered = self.lock();
+        let its = remembered.iter().filter(|e| e.node_port == port);
+        let its = its.filter(|e| e.time >= since && attempt(e));
+        its.map(|e| e.client.ip()).collect()
     }
 
     /// Those remembered, oldest first, and those that come after them.

@@ -69,15 +69,6 @@ pub(super) fn explanation(
 /// One port of an answer.
 #[must_use]
 pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> PortRow {
-    let sum = |cells: &mut dyn Iterator<Item = Cell>| cells.map(|c| counters.get(c)).sum();
-    let by_outcome = |o: &Outcome| {
-        let mut cells = Traffic::ALL.iter().map(|t| Cell::handshake(*o, *t));
-        (o.as_str().to_owned(), sum(&mut cells))
-    };
-    let by_traffic = |t: &Traffic| {
-        let mut cells = Outcome::ALL.iter().map(|o| Cell::handshake(*o, *t));
-        (t.as_str().to_owned(), sum(&mut cells))
-    };
     let mut answered_by = BTreeMap::new();
     let rows = evidence.rows.iter().filter(|row| row.node_port == port);
     for row in rows.filter(|row| row.failure.is_attempt()) {
@@ -89,14 +80,35 @@ pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> Port
         node_port: port,
         service: evidence.names.service(port),
         attempts: counters.get(Cell::ATTEMPTS),
-        outcomes: Outcome::ALL.iter().map(by_outcome).collect(),
-        traffic: Traffic::ALL.iter().map(by_traffic).collect(),
+        outcomes: by_outcome(counters),
+        traffic: by_traffic(counters),
         answer: latency(counters),
         answered_by,
     }
 }
 
-fn latency(counters: &PortCounters) -> Option<Latency> {
+/// Attempts by outcome: all words.
+pub(super) fn by_outcome(counters: &PortCounters) -> BTreeMap<String, u64> {
+    let count = |o: &Outcome| {
+        let cells = Traffic::ALL.iter().map(|t| Cell::handshake(*o, *t));
+        let sum = cells.map(|cell| counters.get(cell)).sum();
+        (o.as_str().to_owned(), sum)
+    };
+    Outcome::ALL.iter().map(count).collect()
+}
+
+/// Attempts by class: all words.
+pub(super) fn by_traffic(counters: &PortCounters) -> BTreeMap<String, u64> {
+    let count = |t: &Traffic| {
+        let cells = Outcome::ALL.iter().map(|o| Cell::handshake(*o, *t));
+        let sum = cells.map(|cell| counters.get(cell)).sum();
+        (t.as_str().to_owned(), sum)
+    };
+    Traffic::ALL.iter().map(count).collect()
+}
+
+/// SYN to first answer; `None` without any.
+pub(super) fn latency(counters: &PortCounters) -> Option<Latency> {
     let buckets: [u64; LATENCY_BUCKETS] = std::array::from_fn(|bucket| {
         let cells = Answer::ALL.iter().map(|a| Cell::latency(*a, bucket));
         cells.map(|cell| counters.get(cell)).sum()

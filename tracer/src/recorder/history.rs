@@ -8,12 +8,13 @@ use std::{
 };
 
 use tracer_common::{
-    counters::{CELLS, PortCounters},
+    counters::{CELLS, Cell, PortCounters},
     failure::FailureKey,
-    words::Lost,
+    words::{Lost, Outcome, Traffic},
 };
 
-use super::{backends::Backends, packing::Reader, packing::Writer};
+use super::{backends::Backends, packing::Reader, packing::Writer, top::step};
+use crate::report::TopStep;
 
 /// What one round added.
 #[derive(Debug, Default)]
@@ -156,6 +157,33 @@ impl History {
         window
     }
 
+    /// Outcomes by port and step, from step `from` on; a round belongs to the step
+    /// in which it ended.
+    pub(super) fn steps(&self, from: u64) -> Vec<TopStep> {
+        let ends = self.rounds.iter().skip(1).map(|round| round.began);
+        let rounds = self.rounds.iter().zip(ends.chain([self.begins]));
+        let mut steps: Vec<TopStep> = Vec::new();
+        for (round, end) in rounds {
+            let number = step(end);
+            if number < from {
+                continue;
+            }
+            if steps.last().is_none_or(|last| last.step != number) {
+                let step = number;
+                steps.push(TopStep {
+                    step,
+                    ..TopStep::default()
+                });
+            }
+            if let Some(last) = steps.last_mut() {
+                // Packed here: it has no end before its last value.
+                let _ = outcomes(&round.packed, last);
+            }
+        }
+        steps.retain(|step| !step.ports.is_empty());
+        steps
+    }
+
     fn pack(&mut self, changes: &Changes) -> Box<[u8]> {
         let mut to = Writer::default();
         to.length(changes.cells.len());
@@ -214,6 +242,25 @@ impl History {
         }
         Some(())
     }
+}
+
+/// Adds the outcomes of a round to its step.
+fn outcomes(packed: &[u8], to: &mut TopStep) -> Option<()> {
+    let mut from = Reader::new(packed);
+    for _ in 0..from.take()? {
+        let (port, cell, value) = (from.number::<u16>()?, from.number::<usize>()?, from.take()?);
+        let Some(place) =
+            cell.checked_sub(Cell::handshake(Outcome::Established, Traffic::Thrift).index())
+        else {
+            continue;
+        };
+        let Some(outcome) = Outcome::ALL.get(place / Traffic::COUNT) else {
+            continue;
+        };
+        let counts = to.ports.entry(port).or_default();
+        *counts.entry(outcome.as_str().to_owned()).or_default() += value;
+    }
+    Some(())
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,6 +1,7 @@
 //! The memory of the last minutes: what was counted, each failure, and why.
 
 mod backends;
+mod clients;
 mod collecting;
 mod events;
 mod explanation;
@@ -12,6 +13,7 @@ mod rounds;
 mod rows;
 mod system;
 mod threads;
+mod top;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -35,6 +37,7 @@ pub use self::{
     explanation::port_row,
     ledger::{ByFailure, ByVerdict},
     rows::{address, note},
+    top::TopAsked,
 };
 use crate::{
     build_info,
@@ -85,6 +88,8 @@ struct Shared {
     services: Services,
     watched: PortSet,
     started: Instant,
+    /// The same by the monotonic clock, nanoseconds.
+    run: u64,
 }
 
 impl Recorder {
@@ -118,15 +123,17 @@ impl Recorder {
         facts: Box<dyn Facts>,
         names: Box<dyn Naming>,
     ) -> anyhow::Result<Self> {
+        let run = monotonic();
         let shared = Arc::new(Shared {
             source,
-            rounds: Mutex::new(Rounds::new(monotonic())),
+            rounds: Mutex::new(Rounds::new(run)),
             judging: Mutex::new(Judging::new(config.backend_metrics)),
             events: events::Events::new(),
             names: Mutex::new(names),
             services,
             watched: config.ports.clone(),
             started: Instant::now(),
+            run,
         });
         let threads = Threads::start(&shared, facts).context("start a thread")?;
         Ok(Self {

@@ -18,7 +18,10 @@ use super::{
     history::{Changes, History, Kind, Window},
     rows,
 };
-use crate::snapshot::{Failures, Snapshot, Source};
+use crate::{
+    report::TopStep,
+    snapshot::{Failures, Snapshot, Source},
+};
 
 /// Bytes of history.
 const BYTES: usize = 4 * 1024 * 1024;
@@ -214,6 +217,11 @@ impl Rounds {
             }
         }
         window
+    }
+
+    /// What ended step by step, from step `from` on.
+    pub(super) fn steps(&self, from: u64) -> Vec<TopStep> {
+        self.history.steps(from)
     }
 
     /// Flows of failed attempts without a known backend since `from`, the last

@@ -1,0 +1,188 @@
+//! What `tracer top` shows, from the same rounds as everything else.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use nix::time::ClockId;
+use tracer_common::{
+    counters::{Cell, PortCounters},
+    failure::Failure,
+    words::{Lost, Retransmit, Traffic},
+};
+
+use super::{
+    LONGEST, Recorder,
+    clients::Clients,
+    explanation::{by_outcome, by_traffic, latency},
+    history::Window,
+    lock, monotonic, nanoseconds,
+};
+use crate::report::{STEP_S, Top, TopBackend, TopClients, TopDetail, TopNumbers, TopPort};
+
+/// Failures of a port that are shown one by one.
+const FAILURES: usize = 50;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopAsked {
+    /// Length of the window.
+    pub last: Duration,
+    /// How far back the steps reach; zero: none.
+    pub history: Duration,
+    /// The port whose detail is wanted.
+    pub port: Option<u16>,
+}
+
+impl Recorder {
+    /// All ports now, and what the last `last` brought. Takes as long as it takes
+    /// to read the counters.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn top(&self, asked: &TopAsked) -> anyhow::Result<Top> {
+        let last = asked.last.min(LONGEST);
+        let history = asked.history.min(LONGEST);
+        let (snapshot, window, now, steps, reach) = {
+            let mut rounds = lock(&self.shared.rounds);
+            let snapshot = rounds.look(&*self.shared.source, monotonic)?;
+            let window = rounds.window(last);
+            let now = monotonic();
+            let from = step(now.saturating_sub(history.as_nanos() as u64));
+            let steps = (!history.is_zero()).then(|| rounds.steps(from));
+            (
+                snapshot,
+                window,
+                now,
+                steps.unwrap_or_default(),
+                rounds.reach(),
+            )
+        };
+        let names = self.shared.services.table();
+        let lost = Lost::ALL.iter().zip(window.lost);
+        let lost = lost.filter(|(_, count)| *count != 0);
+        Ok(Top {
+            time: nanoseconds(ClockId::CLOCK_REALTIME) as f64 / 1e9,
+            run: self.shared.run,
+            uptime_s: self.shared.started.elapsed().as_secs_f64(),
+            window_s: window.length.as_secs_f64(),
+            ports: snapshot
+                .ports
+                .iter()
+                .map(|(port, counters)| TopPort {
+                    service: names.service(*port),
+                    ..row(*port, counters, window.ports.get(port))
+                })
+                .collect(),
+            flows: snapshot.flows,
+            flows_capacity: snapshot.flows_capacity,
+            lost: lost.map(|(l, n)| (l.as_str().to_owned(), n)).collect(),
+            step: step(now),
+            first_step: step(now.saturating_sub(reach.as_nanos() as u64)),
+            history: steps,
+            detail: asked.port.map(|port| self.detail(port, &window, now)),
+        })
+    }
+
+    /// More of one port: what happened to it in the window that ends `now`.
+    fn detail(&self, port: u16, window: &Window, now: u64) -> TopDetail {
+        let counters = window.ports.get(&port);
+        TopDetail {
+            node_port: port,
+            clients: TopClients {
+                attempts: counters.map_or(0, |c| c.get(Cell::ATTEMPTS)),
+                ..self.clients(port, window.length, now)
+            },
+            backends: backends(port, window),
+            failures: self.shared.events.last(port, FAILURES),
+        }
+    }
+
+    fn clients(&self, port: u16, length: Duration, now: u64) -> TopClients {
+        let from = now.saturating_sub(length.as_nanos() as u64);
+        let mut arrivals = match self.shared.source.arrivals(port) {
+            Ok(arrivals) => arrivals,
+            Err(e) => {
+                return TopClients {
+                    absent: Some(format!("{e:#}")),
+                    ..TopClients::default()
+                };
+            }
+        };
+        arrivals.retain(|arrival| arrival.syn_at >= from);
+        let mut clients = Clients::default();
+        clients.arrived(arrivals);
+        let known = clients.attempts();
+        let since = nanoseconds(ClockId::CLOCK_REALTIME) as f64 / 1e9 - length.as_secs_f64();
+        for client in self.shared.events.failed_clients(port, since) {
+            clients.failed(client);
+        }
+        TopClients {
+            attempts: 0,
+            known,
+            addresses: clients.addresses(),
+            top: clients.top(),
+            absent: None,
+        }
+    }
+}
+
+/// The number of the step that a time in nanoseconds lies in.
+pub(super) fn step(at: u64) -> u64 {
+    at / (STEP_S * 1_000_000_000)
+}
+
+fn row(port: u16, total: &PortCounters, recent: Option<&PortCounters>) -> TopPort {
+    let open = |t: &Traffic| (t.as_str().to_owned(), total.get(Cell::open(*t)));
+    TopPort {
+        node_port: port,
+        service: None,
+        recent: numbers(recent.unwrap_or(&PortCounters::ZERO)),
+        total: numbers(total),
+        pending: total.get(Cell::PENDING),
+        open: Traffic::ALL.iter().map(open).collect(),
+    }
+}
+
+fn numbers(counters: &PortCounters) -> TopNumbers {
+    let again = |r: &Retransmit| (r.as_str().to_owned(), counters.get(Cell::retransmit(*r)));
+    TopNumbers {
+        attempts: counters.get(Cell::ATTEMPTS),
+        untracked: counters.get(Cell::UNTRACKED),
+        outcomes: by_outcome(counters),
+        traffic: by_traffic(counters),
+        answer: latency(counters),
+        retransmits: Retransmit::ALL.iter().map(again).collect(),
+    }
+}
+
+fn backends(port: u16, window: &Window) -> Vec<TopBackend> {
+    let mut all: BTreeMap<Option<SocketAddr>, TopBackend> = BTreeMap::new();
+    let empty = |address| TopBackend {
+        address,
+        attempts: address.map(|_| 0),
+        failed: 0,
+        failures: BTreeMap::new(),
+    };
+    let sent = window.attempts.iter().filter(|((p, _), _)| *p == port);
+    for ((_, address), count) in sent {
+        let address = Some(*address);
+        let backend = all.entry(address).or_insert_with(|| empty(address));
+        backend.attempts = Some(*count);
+    }
+    for (kind, count) in window.kinds.iter().filter(|(k, _)| k.node_port == port) {
+        let Some(failure) = Failure::ALL.get(usize::from(kind.key.failure)) else {
+            continue;
+        };
+        let address = kind.backend;
+        let backend = all.entry(address).or_insert_with(|| empty(address));
+        if failure.is_attempt() {
+            backend.failed += count;
+        }
+        *backend
+            .failures
+            .entry(failure.as_str().to_owned())
+            .or_default() += count;
+    }
+    let mut all: Vec<TopBackend> = all.into_values().collect();
+    all.sort_by_key(|b| std::cmp::Reverse((b.failed, b.attempts)));
+    all
+}
