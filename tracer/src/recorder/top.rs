@@ -16,7 +16,10 @@ use super::{
     history::Window,
     lock, monotonic, nanoseconds,
 };
-use crate::report::{STEP_S, Top, TopBackend, TopClients, TopDetail, TopNumbers, TopPort};
+use crate::{
+    report::{STEP_S, Top, TopBackend, TopClients, TopDetail, TopNumbers, TopPort},
+    services::Table,
+};
 
 /// Failures of a port that are shown one by one.
 const FAILURES: usize = 50;
@@ -67,6 +70,7 @@ impl Recorder {
             ports: snapshot
                 .ports
                 .iter()
+                .filter(|(_, counters)| tried(counters))
                 .map(|(port, counters)| TopPort {
                     service: names.service(*port),
                     ..row(*port, counters, window.ports.get(port))
@@ -91,7 +95,7 @@ impl Recorder {
                 attempts: counters.map_or(0, |c| c.get(Cell::ATTEMPTS)),
                 ..self.clients(port, window.length, now)
             },
-            backends: backends(port, window),
+            backends: backends(port, window, &self.shared.services.table()),
             failures: self.shared.events.last(port, FAILURES),
         }
     }
@@ -130,6 +134,12 @@ pub(super) fn step(at: u64) -> u64 {
     at / (STEP_S * 1_000_000_000)
 }
 
+/// Whether anything came from outside: dials made on this node are counted too.
+fn tried(counters: &PortCounters) -> bool {
+    let open = |t: &Traffic| counters.get(Cell::open(*t)) != 0;
+    counters.get(Cell::ATTEMPTS) != 0 || Traffic::ALL.iter().any(open)
+}
+
 fn row(port: u16, total: &PortCounters, recent: Option<&PortCounters>) -> TopPort {
     let open = |t: &Traffic| (t.as_str().to_owned(), total.get(Cell::open(*t)));
     TopPort {
@@ -154,10 +164,11 @@ fn numbers(counters: &PortCounters) -> TopNumbers {
     }
 }
 
-fn backends(port: u16, window: &Window) -> Vec<TopBackend> {
+fn backends(port: u16, window: &Window, names: &Table) -> Vec<TopBackend> {
     let mut all: BTreeMap<Option<SocketAddr>, TopBackend> = BTreeMap::new();
-    let empty = |address| TopBackend {
+    let empty = |address: Option<SocketAddr>| TopBackend {
         address,
+        pod: address.and_then(|address| names.pod(address.ip())),
         attempts: address.map(|_| 0),
         failed: 0,
         failures: BTreeMap::new(),

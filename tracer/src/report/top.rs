@@ -22,7 +22,7 @@ pub struct Top {
     pub uptime_s: f64,
     /// Length of the window that `recent` is about, in seconds.
     pub window_s: f64,
-    /// Ports that have any count, ascending.
+    /// Ports that somebody has tried to connect to, ascending.
     pub ports: Vec<TopPort>,
     /// Flows in the flow table.
     pub flows: u64,
@@ -138,6 +138,9 @@ pub struct TopBackend {
     /// Where; `None`: attempts that failed before NAT chose one, or that it was
     /// not seen choosing for.
     pub address: Option<SocketAddr>,
+    /// `namespace/pod` there, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// Attempts that were sent to it; `None`: not known.
     pub attempts: Option<u64>,
     /// Failed attempts.

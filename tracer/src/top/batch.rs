@@ -6,7 +6,8 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::{
     ask::Asker,
-    model::{Counts, Model, Origin},
+    columns,
+    model::{Model, Origin},
     signals::Signals,
     table,
     title::ways,
@@ -101,10 +102,7 @@ fn page(model: &Model, ui: &Ui, output: Output) -> Result<String, Exit> {
 
 /// A refresh for people: when, how many failed, and the table.
 fn text(model: &Model, ui: &Ui, top: &Top, rows: &[ui::Row<'_>]) -> String {
-    let mut all = Counts::default();
-    for row in rows {
-        all.add(&row.counts);
-    }
+    let (all, _) = columns::all(rows);
     let attempts = human::counted(all.attempts, "attempt");
     let mut summary = format!("{} of {attempts} failed", all.failed());
     if all.failed() > 0 {
@@ -119,9 +117,4 @@ fn text(model: &Model, ui: &Ui, top: &Top, rows: &[ui::Row<'_>]) -> String {
         rows => table::text(rows, ui.totals),
     };
     format!("{time}  {node}  last {window}: {summary}\n{table}\n")
-}
-
-#[cfg(test)]
-pub(super) fn shown(model: &Model, ui: &Ui) -> String {
-    page(model, ui, Output::Text).unwrap()
 }

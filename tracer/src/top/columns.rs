@@ -81,9 +81,9 @@ const NARROW: [(C, u8); 24] = [
     (C::Port, 0),
     (C::Service, 2),
     (C::Attempts, 3),
-    (C::Established, 6),
+    (C::Established, 5),
     (C::Failed, 0),
-    (C::How, 4),
+    (C::How, 6),
     (C::Why, 4),
     (C::Traffic, 7),
     (C::P50, 9),
@@ -311,6 +311,15 @@ pub(super) struct Layout {
     pub(super) more: usize,
 }
 
+/// The sum of all rows, and their attempts a second.
+pub(super) fn all(rows: &[Row<'_>]) -> (Counts, f64) {
+    let mut counts = Counts::default();
+    for row in rows {
+        counts.add(&row.counts);
+    }
+    (counts, rows.iter().map(|row| row.rate).sum())
+}
+
 /// Chooses the columns for `width` (`None`: as wide as it gets), when `skipped`
 /// columns are scrolled out.
 pub(super) fn layout(
@@ -325,9 +334,11 @@ pub(super) fn layout(
         C::History => width.is_none(),
         _ => false,
     };
+    let (sum, rate) = all(rows);
     let sized = |column: Column| {
         let (least, most) = column.widths();
         let texts = rows.iter().map(|row| column.text(row, totals));
+        let texts = texts.chain([column.number(&sum, rate, totals)]);
         let longest = texts.map(|text| text.chars().count()).max().unwrap_or(0);
         let heading = column.heading(totals).chars().count();
         (column, longest.clamp(least, most).max(heading))

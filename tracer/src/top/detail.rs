@@ -33,7 +33,8 @@ pub(super) fn lines(model: &Model, ui: &Ui, row: &Row<'_>, width: usize, look: L
         Some(service) => format!("Port {port}  {}", human::printable(service)),
         None => format!("Port {port}"),
     };
-    let mut lines = vec![title(&name, width, look), numbers(row, ui)];
+    let mut lines = vec![title(&name, width, look)];
+    lines.extend(numbers(row, ui, width));
     let detail = model.top.as_ref().and_then(|top| top.detail.as_ref());
     let detail = detail.filter(|detail| detail.node_port == port);
     let half = if width >= TWO { width / 2 - 1 } else { width };
@@ -60,7 +61,7 @@ pub(super) fn lines(model: &Model, ui: &Ui, row: &Row<'_>, width: usize, look: L
 }
 
 /// The row in words.
-fn numbers(row: &Row<'_>, ui: &Ui) -> Line<'static> {
+fn numbers(row: &Row<'_>, ui: &Ui, width: usize) -> Lines {
     let counts = &row.counts;
     let mut text = format!(
         "{}, {}/s",
@@ -94,7 +95,11 @@ fn numbers(row: &Row<'_>, ui: &Ui) -> Line<'static> {
     if !again.is_empty() {
         text.push_str(&format!("; sent again: {}", again.join(", ")));
     }
-    Line::raw(text)
+    let wrapped = textwrap::wrap(&text, width.max(20));
+    wrapped
+        .into_iter()
+        .map(|line| Line::raw(line.into_owned()))
+        .collect()
 }
 
 /// Outcomes over time.
@@ -187,7 +192,12 @@ fn backends(detail: &TopDetail, width: usize, look: Look) -> Lines {
         vec![
             backend
                 .address
-                .map_or("none known".to_owned(), |a| a.to_string()),
+                .map_or("not known".to_owned(), |a| a.to_string()),
+            backend
+                .pod
+                .as_deref()
+                .map_or("-".into(), human::printable)
+                .into_owned(),
             backend.attempts.map_or("-".to_owned(), human::count),
             human::count(backend.failed),
             share.unwrap_or("-".to_owned()),
@@ -196,8 +206,15 @@ fn backends(detail: &TopDetail, width: usize, look: Look) -> Lines {
     };
     let rows: Vec<Vec<String>> = detail.backends.iter().map(row).collect();
     let bad = |at: usize| detail.backends.get(at).is_some_and(|b| b.failed > 0);
-    let headings = ["ADDRESS", "TRIED", "FAILED", "SHARE", "WHAT WENT WRONG"];
-    lines.extend(small_table(&headings, &[0, 4], &rows, bad, look));
+    let headings = [
+        "ADDRESS",
+        "POD",
+        "TRIED",
+        "FAILED",
+        "SHARE",
+        "WHAT WENT WRONG",
+    ];
+    lines.extend(small_table(&headings, &[0, 1, 5], &rows, bad, look));
     lines
 }
 

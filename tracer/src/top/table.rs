@@ -11,7 +11,7 @@ use super::{
     columns::{self, Column, Layout},
     draw::{self, span},
     look::{self, Look},
-    model::{Counts, Model, is_failure},
+    model::{Model, is_failure},
     ui::{Row, Ui},
 };
 
@@ -78,7 +78,7 @@ impl<'a> Table<'a> {
 
     fn headings(&self, look: Look) -> Line<'static> {
         let cells = self.layout.columns.iter().map(|(column, width)| {
-            let sorted = column.name() == self.ui.sort.column.name() && *column != Column::History;
+            let sorted = *column == self.ui.sort.column;
             let mark = match (sorted, self.ui.sort.down) {
                 (true, true) => "▼",
                 (true, false) => "▲",
@@ -128,12 +128,7 @@ impl<'a> Table<'a> {
 
     /// The line of all ports.
     fn all(&self, look: Look) -> Line<'static> {
-        let mut counts = Counts::default();
-        let mut rate = 0.0;
-        for row in &self.rows {
-            counts.add(&row.counts);
-            rate += row.rate;
-        }
+        let (counts, rate) = columns::all(&self.rows);
         let cells = self.layout.columns.iter().map(|(column, width)| {
             let text = match column {
                 Column::Port => "  all".to_owned(),
@@ -203,12 +198,7 @@ pub(super) fn pad(text: &str, width: usize, column: Column) -> String {
 /// The table as plain text, one line a row, as wide as it gets.
 pub(super) fn text(rows: &[Row<'_>], totals: bool) -> String {
     let layout = columns::layout(rows, None, 0, totals);
-    let mut all = Counts::default();
-    let mut rate = 0.0;
-    for row in rows {
-        all.add(&row.counts);
-        rate += row.rate;
-    }
+    let (all, rate) = columns::all(rows);
     let line = |cell: &dyn Fn(Column) -> String| {
         let cells = layout.columns.iter();
         let cells = cells.map(|(column, width)| pad(&cell(*column), *width, *column));
