@@ -9,6 +9,7 @@ mod artifacts;
 mod bench;
 mod demo;
 mod explain;
+mod fuzz;
 mod image;
 mod kubernetes;
 mod libtest;
@@ -40,6 +41,8 @@ enum Verb {
     Bench(bench::Args),
     /// Mixed traffic for hours: whether the daemon grows, forgets or miscounts.
     Soak(soak::Args),
+    /// The fuzz targets, for some time each.
+    Fuzz(fuzz::Args),
     /// All tests: lint, unit, namespaces on this kernel, other kernels in virtual machines.
     Test(test::Args),
     /// Format, clippy and licence checks.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Soak(args) => soak::run(args),
+        Verb::Fuzz(args) => fuzz::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Image(args) => image::run(args),

@@ -101,6 +101,13 @@ pub(crate) const KUBERNETES: &[Package] = &[
     },
 ];
 
+/// For the fuzz targets.
+pub(crate) const FUZZING: &[Package] = &[Package {
+    name: "g++",
+    why: "compiles libFuzzer",
+    probe: "c++",
+}];
+
 /// For other kernels in virtual machines.
 pub(crate) const VIRTUAL_MACHINES: &[Package] = &[
     Package {

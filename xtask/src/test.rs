@@ -87,6 +87,8 @@ fn prepare(series: &[String], kubernetes: bool) -> Result<Tools> {
         bpf: true,
         musl: true,
         python: true,
+        captures: true,
+        fuzz: false,
         node: true,
         packages,
     })?;
@@ -191,6 +193,9 @@ fn namespace_tests(
         .env("TRACER_BIN", tracer);
     if let Some(venv) = tools.venv() {
         command.env("TRACER_VENV", venv);
+    }
+    if let Some(captures) = &tools.captures {
+        command.env("TRACER_CAPTURES", captures);
     }
     if let Some(kubernetes) = &tools.kubernetes {
         command.env("TRACER_KUBERNETES_PROGRAMS", kubernetes);

@@ -20,9 +20,11 @@ pub(crate) mod machine;
 mod memory;
 mod pairs;
 mod programs;
+mod replay;
 mod report;
 mod scrape;
 mod spread;
+mod usage;
 
 use load::Bed;
 use machine::Machine;
@@ -84,17 +86,20 @@ enum Part {
     Memory,
     /// Time of `tracer explain`
     Explain,
+    /// Packets per second of `tracer replay`
+    Replay,
     /// Rates and CPU time with and without the daemon
     Pairs,
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Kernel,
         Self::Daemon,
         Self::Scrape,
         Self::Memory,
         Self::Explain,
+        Self::Replay,
         Self::Pairs,
     ];
 
@@ -105,6 +110,7 @@ impl Part {
             Self::Scrape => "scrapes",
             Self::Memory => "memory",
             Self::Explain => "explanations",
+            Self::Replay => "replay of captures",
             Self::Pairs => "with and without the daemon",
         }
     }
@@ -116,6 +122,7 @@ impl Part {
             Self::Scrape => scrape::rows(bed, binary, plan),
             Self::Memory => memory::rows(bed, binary),
             Self::Explain => explain::rows(binary, plan),
+            Self::Replay => replay::rows(binary, plan),
             Self::Pairs => pairs::rows(bed, binary, plan),
         }
     }

@@ -12,6 +12,7 @@ use anyhow::Result;
 
 use crate::{packages, workspace};
 
+mod captures;
 mod debian;
 mod node;
 mod python;
@@ -39,6 +40,10 @@ pub(crate) struct Needs {
     pub(crate) musl: bool,
     /// A Python environment with Apache Thrift.
     pub(crate) python: bool,
+    /// cargo-fuzz.
+    pub(crate) fuzz: bool,
+    /// Public captures; needs `python`.
+    pub(crate) captures: bool,
     /// Grafana's schema.
     pub(crate) node: bool,
     /// Debian packages.
@@ -50,6 +55,8 @@ pub(crate) struct Needs {
 pub(crate) struct Tools {
     /// Interpreter of the Python environment, where it was asked for.
     pub(crate) python: Option<PathBuf>,
+    /// Directory with captures, where they were asked for.
+    pub(crate) captures: Option<PathBuf>,
     /// Directory with `node_modules`, where they were asked for.
     pub(crate) node: Option<PathBuf>,
     /// Directory with Kubernetes' programs, where they were built.
@@ -125,14 +132,24 @@ pub(crate) fn ensure(needs: &Needs) -> Result<Tools> {
     if needs.bpf && lacking.is_empty() {
         lacking.extend(rust::ensure_bpf_linker()?);
     }
+    if needs.fuzz && lacking.is_empty() {
+        lacking.extend(rust::ensure_cargo_fuzz()?);
+    }
     let mut tools = Tools {
         python: None,
+        captures: None,
         node: None,
         kubernetes: None,
     };
     if needs.python && lacking.is_empty() {
         match python::ensure_venv()? {
             Ok(interpreter) => tools.python = Some(interpreter),
+            Err(line) => lacking.push(line),
+        }
+    }
+    if let Some(python) = tools.python.as_deref().filter(|_| needs.captures) {
+        match captures::ensure(python)? {
+            Ok(dir) => tools.captures = Some(dir),
             Err(line) => lacking.push(line),
         }
     }

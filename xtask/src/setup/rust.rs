@@ -11,6 +11,8 @@ use crate::{proc, workspace};
 
 /// Version of bpf-linker that the kernel programs are linked with.
 const BPF_LINKER: &str = "0.10.3";
+/// Version of cargo-fuzz.
+const CARGO_FUZZ: &str = "0.13.2";
 /// Target of the static binaries.
 pub(crate) const MUSL: &str = "x86_64-unknown-linux-musl";
 
@@ -73,37 +75,46 @@ pub(super) fn ensure_bpf_linker() -> Result<Option<String>> {
     if bpf_linker_version().is_some_and(|version| version == BPF_LINKER) {
         return Ok(None);
     }
-    let what = format!("bpf-linker {BPF_LINKER}");
-    let why = "links the kernel programs";
+    install("bpf-linker", BPF_LINKER, "links the kernel programs")?;
+    let there = bpf_linker_version().is_some_and(|version| version == BPF_LINKER);
+    Ok((!there).then(|| lacking("bpf-linker", BPF_LINKER, "links the kernel programs")))
+}
+
+/// cargo-fuzz, kept under `target/tools`.
+pub(super) fn ensure_cargo_fuzz() -> Result<Option<String>> {
+    let there = || workspace::find_command("cargo-fuzz").is_some();
+    let why = "runs the fuzz targets";
+    if !there() {
+        install("cargo-fuzz", CARGO_FUZZ, why)?;
+    }
+    Ok((!there()).then(|| lacking("cargo-fuzz", CARGO_FUZZ, why)))
+}
+
+fn lacking(tool: &str, version: &str, why: &str) -> String {
+    let root = workspace::target("tools").display().to_string();
+    let mend = format!(
+        "run in this directory: cargo install {tool} --version {version} --locked --force --root {root}"
+    );
+    missing(&format!("{tool} {version}"), why, &mend)
+}
+
+fn install(tool: &str, version: &str, why: &str) -> Result<()> {
     announce(
-        &what,
+        &format!("{tool} {version}"),
         &format!("{why}; about two minutes, once, kept in target/tools"),
     );
     let root = workspace::target_dir("tools")?.display().to_string();
-    let args = [
-        "install",
-        "bpf-linker",
-        "--version",
-        BPF_LINKER,
-        "--locked",
-        "--force",
-        "--root",
-        &root,
-    ];
-    let mut install = workspace::cargo(&args);
+    let mut install = workspace::cargo(&["install", tool, "--version", version]);
+    install.args(["--locked", "--force", "--root", &root]);
     // Its own build directory: the project's would be rebuilt for its other settings.
     let build = workspace::target("tools/build");
     install.env("CARGO_TARGET_DIR", &build);
-    let done = proc::step("cargo install bpf-linker", install, LIMIT)?;
-    if done.success {
-        // 350 MB that nothing uses any more.
-        fs::remove_dir_all(build).context("cannot remove bpf-linker's build directory")?;
-    } else {
-        done.show_tail()?;
+    let done = proc::step(&format!("cargo install {tool}"), install, LIMIT)?;
+    if !done.success {
+        return done.show_tail();
     }
-    let mend = format!("run in this directory: cargo {}", args.join(" "));
-    let there = bpf_linker_version().is_some_and(|version| version == BPF_LINKER);
-    Ok((!there).then(|| missing(&what, why, &mend)))
+    // Hundreds of megabytes that nothing uses any more.
+    fs::remove_dir_all(build).with_context(|| format!("remove the build directory of {tool}"))
 }
 
 /// Version of the bpf-linker that comes first in the search path.

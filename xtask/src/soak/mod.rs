@@ -82,6 +82,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         musl: args.tracer.is_none(),
         python: false,
         node: false,
+        captures: false,
+        fuzz: false,
         packages,
     })?;
     let binary = match &args.tracer {
