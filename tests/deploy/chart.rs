@@ -21,7 +21,7 @@ const ALL_ON: [&str; 8] = [
     "--set",
     "web.configSecret=web,web.scheme=HTTPS,settings.flows=8192",
     "--set",
-    "prometheusRule.runbookBaseUrl=https://runbooks.example/tracer/",
+    "prometheusRule.interval=1m,prometheusRule.runbookBaseUrl=https://runbooks.example/tracer/",
 ];
 
 fn rendered(args: &[&str]) -> Result<String> {
@@ -209,6 +209,11 @@ fn the_prometheus_rule_holds_all_rules() -> Result<()> {
             .iter()
             .flat_map(|g| list(&g["rules"]))
     };
+    assert!(
+        list(&rule["spec"]["groups"])
+            .iter()
+            .all(|g| g["interval"] == "1m")
+    );
     let url = "https://runbooks.example/tracer/docs/runbooks/";
     let alerts = rules().filter(|rule| rule["alert"].is_string());
     assert!(alerts.clone().count() > 10);

@@ -27,6 +27,10 @@ const TARGETS: [Option<u16>; 3] = [Some(9801), Some(9802), None];
 const LIMIT: Duration = Duration::from_secs(90);
 const BOARDS: [&str; 3] = ["fleet", "node", "service"];
 
+/// Writes what the pictures of docs/pictures are drawn from.
+#[path = "dashboards/pictures.rs"]
+mod pictures;
+
 /// What Grafana puts for the variables; windows are shorter, as scrapes are more frequent.
 const VARIABLES: [(&str, &str); 9] = [
     ("$cluster", ".*"),

@@ -61,7 +61,23 @@ impl<'a> Prometheus<'a> {
 
     /// Evaluates a PromQL instant query and returns `data.result`.
     pub fn query(&self, promql: &str) -> Result<Vec<serde_json::Value>> {
-        let path = format!("/api/v1/query?query={}", percent_encode(promql));
+        self.ask(&format!("query?query={}", percent_encode(promql)), promql)
+    }
+
+    /// Evaluates a PromQL query every second between two times (Unix, seconds) and returns
+    /// `data.result`.
+    pub fn query_range(
+        &self,
+        promql: &str,
+        times: std::ops::Range<u64>,
+    ) -> Result<Vec<serde_json::Value>> {
+        let (query, start, end) = (percent_encode(promql), times.start, times.end);
+        let path = format!("query_range?query={query}&start={start}&end={end}&step=1");
+        self.ask(&path, promql)
+    }
+
+    fn ask(&self, path: &str, promql: &str) -> Result<Vec<serde_json::Value>> {
+        let path = format!("/api/v1/{path}");
         let response = http::get(self.ns, LISTEN, &path, "application/json")?;
         ensure!(response.status == 200, "{promql}: {}", response.body);
         let answer: serde_json::Value = serde_json::from_str(&response.body)?;
