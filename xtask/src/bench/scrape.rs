@@ -20,6 +20,9 @@ const SECTION: &str = "Scrape";
 const READ_MS: f64 = 0.5;
 /// Ports that have seen traffic.
 pub(super) const ACTIVE_PORTS: usize = 500;
+/// Fewer, and nearly all there are.
+const FEW_PORTS: [usize; 2] = [20, 200];
+const MANY_PORTS: usize = 2000;
 /// Requests per round.
 const BATCH: usize = 20;
 /// By name and Accept header.
@@ -37,6 +40,10 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     };
     let mut rows = scrape.formats("no active port")?;
     rows.push(scrape.reading(binary)?);
+    for ports in FEW_PORTS {
+        bed.touch_ports(ports)?;
+        rows.push(scrape.series(ports)?);
+    }
     bed.touch_ports(ACTIVE_PORTS)?;
     let metrics = scrape.tracer.metrics()?;
     let active = metrics.values_of("tracer_attempts_total", "node_port");
@@ -46,8 +53,9 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
         active.len()
     );
     rows.extend(scrape.formats("500 active ports")?);
-    let series = Spread::of([metrics.len() as f64]);
-    rows.push(Row::new(SECTION, "500 active ports", "series", series));
+    rows.push(scrape.series(ACTIVE_PORTS)?);
+    bed.touch_ports(MANY_PORTS)?;
+    rows.push(scrape.series(MANY_PORTS)?);
     Ok(rows)
 }
 
@@ -64,6 +72,17 @@ struct Round {
 }
 
 impl Scrape<'_> {
+    /// Series and bytes of a scrape: what Prometheus has to bear (docs/scale.md).
+    fn series(&self, ports: usize) -> Result<Row> {
+        // Verdicts come about a second after the attempts.
+        sleep(Duration::from_secs(2));
+        let (_, accept) = FORMATS[0];
+        let page = self.tracer.scrape(accept)?;
+        let series = Spread::of([self.tracer.metrics()?.len() as f64]);
+        let what = format!("{ports} ports that refuse, {} KiB", page.len() / 1024);
+        Ok(Row::new(SECTION, what, "series", series))
+    }
+
     fn formats(&self, state: &str) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for (format, accept) in FORMATS {
