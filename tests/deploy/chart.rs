@@ -19,7 +19,7 @@ const ALL_ON: [&str; 8] = [
     "--set",
     "dashboards.enabled=true,namespace.create=true,raiseMemlock=true",
     "--set",
-    "web.configSecret=web,web.scheme=HTTPS,settings.flows=8192",
+    "settings.flows=8192",
     "--set",
     "prometheusRule.interval=1m,prometheusRule.runbookBaseUrl=https://runbooks.example/tracer/",
 ];
@@ -170,7 +170,7 @@ fn the_role_reads_services_and_endpoint_slices_only() -> Result<()> {
 fn options_reach_the_pod() -> Result<()> {
     let args = |pod: &Value| list(&pod["containers"][0]["args"]).to_vec();
     let default = args(&pod(&[])?);
-    assert!(default.contains(&"--kubernetes".into()), "{default:?}");
+    assert!(default.contains(&"--kubernetes=on".into()), "{default:?}");
     let objects = documents(&rendered(&ALL_ON)?)?;
     let config = objects
         .iter()
@@ -178,18 +178,11 @@ fn options_reach_the_pod() -> Result<()> {
     let config = config.context("no ConfigMap of this name")?;
     assert_eq!(yaml(text(&config["data"]["tracer.yaml"]))?["flows"], 8192);
     let pod = pod(&ALL_ON)?;
-    let on = args(&pod);
-    assert!(
-        on.contains(&"--web.config.file=/etc/tracer-web/web.yaml".into()),
-        "{on:?}"
-    );
+    let off = super::chart::pod(&["--set", "kubernetes.enabled=false"])?;
+    assert!(args(&off).contains(&"--kubernetes=off".into()));
     assert!(capabilities(&pod).contains("SYS_RESOURCE"));
-    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-        assert_eq!(pod["containers"][0][probe]["httpGet"]["scheme"], "HTTPS");
-    }
     let monitor = of_kind(&objects, "PodMonitor")?;
     let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
-    assert_eq!(endpoint["scheme"], "https");
     assert_eq!(endpoint["honorLabels"], true);
     Ok(())
 }
