@@ -147,6 +147,7 @@ pub fn run(data: &[u8]) {
             ifindex: 2 + u32::from(kind >> 1 & 1),
             origin: ResetOrigin::Backend,
             probe_source: kind & 4 != 0,
+            unchecked: kind & 8 != 0,
         };
         for lab in [&mut swept, &mut unswept] {
             if kind & 0xe0 == 0xe0 {

@@ -11,6 +11,9 @@ pub const PORT_LINES: u32 = 65_536 / PORTS_PER_LINE as u32;
 /// One line of the port table: counter position plus one; 0: not watched.
 pub type PortLine = [u16; PORTS_PER_LINE];
 
+/// Words of the set of unchecked ports: one bit per TCP port.
+pub const UNCHECKED_WORDS: u32 = 65_536 / 64;
+
 /// Version of the layout shared by kernel object and daemon; both carry it.
 pub const ABI: u32 = 2;
 

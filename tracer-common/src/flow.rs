@@ -164,6 +164,8 @@ pub mod mark {
     pub const ONEWAY: u8 = 1 << 2;
     /// The connection is reported as unanswered, closed at once or reset.
     pub const REPORTED: u8 = 1 << 3;
+    /// The port is none that the load balancer's health check goes to.
+    pub const UNCHECKED: u8 = 1 << 5;
     /// Refused or unreachable, which is counted and will be reported: the
     /// kernel drops the SYN only after it has sent its answer, and what drops it
     /// says why.

@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use tracer_common::{
-    config::{PORT_LINES, PORTS_PER_LINE, PortLine, Tail},
+    config::{PORT_LINES, PORTS_PER_LINE, PortLine, Tail, UNCHECKED_WORDS},
     counters::{CELLS, Cell, PortCounters, Tally},
     failure::Got,
     flow::{Addr, FlowKey},
@@ -32,6 +32,10 @@ static LOCAL: HashMap<Addr, u8> = HashMap::with_max_entries(1024, 0);
 /// Configured probe sources.
 #[map]
 static PROBE_SOURCES: LpmTrie<Addr, u8> = LpmTrie::with_max_entries(1024, 0);
+/// Ports that the load balancer's health check is known not to go to: a bit per
+/// port, the lowest first. The daemon changes it while programs run.
+#[map]
+static UNCHECKED: Array<u64> = Array::with_max_entries(UNCHECKED_WORDS, BPF_F_RDONLY_PROG);
 /// The coarse clock in seconds, which the daemon moves on: reading it costs
 /// 2 ns where `bpf_ktime_get_ns` costs 40.
 #[map]
@@ -99,6 +103,13 @@ pub fn is_local(addr: &Addr) -> bool {
 #[inline(always)]
 pub fn is_probe_source(addr: &Addr) -> bool {
     PROBE_SOURCES.get(lpm_trie::Key::new(128, *addr)).is_some()
+}
+
+/// The load balancer's health check is known not to go to this port.
+#[inline(always)]
+pub fn is_unchecked(port: u16) -> bool {
+    let word = UNCHECKED.get(u32::from(port) / 64);
+    word.is_some_and(|word| word >> (port % 64) & 1 != 0)
 }
 
 /// Seconds of the coarse clock.

@@ -121,6 +121,7 @@ fn read_segment<const DIRECT: bool>(
         ifindex: skb.ifindex(),
         origin: skb.reset_origin(to_node),
         probe_source: false,
+        unchecked: false,
     };
     Seen::Segment(work)
 }
@@ -165,6 +166,7 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
         }
         work.segment.probe_source =
             globals::has_probe_sources() && maps::is_probe_source(&work.key.client);
+        work.segment.unchecked = maps::is_unchecked(work.key.node_port);
     } else {
         let Some(flow) = flows::peek(&work.key) else {
             return;

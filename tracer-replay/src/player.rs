@@ -34,6 +34,8 @@ pub struct Player {
     /// The node's addresses; empty: whatever SYNs to watched ports go to.
     nodes: HashSet<Addr>,
     probe_sources: Vec<IpNet>,
+    /// Ports that the load balancer's health check is known not to go to.
+    pub unchecked: HashSet<u16>,
 }
 
 /// What the capture had.
@@ -69,6 +71,7 @@ impl Player {
             seen: Seen::default(),
             nodes,
             probe_sources,
+            unchecked: HashSet::new(),
         }
     }
 
@@ -173,6 +176,7 @@ impl Player {
             ifindex: frame.ifindex,
             origin: ResetOrigin::Client,
             probe_source: false,
+            unchecked: false,
         };
         let opens = to_node && segment.is_syn();
         if opens && !self.is_node(&key.node) {
@@ -188,6 +192,7 @@ impl Player {
         if opens {
             self.note_node(&key.node);
             segment.probe_source = self.is_probe_source(&key);
+            segment.unchecked = self.unchecked.contains(&key.node_port);
         } else if !to_node {
             segment.origin = origin(frame);
         }

@@ -33,6 +33,9 @@ pub struct PortRow {
     pub node_port: u16,
     /// The Service behind it, `namespace/name:port_name`, if it has a name.
     pub service: Option<String>,
+    /// The port that its load balancer's health check goes to, and no other, if that
+    /// is known.
+    pub health_check_port: Option<u16>,
     /// SYNs that opened an attempt.
     pub attempts: u64,
     /// Attempts by outcome (all seven words).

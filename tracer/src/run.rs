@@ -169,6 +169,10 @@ mod tests {
             None
         }
 
+        fn set_unchecked(&self, _ports: &[u16]) -> anyhow::Result<()> {
+            Ok(())
+        }
+
         fn ready(&self) -> Result<(), String> {
             Ok(())
         }

@@ -101,6 +101,13 @@ pub trait Source: Send + Sync + 'static {
     /// The port whose counters stand at a position ([`FailureKey::slot`]).
     fn port_at(&self, slot: u16) -> Option<u16>;
 
+    /// Takes these ports, ascending, for those that the load balancer's health check
+    /// is known not to go to, from the next SYN on.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()>;
+
     /// Whether everything required is attached and works.
     ///
     /// # Errors

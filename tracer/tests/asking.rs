@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
-const HEALTHY: &str = r#"{"window_s":60.0,"ports":[{"node_port":30101,"service":null,"attempts":3,
+const HEALTHY: &str = r#"{"window_s":60.0,"ports":[{"node_port":30101,"service":null,"health_check_port":null,"attempts":3,
     "outcomes":{"established":3},"traffic":{"thrift":3},"answer":{"p50":0.0002,"p99":0.001},
     "answered_by":{}}],"verdicts":[],"unexplained":0,"not_visible":[]}"#;
 const SICK: &str = r#"{"window_s":60.0,"ports":[],"verdicts":[{"node_port":30102,"service":"thrift/search:api",

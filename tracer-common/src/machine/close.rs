@@ -80,7 +80,7 @@ impl Flow {
         } else if self.has(flag::HOLE) {
             Traffic::Unknown
         } else if now.ns.saturating_sub(self.since) < limits.idle_after_ns {
-            Traffic::HealthCheck
+            self.class_of_silence()
         } else {
             Traffic::Idle
         }

@@ -89,6 +89,16 @@ impl Flow {
         }
     }
 
+    /// The class of what looks like a health check: short, and without a byte.
+    #[inline(always)]
+    pub(super) const fn class_of_silence(&self) -> Traffic {
+        if self.marked(mark::UNCHECKED) && !self.has(flag::PROBE_SOURCE) {
+            Traffic::Unknown
+        } else {
+            Traffic::HealthCheck
+        }
+    }
+
     /// The same of a connection, which is reported once.
     #[inline(always)]
     pub(super) fn fail_connection<T: Tally>(&mut self, failure: Failure, got: Got, tally: &mut T) {

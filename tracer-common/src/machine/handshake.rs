@@ -38,6 +38,11 @@ impl Flow {
             } else {
                 0
             },
+            marks: if segment.unchecked {
+                mark::UNCHECKED
+            } else {
+                0
+            },
             traffic: Traffic::Unknown as u8,
             ..Self::default()
         };
@@ -213,7 +218,7 @@ impl Flow {
     #[inline(always)]
     fn decided<T: Tally>(&mut self, outcome: Outcome, tally: &mut T) -> Traffic {
         let traffic = if outcome as u8 == Outcome::HalfOpen as u8 {
-            Traffic::HealthCheck
+            self.class_of_silence()
         } else {
             self.class_of_attempt()
         };

@@ -47,6 +47,9 @@ pub struct Segment {
     pub origin: ResetOrigin,
     /// The source is in a configured probe range (asked for SYNs only).
     pub probe_source: bool,
+    /// The port is known to be none that the load balancer's health check goes to
+    /// (asked for SYNs only).
+    pub unchecked: bool,
 }
 
 impl Segment {

@@ -272,6 +272,34 @@ fn probe_sources_are_health_checks_whatever_happens() {
 }
 
 #[test]
+fn silence_where_no_check_goes_is_no_check() {
+    let mut syn = segment(true, tcp::SYN, ISN, 0, &[]);
+    syn.unchecked = true;
+    let opened = |syn| {
+        let mut lab = Lab::new();
+        lab.segment(syn, &[]).syn_ack();
+        lab
+    };
+    let mut lab = opened(syn);
+    lab.ack().client_fin(0).server_fin(0);
+    lab.outcomes(&[(Outcome::Established, Traffic::Unknown, 1)]);
+    let mut lab = opened(syn);
+    lab.client(tcp::RST, ISN.wrapping_add(1), 0, &[]);
+    lab.outcomes(&[(Outcome::HalfOpen, Traffic::Unknown, 1)]);
+    // What is known better stays: bytes, idle time, the operator's word.
+    let mut lab = opened(syn);
+    lab.ack().wait(6 * S).client_fin(0).server_fin(0);
+    lab.outcomes(&[(Outcome::Established, Traffic::Idle, 1)]);
+    let mut lab = opened(syn);
+    lab.ack().data(0, b"GET / HTTP/1.0\r\n\r\n");
+    lab.outcomes(&[(Outcome::Established, Traffic::Other, 1)]);
+    syn.probe_source = true;
+    let mut lab = opened(syn);
+    lab.client(tcp::RST, ISN.wrapping_add(1), 0, &[]);
+    lab.outcomes(&[(Outcome::HalfOpen, PROBE, 1)]);
+}
+
+#[test]
 fn a_packet_on_several_interfaces_counts_once() {
     let mut lab = Lab::new();
     let on = |ifindex, to_node, flags, seq, ack| {

@@ -255,5 +255,6 @@ pub fn segment(to_node: bool, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> 
             ResetOrigin::Backend
         },
         probe_source: false,
+        unchecked: false,
     }
 }

@@ -46,6 +46,10 @@ impl Source for Node {
         vec![record; self.0.swap(0, Ordering::Relaxed) as usize]
     }
 
+    fn set_unchecked(&self, _ports: &[u16]) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     fn port_at(&self, _slot: u16) -> Option<u16> {
         Some(PORT)
     }

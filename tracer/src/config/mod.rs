@@ -16,7 +16,9 @@ use tracer_common::first_bytes::ProbeMethods;
 
 pub use file::read;
 pub use ports::PortSet;
-pub use settings::{ConnectHook, KernelLog, Kubernetes, LogFormat, LogLevel, Settings, WireTap};
+pub use settings::{
+    ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, Settings, WireTap,
+};
 pub use values::Socket;
 
 /// Most probe ranges.
@@ -58,6 +60,8 @@ pub struct Config {
     pub kubernetes: Kubernetes,
     /// How the API is reached.
     pub kubeconfig: Option<PathBuf>,
+    /// Whether silence at a port that no health check goes to is a health check.
+    pub health_check_gate: HealthCheckGate,
     /// The hook that sees packets.
     pub wire_tap: WireTap,
     /// The hook that sees dials made on this node.
@@ -109,6 +113,7 @@ impl Config {
             services: all.services,
             kubernetes: all.kubernetes.unwrap_or_default(),
             kubeconfig: all.kubeconfig,
+            health_check_gate: all.health_check_gate.unwrap_or_default(),
             wire_tap: all.wire_tap.unwrap_or_default(),
             connect_hook: all.connect_hook.unwrap_or_default(),
             kernel_log: all.kernel_log.unwrap_or_default(),

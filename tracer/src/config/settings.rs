@@ -110,6 +110,11 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", env = "TRACER_KUBECONFIG")]
     pub(super) kubeconfig: Option<PathBuf>,
 
+    /// When a port is known not to get health checks, so that short silent
+    /// connections there are no health checks but unknown [default: auto]
+    #[arg(long, value_name = "WHEN", env = "TRACER_HEALTH_CHECK_GATE")]
+    pub(super) health_check_gate: Option<HealthCheckGate>,
+
     /// How packets are seen [default: auto]
     #[arg(long, value_name = "HOOK", env = "TRACER_WIRE_TAP")]
     pub(super) wire_tap: Option<WireTap>,
@@ -191,6 +196,19 @@ choice! {
         Auto,
         /// Always: without a way to the API nothing starts
         On,
+        /// Never
+        Off,
+    }
+}
+
+choice! {
+    /// When a port is known not to get health checks.
+    HealthCheckGate {
+        /// By the file of names, and behind an AWS classic ELB, which checks one port
+        #[default]
+        Auto,
+        /// The same, and behind any load balancer that is not known to check each port
+        FirstPort,
         /// Never
         Off,
     }
@@ -298,6 +316,7 @@ impl Settings {
             services: self.services.or(lower.services),
             kubernetes: self.kubernetes.or(lower.kubernetes),
             kubeconfig: self.kubeconfig.or(lower.kubeconfig),
+            health_check_gate: self.health_check_gate.or(lower.health_check_gate),
             wire_tap: self.wire_tap.or(lower.wire_tap),
             connect_hook: self.connect_hook.or(lower.connect_hook),
             kernel_log: self.kernel_log.or(lower.kernel_log),

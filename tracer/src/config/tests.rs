@@ -47,6 +47,7 @@ backend_metrics_limit: 5
 services: /etc/tracer/services.yaml
 kubernetes: on
 kubeconfig: /etc/kubeconfig
+health_check_gate: first-port
 wire_tap: packet
 connect_hook: set-state
 kernel_log: debug
@@ -77,6 +78,7 @@ log:
         config.kubeconfig.as_deref(),
         Some(Path::new("/etc/kubeconfig"))
     );
+    assert_eq!(config.health_check_gate, HealthCheckGate::FirstPort);
     assert_eq!(config.wire_tap, WireTap::Packet);
     assert_eq!(config.connect_hook, ConnectHook::SetState);
     assert_eq!(config.kernel_log, KernelLog::Debug);

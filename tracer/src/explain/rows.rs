@@ -156,6 +156,7 @@ fn sum(ports: &[(&PortRow, bool)]) -> PortRow {
     let mut total = PortRow {
         node_port: 0,
         service: None,
+        health_check_port: None,
         attempts: 0,
         outcomes: BTreeMap::new(),
         traffic: BTreeMap::new(),

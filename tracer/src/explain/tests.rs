@@ -61,6 +61,7 @@ fn port<const N: usize, const M: usize, const K: usize>(
     PortRow {
         node_port,
         service: None,
+        health_check_port: None,
         attempts: outcomes.iter().map(|(_, count)| count).sum(),
         outcomes: counts(&words, outcomes),
         traffic: counts(&classes, traffic),

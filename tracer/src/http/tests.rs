@@ -37,6 +37,10 @@ impl Source for Fake {
         Vec::new()
     }
 
+    fn set_unchecked(&self, _ports: &[u16]) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     fn port_at(&self, _slot: u16) -> Option<u16> {
         None
     }

@@ -10,13 +10,14 @@ mod interfaces;
 mod keeper;
 mod log;
 mod object;
+mod unchecked;
 mod wire;
 
 use std::{
     collections::BTreeSet,
     os::fd::OwnedFd,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -34,6 +35,7 @@ use self::{
     flows::Flows,
     interfaces::{Changes, inventory},
     keeper::Keeper,
+    unchecked::Unchecked,
     wire::Taps,
 };
 pub use self::{interfaces::addr, object::limits};
@@ -49,6 +51,7 @@ pub struct Tracer {
     counters: Counters,
     tables: Arc<Tables>,
     arrivals: Arrivals,
+    unchecked: Mutex<Unchecked>,
     lost: PerCpuArray<MapData, u64>,
     flow_count: Arc<AtomicU64>,
     flows_capacity: u32,
@@ -81,6 +84,7 @@ impl Tracer {
         };
         let counters = Counters::map(&mut ebpf, config.ports.as_slice())?;
         let tables = Arc::new(Tables::new(&mut ebpf)?);
+        let unchecked = Unchecked::new(object::take(&mut ebpf, "UNCHECKED")?);
         let lost = object::take(&mut ebpf, "LOST")?;
         let flow_count = Arc::new(AtomicU64::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
@@ -112,6 +116,7 @@ impl Tracer {
             counters,
             tables,
             arrivals,
+            unchecked: Mutex::new(unchecked),
             lost,
             flow_count,
             flows_capacity: config.flows,
@@ -169,6 +174,14 @@ impl Source for Tracer {
 
     fn port_at(&self, slot: u16) -> Option<u16> {
         self.counters.port_at(slot)
+    }
+
+    fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()> {
+        let mut unchecked = self.unchecked.lock();
+        let unchecked = unchecked
+            .as_deref_mut()
+            .map_err(|_| anyhow::anyhow!("a write of them has panicked"))?;
+        unchecked.set(ports).context("write the unchecked ports")
     }
 
     fn ready(&self) -> Result<(), String> {

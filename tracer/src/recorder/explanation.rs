@@ -79,6 +79,7 @@ pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> Port
     PortRow {
         node_port: port,
         service: evidence.names.service(port),
+        health_check_port: evidence.names.health_check_port(port),
         attempts: counters.get(Cell::ATTEMPTS),
         outcomes: by_outcome(counters),
         traffic: by_traffic(counters),

@@ -86,6 +86,8 @@ struct Shared {
     events: events::Events,
     names: Mutex<Box<dyn Naming>>,
     services: Services,
+    /// What the source was told last.
+    unchecked: Mutex<Arc<Table>>,
     watched: PortSet,
     started: Instant,
     /// The same by the monotonic clock, nanoseconds.
@@ -131,10 +133,12 @@ impl Recorder {
             events: events::Events::new(),
             names: Mutex::new(names),
             services,
+            unchecked: Mutex::default(),
             watched: config.ports.clone(),
             started: Instant::now(),
             run,
         });
+        shared.tell_unchecked();
         let threads = Threads::start(&shared, facts).context("start a thread")?;
         Ok(Self {
             shared,
@@ -259,6 +263,21 @@ impl Recorder {
             Ok(())
         } else {
             Err("a thread of the recorder has ended; restart tracer".into())
+        }
+    }
+}
+
+impl Shared {
+    /// Tells the source which ports no health check goes to, when names have changed.
+    fn tell_unchecked(&self) {
+        let names = self.services.table();
+        let mut told = lock(&self.unchecked);
+        if Arc::ptr_eq(&told, &names) {
+            return;
+        }
+        match self.source.set_unchecked(&names.unchecked()) {
+            Ok(()) => *told = names,
+            Err(e) => tracing::warn!(cause = format!("{e:#}"), "cannot set the unchecked ports"),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     explain::{self, Ended},
     kernel,
     metrics::{self, Format, Process},
-    services::Services,
+    services::{self, Services},
 };
 use answer::answer;
 use interrupt::Interrupt;
@@ -31,8 +31,8 @@ use interrupt::Interrupt;
 /// When a file is no capture or cannot be read.
 pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
     let interrupt = Interrupt::handle()?;
-    let mut player = player(args, config)?;
-    let names = Services::once(config.services.as_deref(), &config.ports)?;
+    let names = Services::once(config)?;
+    let mut player = player(args, config, &names)?;
     let mut about = Vec::new();
     for path in &args.files {
         if interrupt.came() {
@@ -63,15 +63,13 @@ pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
     Ok(explain::ended(&answer.explanation))
 }
 
-fn player(args: &Replay, config: &Config) -> Result<Player, Exit> {
+fn player(args: &Replay, config: &Config, names: &services::Table) -> Result<Player, Exit> {
     let limits = kernel::limits(config).map_err(|e| Exit::config("settings", format!("{e:#}")))?;
     let table = Table::new(limits, config.ports.as_slice(), args.failures);
     let nodes = args.node_addresses.iter().map(|ip| kernel::addr(*ip));
-    Ok(Player::new(
-        table,
-        nodes.collect(),
-        config.probe_sources.clone(),
-    ))
+    let mut player = Player::new(table, nodes.collect(), config.probe_sources.clone());
+    player.unchecked = names.unchecked().into_iter().collect();
+    Ok(player)
 }
 
 /// Plays one file to its end; returns what was wrong with it.

@@ -29,6 +29,7 @@ struct PortEntry {
     service: String,
     #[serde(default)]
     port_name: String,
+    health_check_port: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -105,9 +106,10 @@ impl PortEntry {
             namespace,
             service,
             port_name,
+            health_check_port,
         } = self;
-        let node_port = u16::try_from(node_port).ok().filter(|port| *port != 0);
-        let node_port = node_port.ok_or("node_port: not between 1 and 65535")?;
+        let node_port = port("node_port", node_port)?;
+        let health_check_port = health_check_port.map(|number| port("health_check_port", number));
         let port_name = if port_name.is_empty() {
             Box::default()
         } else {
@@ -117,6 +119,7 @@ impl PortEntry {
             namespace: named("namespace", namespace, name::LABEL)?,
             service: named("service", service, name::LABEL)?,
             port_name,
+            health_check_port: health_check_port.transpose()?,
         };
         Ok((node_port, service))
     }
@@ -130,6 +133,11 @@ impl PodEntry {
         };
         Ok((self.address.to_canonical(), pod))
     }
+}
+
+fn port(key: &str, number: i64) -> Result<u16, String> {
+    let port = u16::try_from(number).ok().filter(|port| *port != 0);
+    port.ok_or_else(|| format!("{key}: not between 1 and 65535"))
 }
 
 fn named(key: &str, value: String, longest: usize) -> Result<Box<str>, String> {
@@ -152,6 +160,7 @@ ports:
   - node_port: 30102
     namespace: thrift
     service: search
+    health_check_port: 30101
 pods:
   - {address: 10.244.0.2, namespace: thrift, pod: search-5d4f-x2}
   - {address: '::ffff:10.244.0.3', namespace: thrift, pod: users-0}
@@ -163,6 +172,9 @@ pods:
         assert_eq!(table.service(30101).as_deref(), Some("thrift/users:thrift"));
         assert_eq!(table.service(30102).as_deref(), Some("thrift/search"));
         assert_eq!(table.service(30103), None);
+        assert_eq!(table.health_check_port(30101), None);
+        assert_eq!(table.health_check_port(30102), Some(30101));
+        assert_eq!(table.unchecked(), [30102]);
         let pod = |address: &str| table.pod(address.parse().unwrap());
         assert_eq!(pod("10.244.0.2").as_deref(), Some("thrift/search-5d4f-x2"));
         assert_eq!(pod("10.244.0.3").as_deref(), Some("thrift/users-0"));
@@ -187,6 +199,11 @@ pods:
                 "line 2",
             ),
             (port("namespace: a"), "service", "line 2"),
+            (
+                port("namespace: a, service: b, health_check_port: 0"),
+                "health_check_port: not between 1",
+                "line 2",
+            ),
             (port("namespace: '', service: b"), "namespace: ``", "line 2"),
             (
                 port("namespace: a, service: 'b/c'"),
@@ -216,12 +233,12 @@ pods:
             (
                 WHOLE.replace("10.244.0.3", "10.244.0.2"),
                 "address 10.244.0.2 has two names",
-                "line 9",
+                "line 10",
             ),
             (
                 WHOLE.replace("10.244.0.2", "10.244.0"),
                 "invalid IP address",
-                "line 8",
+                "line 9",
             ),
         ] {
             let error = parse(&text).unwrap_err();

@@ -7,16 +7,13 @@ mod kubernetes;
 mod name;
 mod table;
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use kubernetes::Health;
 pub use table::Table;
 
 use crate::{
-    config::{Config, PortSet},
+    config::{Config, HealthCheckGate, PortSet},
     exit::Exit,
 };
 use follow::Follow;
@@ -44,6 +41,8 @@ struct Shared {
     table: RwLock<Arc<Table>>,
     sources: Mutex<Sources>,
     watched: PortSet,
+    /// Where health checks go is taken into account.
+    gate: HealthCheckGate,
     /// How Kubernetes' watches fare; `None`: there are none.
     health: Option<Arc<Health>>,
 }
@@ -65,9 +64,8 @@ impl Services {
     pub fn start(config: &Config) -> Result<Self, Exit> {
         let access = kubernetes::access(config)?;
         let shared = Arc::new(Shared {
-            watched: config.ports.clone(),
             health: access.is_some().then(Arc::default),
-            ..Shared::default()
+            ..Shared::new(config)
         });
         let mut threads = Threads::default();
         if let Some(path) = &config.services {
@@ -88,9 +86,25 @@ impl Services {
     ///
     /// # Errors
     /// When the file cannot be read or is wrong.
-    pub fn once(path: Option<&Path>, watched: &PortSet) -> Result<Arc<Table>, Exit> {
-        let table = path.map(file::read).transpose()?.unwrap_or_default();
-        Ok(Arc::new(table.only(watched)))
+    pub fn once(config: &Config) -> Result<Arc<Table>, Exit> {
+        let shared = Shared::new(config);
+        if let Some(path) = &config.services {
+            shared.set_file(file::read(path)?);
+        }
+        let table = shared.table.into_inner();
+        Ok(table.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// These names, for ever.
+    #[cfg(test)]
+    pub fn with(names: Table) -> Self {
+        let shared = Shared::default();
+        *shared.table.write().unwrap() = names.into();
+        let shared = Arc::new(shared);
+        Self {
+            shared,
+            ..Self::default()
+        }
     }
 
     /// The names as they are now.
@@ -108,6 +122,15 @@ impl Services {
 }
 
 impl Shared {
+    /// Without any names.
+    fn new(config: &Config) -> Self {
+        Self {
+            watched: config.ports.clone(),
+            gate: config.health_check_gate,
+            ..Self::default()
+        }
+    }
+
     /// Takes what the file says; whether that is something new.
     fn set_file(&self, table: Table) -> bool {
         self.set(table, |sources| &mut sources.file)
@@ -119,7 +142,11 @@ impl Shared {
     }
 
     fn set(&self, table: Table, source: fn(&mut Sources) -> &mut Arc<Table>) -> bool {
-        let table = Arc::new(table.only(&self.watched));
+        let mut table = table.only(&self.watched);
+        if self.gate == HealthCheckGate::Off {
+            table.forget_checks();
+        }
+        let table = Arc::new(table);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let place = source(&mut sources);
         if *place == table {

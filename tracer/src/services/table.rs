@@ -17,6 +17,9 @@ pub struct ServicePort {
     pub service: Box<str>,
     /// Name of its port; empty: it has none.
     pub port_name: Box<str>,
+    /// The only node port of this Service that its load balancer's health check goes
+    /// to; `None`: that is not known.
+    pub health_check_port: Option<u16>,
 }
 
 impl fmt::Display for ServicePort {
@@ -66,10 +69,40 @@ impl Table {
         self.port(node_port).map(ServicePort::to_string)
     }
 
-    /// The pod that has an address, `namespace/name`.
+    /// The pod that has an address.
+    #[must_use]
+    pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
+        self.pods.get(&address)
+    }
+
+    /// The same as text, `namespace/name`.
     #[must_use]
     pub fn pod(&self, address: IpAddr) -> Option<String> {
-        self.pods.get(&address).map(Pod::to_string)
+        self.pod_at(address).map(Pod::to_string)
+    }
+
+    /// Where the health check of this port's load balancer goes, if that is known.
+    #[must_use]
+    pub fn health_check_port(&self, node_port: u16) -> Option<u16> {
+        self.port(node_port)?.health_check_port
+    }
+
+    /// The ports that no health check goes to, ascending.
+    #[must_use]
+    pub fn unchecked(&self) -> Vec<u16> {
+        let ports = self.ports.iter();
+        let elsewhere = |port: u16, s: &ServicePort| s.health_check_port.is_some_and(|p| p != port);
+        ports
+            .filter(|(port, service)| elsewhere(**port, service))
+            .map(|(port, _)| *port)
+            .collect()
+    }
+
+    /// Forgets where health checks go.
+    pub(super) fn forget_checks(&mut self) {
+        for service in self.ports.values_mut() {
+            service.health_check_port = None;
+        }
     }
 
     /// All ports that have a name, ascending.
@@ -84,10 +117,26 @@ impl Table {
             namespace: namespace.into(),
             service: service.into(),
             port_name: port_name.into(),
+            health_check_port: None,
         };
         Self {
             ports: BTreeMap::from([(node_port, port)]),
             ..Self::default()
+        }
+    }
+
+    /// Names a pod.
+    #[cfg(test)]
+    pub fn name_pod(&mut self, address: IpAddr, namespace: &str, name: &str) {
+        let (namespace, name) = (namespace.into(), name.into());
+        self.pods.insert(address, Pod { namespace, name });
+    }
+
+    /// Says where the health check of a port goes.
+    #[cfg(test)]
+    pub fn check(&mut self, node_port: u16, checked: u16) {
+        if let Some(port) = self.ports.get_mut(&node_port) {
+            port.health_check_port = Some(checked);
         }
     }
 

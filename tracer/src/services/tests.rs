@@ -1,4 +1,7 @@
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{follow::Watched, *};
 
@@ -34,11 +37,14 @@ fn names(service: &str) -> String {
     )
 }
 
+fn config(services: Option<&Path>) -> Config {
+    let mut config = Config::new(Default::default(), Default::default()).unwrap();
+    config.services = services.map(Into::into);
+    config
+}
+
 fn shared() -> Shared {
-    Shared {
-        watched: "30000-32767".parse().unwrap(),
-        ..Shared::default()
-    }
+    Shared::new(&config(None))
 }
 
 fn shown(shared: &Shared) -> Option<String> {
@@ -71,11 +77,35 @@ fn a_new_version_is_taken_and_a_broken_one_is_not() {
 #[test]
 fn ports_that_are_not_watched_have_no_names() {
     let file = Scratch::new("watched", &names("users"));
-    let watched = "30000-32767".parse().unwrap();
-    let table = Services::once(Some(&file.0), &watched).unwrap();
+    let table = Services::once(&config(Some(&file.0))).unwrap();
     assert_eq!(table.service(80), None);
     assert_eq!(table.ports().count(), 1);
-    assert_eq!(*Services::once(None, &watched).unwrap(), Table::default());
+    assert_eq!(*Services::once(&config(None)).unwrap(), Table::default());
+}
+
+#[test]
+fn what_the_file_says_stands_before_what_kubernetes_says() {
+    let shared = shared();
+    let other = Table::named(30102, "thrift", "search", "p");
+    shared.set_kubernetes(Table::named(30101, "kube", "system", "").or(&other));
+    assert_eq!(shown(&shared).as_deref(), Some("kube/system"));
+    shared.set_file(Table::named(30101, "thrift", "users", "p"));
+    assert_eq!(shown(&shared).as_deref(), Some("thrift/users:p"));
+    assert_eq!(shared.table.read().unwrap().ports().count(), 2);
+    shared.set_kubernetes(Table::default());
+    assert_eq!(shared.table.read().unwrap().ports().count(), 1);
+    shared.set_file(Table::default());
+    assert_eq!(shown(&shared), None);
+}
+
+#[test]
+fn where_checks_go_is_forgotten_without_the_gate() {
+    let checked = names("users").replace("port_name: p", "health_check_port: 30102");
+    let file = Scratch::new("gate", &checked);
+    let mut config = config(Some(&file.0));
+    assert_eq!(Services::once(&config).unwrap().unchecked(), [30101]);
+    config.health_check_gate = HealthCheckGate::Off;
+    assert!(Services::once(&config).unwrap().unchecked().is_empty());
 }
 
 #[test]
@@ -97,11 +127,10 @@ fn who_has_taken_a_table_keeps_it() {
 #[test]
 fn a_bad_file_stops_the_start() {
     let file = Scratch::new("start", "ports: [{}]");
-    let watched = "30000-32767".parse().unwrap();
-    let exit = Services::once(Some(&file.0), &watched).unwrap_err();
+    let exit = Services::once(&config(Some(&file.0))).unwrap_err();
     assert_eq!(exit.code(), crate::exit::Code::Config);
     assert!(exit.to_string().contains("line 1"), "{exit}");
     let absent = file.0.with_extension("absent");
-    let exit = Services::once(Some(&absent), &watched).unwrap_err();
+    let exit = Services::once(&config(Some(&absent))).unwrap_err();
     assert!(exit.to_string().ends_with("check --services"), "{exit}");
 }

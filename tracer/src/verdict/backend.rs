@@ -83,10 +83,7 @@ fn list(ports: &[u16]) -> String {
 
 fn remedy(case: &Case<'_>) -> String {
     let port = case.address().map_or(0, |a| a.port());
-    let find = format!(
-        "`kubectl get pods -A -o wide --field-selector status.podIP={}`",
-        case.ip()
-    );
+    let find = case.show_pod();
     let Some(pod) = case.pod() else {
         return match case.address() {
             Some(_) => format!(
@@ -94,9 +91,9 @@ fn remedy(case: &Case<'_>) -> String {
                  Service's targetPort {port}, and see whether it is starting or stopping."
             ),
             None => format!(
-                "Compare the targetPort of the Service (`kubectl get svc -A | grep {}`) with what \
-                 its pods listen on: `ss -lnt` in each.",
-                case.port()
+                "Compare the targetPort of the Service ({}) with what its pods listen \
+                 on: `ss -lnt` in each.",
+                case.show_service()
             ),
         };
     };
@@ -108,7 +105,10 @@ fn remedy(case: &Case<'_>) -> String {
     } else if pod.loopback_only {
         format!("Make the server listen on 0.0.0.0:{port} (or [::]:{port}), not on loopback.")
     } else if pod.listens_on.is_empty() {
-        format!("See why the server does not run: {find}, then `kubectl logs`.")
+        format!(
+            "See why the server does not run: {find}, then {}.",
+            case.show_logs()
+        )
     } else {
         let others = list(&pod.listens_on);
         format!(
@@ -198,7 +198,7 @@ fn swallowed(case: &Case<'_>) -> Opinion {
 
 /// A6 and A7b.
 fn no_way(case: &Case<'_>) -> Opinion {
-    let ip = case.ip();
+    let (ip, show) = (case.ip(), case.show_pod());
     let routed = matches!(case.syn_cause(), Some(Cause::NoRoute | Cause::Route));
     let routed = routed || case.backend.is_some_and(has_no_route);
     let neighbour = neighbour_fact(case);
@@ -215,8 +215,7 @@ fn no_way(case: &Case<'_>) -> Opinion {
         )
     } else {
         format!(
-            "`kubectl get pods -A -o wide --field-selector status.podIP={ip}`: without such a pod \
-             the endpoint is out of date (`kubectl get endpointslices -A | grep {ip}`); with one, \
+            "{show}: without such a pod the endpoint is out of date (`kubectl get endpointslices -A | grep {ip}`); with one, \
              look at its interface and node."
         )
     };

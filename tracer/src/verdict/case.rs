@@ -7,7 +7,10 @@ use tracer_common::{
     failure::{Failure, Reply, seen},
 };
 
-use super::drops::{self, Cause};
+use super::{
+    commands,
+    drops::{self, Cause},
+};
 use crate::evidence::{
     Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row,
 };
@@ -57,6 +60,21 @@ impl<'a> Case<'a> {
     pub(super) fn ip(&self) -> String {
         self.address
             .map_or_else(|| "POD-ADDRESS".to_owned(), |b| b.ip().to_string())
+    }
+
+    /// Shows the Service.
+    pub(super) fn show_service(&self) -> String {
+        commands::service(&self.evidence.names, self.port())
+    }
+
+    /// Shows the pod.
+    pub(super) fn show_pod(&self) -> String {
+        commands::pod(&self.evidence.names, self.address.map(|b| b.ip()))
+    }
+
+    /// Shows the pod's log.
+    pub(super) fn show_logs(&self) -> String {
+        commands::logs(&self.evidence.names, self.address.map(|b| b.ip()))
     }
 
     /// The pod, when it is on this node.

@@ -96,6 +96,7 @@ impl Group<'_> {
         let first = self.rows.first().map(|(_, told)| told);
         let first = first.or(self.alone.as_ref().map(|(told, _)| told))?;
         let mut lines = self.seen(key, evidence);
+        lines.extend(checks(evidence, node_port));
         lines.extend(self.facts(first));
         lines.push(first.excludes.clone());
         Some(Finding {
@@ -147,6 +148,20 @@ impl Group<'_> {
         }
         facts
     }
+}
+
+/// Whether these can have been health checks, if that is known, a sentence.
+fn checks(evidence: &Evidence, port: u16) -> Option<String> {
+    let checked = evidence.names.health_check_port(port)?;
+    Some(if checked == port {
+        "The load balancer's health check goes to this port, and to no other of the Service."
+            .to_owned()
+    } else {
+        format!(
+            "The load balancer's health check goes to port {checked} only: these were spare \
+             connections or clients' calls, as long as nobody else tries this port."
+        )
+    })
 }
 
 fn phrase(failure: Failure, reply: Reply) -> &'static str {

@@ -3,6 +3,7 @@
 
 mod backend;
 mod case;
+mod commands;
 mod conntrack;
 mod drops;
 mod findings;

@@ -119,20 +119,17 @@ fn dropped(case: &Case<'_>) -> Opinion {
 }
 
 fn beyond(case: &Case<'_>) -> Opinion {
-    let (target, ip) = (case.target(), case.ip());
+    let (target, show) = (case.target(), case.show_pod());
     Opinion::certain(
         Verdict::Unexplained,
         format!("Sent on to {target} beyond this node; nothing came back."),
         "No drop and no refusal was noted on this node.",
-        format!(
-            "Look on that node: `kubectl get pods -A -o wide --field-selector status.podIP={ip}` \
-             names it; run `tracer explain` there."
-        ),
+        format!("Look on that node: {show} names it; run `tracer explain` there."),
     )
 }
 
 fn not_followed(case: &Case<'_>) -> Opinion {
-    let (target, ip) = (case.target(), case.ip());
+    let (target, show) = (case.target(), case.show_pod());
     let port = case.address().map_or(0, |a| a.port());
     Opinion::certain(
         Verdict::Unexplained,
@@ -140,8 +137,7 @@ fn not_followed(case: &Case<'_>) -> Opinion {
         "The backend's queues, counters, route and neighbour show nothing, as far as they could \
          be read.",
         format!(
-            "Find the pod with `kubectl get pods -A -o wide --field-selector status.podIP={ip}` \
-             and see whether the SYN gets there: `tcpdump -ni any tcp port {port}` in its network \
+            "Find the pod with {show} and see whether the SYN gets there: `tcpdump -ni any tcp port {port}` in its network \
              namespace."
         ),
     )

@@ -24,14 +24,14 @@ pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
 }
 
 fn reset(case: &Case<'_>) -> Opinion {
-    let port = case.port();
+    let show = case.show_service();
     Opinion::certain(
         Verdict::NoServiceRule,
         "The RST has the hop count that it starts with: the node made it, as it does where no \
          rule leads a SYN to a pod.",
         "No pod sent it; a REJECT rule with tcp-reset on the node looks the same in a capture.",
         format!(
-            "`kubectl get svc -A | grep {port}`: if a Service has this node port, look whether \
+            "{show}: if a Service has this node port, look whether \
              kube-proxy runs on the node; `tracer explain` there tells a REJECT rule apart."
         ),
     )

@@ -35,10 +35,10 @@ fn stalled(case: &Case<'_>) -> Option<Opinion> {
         "The requests arrived: network, NAT and queues are in order; a server that is merely slow \
          to answer would have read them.",
         format!(
-            "Find the pod with `kubectl get pods -A -o wide --field-selector status.podIP={}` and \
+            "Find the pod with {} and \
              see what its threads do (all workers busy, stopped, a deadlock?); restart it to free \
              it, and give it read timeouts or more workers.",
-            case.ip()
+            case.show_pod()
         ),
     );
     Some(told.at(case))
@@ -61,11 +61,11 @@ fn closed(case: &Case<'_>) -> Option<Opinion> {
         ),
         "The handshake was fine: rules, NAT, queues and the way there and back are in order.",
         format!(
-            "Read the log of the pod with {} (`kubectl logs`, restarts in `kubectl get pods -A -o \
-             wide --field-selector status.podIP={}`): it crashes, refuses its clients, expects \
+            "Read the log of the pod with {} ({}, restarts in {}): it crashes, refuses its clients, expects \
              another protocol, or has an idle timeout of a few seconds.",
             case.ip(),
-            case.ip()
+            case.show_logs(),
+            case.show_pod()
         ),
     );
     Some(told.at(case).certain_if(most))

@@ -10,11 +10,15 @@ use tracer_common::{
 use super::{
     Certainty, Verdict,
     case::{Case, attempts, sum},
+    commands,
     conntrack::certainty_of_rule,
     drops::Cause,
     opinion::Opinion,
 };
-use crate::evidence::{Evidence, Holder, Route, Row};
+use crate::{
+    evidence::{Evidence, Holder, Route, Row},
+    services::Table,
+};
 
 /// kube-proxy's own name, and that of the binary which contained it.
 const KUBE_PROXY: [&str; 2] = ["kube-proxy", "hyperkube"];
@@ -93,7 +97,7 @@ fn rejected(case: &Case<'_>, with: &str) -> Opinion {
 }
 
 fn no_rule(case: &Case<'_>) -> Opinion {
-    let port = case.port();
+    let (port, show) = (case.port(), case.show_service());
     let fact = if case.seen(seen::RESET_CLIENT) {
         let reason = case.row.reset_reason.as_deref().unwrap_or("NO_SOCKET");
         format!("The node's own TCP stack sent the RST ({reason}): no rule led the SYN to a pod.")
@@ -114,9 +118,9 @@ fn no_rule(case: &Case<'_>) -> Opinion {
         fact,
         "The pods are not to blame: no SYN was sent to any.",
         format!(
-            "`kubectl get svc -A | grep {port}`: if a Service has this node port, kube-proxy on \
+            "{show}: if it has the node port {port}, kube-proxy on \
              this node is down or behind (`kubectl -n kube-system get pods -o wide | grep \
-             kube-proxy`, then its log); if none has, take the port off the load balancer."
+             kube-proxy`, then its log); if no Service has, take the port off the load balancer."
         ),
     )
 }
@@ -149,7 +153,8 @@ pub(super) const fn is_prohibited(row: &Row) -> bool {
 
 /// A1.
 fn no_endpoints(case: &Case<'_>) -> Opinion {
-    let port = case.port();
+    let show = case.show_service();
+    let endpoints = commands::endpoints(&case.evidence.names, case.port());
     let noted = if case.cause().is_some() {
         format!(" ({})", case.noted())
     } else {
@@ -163,9 +168,7 @@ fn no_endpoints(case: &Case<'_>) -> Opinion {
         ),
         "A pod that does not listen would have sent a RST; here no SYN reached any pod.",
         format!(
-            "`kubectl get svc -A | grep {port}` names the Service; `kubectl get endpointslices -n \
-             NAMESPACE -l kubernetes.io/service-name=NAME` shows whether a pod is ready: mend the \
-             selector, the readiness probe or the replicas."
+            "{show} names the Service; {endpoints} shows whether a pod is ready: mend the selector, the readiness probe or the replicas."
         ),
     )
 }
@@ -188,12 +191,12 @@ fn no_answer(case: &Case<'_>) -> Option<Opinion> {
         || case.failure() == Failure::Late;
     let stuck = |h: &&Holder| fits && is_stuck(h) && !is_served(case.evidence, h);
     let holder = case.holder().filter(stuck)?;
-    Some(held(holder))
+    Some(held(holder, &case.evidence.names))
 }
 
 /// A4.
 fn no_local_endpoint(case: &Case<'_>) -> Opinion {
-    let port = case.port();
+    let show = case.show_service();
     Opinion::certain(
         Verdict::NoLocalEndpoint,
         format!(
@@ -202,7 +205,7 @@ fn no_local_endpoint(case: &Case<'_>) -> Opinion {
         ),
         "No pod, queue or route is to blame: the SYN was never sent on.",
         format!(
-            "`kubectl get svc -A | grep {port}`: with externalTrafficPolicy: Local and no ready \
+            "{show}: with externalTrafficPolicy: Local and no ready \
              pod on this node kube-proxy drops so, and the load balancer has to check \
              healthCheckNodePort; otherwise a firewall rule does it: `iptables-save | grep -e \
              DROP`."
@@ -240,7 +243,7 @@ fn is_kube_proxy(holder: &Holder) -> bool {
 }
 
 /// A2.
-fn held(holder: &Holder) -> Opinion {
+fn held(holder: &Holder, names: &Table) -> Opinion {
     let Holder {
         node_port,
         not_accepted,
@@ -248,6 +251,8 @@ fn held(holder: &Holder) -> Opinion {
         ..
     } = holder;
     let process = holder.process.as_deref().unwrap_or("A process");
+    let show = commands::service(names, *node_port);
+    let endpoints = commands::endpoints(names, *node_port);
     let opinion = Opinion::certain(
         Verdict::HeldByKubeProxy,
         format!(
@@ -257,8 +262,7 @@ fn held(holder: &Holder) -> Opinion {
         ),
         "No pod answered these handshakes, so a TCP health check that succeeds here says nothing.",
         format!(
-            "Give the Service endpoints (`kubectl get svc -A | grep {node_port}`, then `kubectl \
-             get endpointslices`); kube-proxy before 1.24 reserves node ports so: upgrade it; any \
+            "Give the Service endpoints ({show}, then {endpoints}); kube-proxy before 1.24 reserves node ports so: upgrade it; any \
              other process: stop it (`ss -lntp sport = :{node_port}`)."
         ),
     );
@@ -278,5 +282,5 @@ pub(super) fn held_alone(evidence: &Evidence, holder: &Holder) -> Option<Opinion
     let rest = attempts.saturating_sub(sent_on);
     let mine = rest > 0 && rest.saturating_mul(10) >= attempts;
     let stuck = mine && is_stuck(holder) && !is_served(evidence, holder);
-    stuck.then(|| held(holder))
+    stuck.then(|| held(holder, &evidence.names))
 }

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) backends: BTreeMap<u16, Backend>,
     pub(super) records: Vec<Record>,
     pub(super) broken: bool,
+    /// The ports that no health check goes to.
+    pub unchecked: Vec<u16>,
 }
 
 #[derive(Default)]
@@ -127,6 +129,11 @@ impl Source for Fake {
 
     fn records(&self) -> Vec<Record> {
         std::mem::take(&mut self.lock().records)
+    }
+
+    fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()> {
+        self.lock().unchecked = ports.to_vec();
+        Ok(())
     }
 
     fn port_at(&self, slot: u16) -> Option<u16> {

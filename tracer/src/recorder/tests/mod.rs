@@ -153,3 +153,20 @@ fn counters(cells: &[(Cell, u64)]) -> PortCounters {
 fn events(recorder: &Recorder, filter: &EventFilter) -> Vec<Arc<Event>> {
     recorder.remembered_and_new(filter).0
 }
+
+#[test]
+fn the_source_is_told_where_no_check_goes() {
+    let fake = Arc::new(Fake::default());
+    let mut names = Table::named(PORT, "thrift", "users", "api");
+    names.check(PORT, PORT + 1);
+    let services = Services::with(names);
+    let config = Config::new(Default::default(), Default::default()).unwrap();
+    let nothing = || Box::new(system::Nothing);
+    let source = Arc::clone(&fake) as Arc<dyn Source>;
+    let recorder = Recorder::with(source, &config, services, nothing(), nothing()).unwrap();
+    fake.set(|state| assert_eq!(state.unchecked, [PORT]));
+    assert_eq!(
+        recorder.scrape().unwrap().names.service(PORT).as_deref(),
+        Some("thrift/users:api")
+    );
+}

@@ -2,6 +2,7 @@
 //! thread of their own, so that nothing waits for the API.
 
 mod access;
+mod check;
 mod health;
 mod objects;
 mod pick;
@@ -93,7 +94,10 @@ fn thread(
             Err(exit) => return say(tell, Err(exit)),
         };
         say(tell, Ok(()));
-        let (store, dirty) = (Store::new(&shared.watched, &health), Dirty::new());
+        let (store, dirty) = (
+            Store::new(&shared.watched, shared.gate, &health),
+            Dirty::new(),
+        );
         tokio::select! {
             () = watch_services(client.clone(), &store, &dirty) => {}
             () = watch_slices(client, &store, &dirty) => {}
@@ -118,3 +122,6 @@ async fn publish(store: &Store, dirty: &Dirty, shared: &Shared) {
         shared.set_kubernetes(store.table());
     }
 }
+
+#[cfg(test)]
+mod tests;

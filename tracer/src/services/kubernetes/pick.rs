@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::store::Key;
+use super::{check::Check, store::Key};
 use crate::services::name::{self, is_plain};
 
 /// The label that says which Service an EndpointSlice belongs to.
@@ -18,6 +18,8 @@ pub(super) struct Service {
     pub(super) ports: Vec<(u16, Box<str>)>,
     /// `spec.healthCheckNodePort`
     pub(super) health_check_node_port: Option<u16>,
+    /// Where its load balancer's health check goes.
+    pub(super) check: Check,
     /// Ports that cannot be right.
     pub(super) unusable: usize,
 }
@@ -47,6 +49,7 @@ pub(super) fn service(object: &Value) -> Option<Service> {
     let listed = items(spec.get("ports"));
     let mut service = Service {
         ports: Vec::new(),
+        check: Check::of(object),
         health_check_node_port: spec.get("healthCheckNodePort").and_then(port),
         unusable: 0,
     };
@@ -111,7 +114,7 @@ pub(super) fn slice(object: &Value) -> Option<Slice> {
     Some(slice)
 }
 
-fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
+pub(super) fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {
     list.and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -121,7 +124,7 @@ fn plain(value: &Value, longest: usize) -> Option<&str> {
     is_plain(text, longest).then_some(text)
 }
 
-fn port(value: &Value) -> Option<u16> {
+pub(super) fn port(value: &Value) -> Option<u16> {
     let number = value.as_u64().and_then(|port| u16::try_from(port).ok());
     number.filter(|port| *port != 0)
 }

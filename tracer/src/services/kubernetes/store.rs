@@ -12,7 +12,7 @@ use super::{
     pick::{Service, Slice},
 };
 use crate::{
-    config::PortSet,
+    config::{HealthCheckGate, PortSet},
     services::table::{Pod, ServicePort, Table},
 };
 
@@ -33,6 +33,7 @@ pub(super) struct Store {
     services: RefCell<Listing<Service>>,
     slices: RefCell<Listing<Slice>>,
     watched: PortSet,
+    gate: HealthCheckGate,
     health: Arc<Health>,
 }
 
@@ -113,11 +114,12 @@ impl<T: Size> Listing<T> {
 }
 
 impl Store {
-    pub(super) fn new(watched: &PortSet, health: &Arc<Health>) -> Self {
+    pub(super) fn new(watched: &PortSet, gate: HealthCheckGate, health: &Arc<Health>) -> Self {
         Self {
             services: RefCell::default(),
             slices: RefCell::default(),
             watched: watched.clone(),
+            gate,
             health: Arc::clone(health),
         }
     }
@@ -135,6 +137,7 @@ impl Store {
         let (services, slices) = (self.services.borrow(), self.slices.borrow());
         let mut table = Table::default();
         for ((namespace, service), object) in &services.known {
+            let health_check_port = object.check.port(self.gate);
             let checked = object.health_check_node_port;
             let checked = checked.map(|port| (port, HEALTH_CHECK.into()));
             for (port, port_name) in object.ports.iter().cloned().chain(checked) {
@@ -142,6 +145,7 @@ impl Store {
                     namespace: namespace.clone(),
                     service: service.clone(),
                     port_name,
+                    health_check_port,
                 });
             }
         }

@@ -113,3 +113,31 @@ fn watched<B>(request: &Request<B>) -> Option<Resource> {
         .into_iter()
         .find(|resource| uri.path().ends_with(resource.plural()))
 }
+
+#[cfg(test)]
+mod tests {
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_is_not_waited_for() {
+        let never = service_fn(|_: Request<Sent>| async {
+            std::future::pending::<()>().await;
+            Ok::<_, Failure>(Response::new(Full::<Bytes>::default()))
+        });
+        let mut bounded = Transport::layer(&Arc::default()).layer(never);
+        let asked = bounded.call(Request::new(Sent::empty())).await;
+        assert!(asked.is_err_and(|e| e.is::<Late>()));
+    }
+
+    #[test]
+    fn watches_are_told_from_lists() {
+        let of = |uri: &str| watched(&Request::get(uri).body(()).unwrap());
+        let slices = "/apis/discovery.k8s.io/v1/endpointslices?&watch=true&timeoutSeconds=240";
+        assert_eq!(of(slices), Some(Resource::Slices));
+        assert_eq!(of("/api/v1/services?&watch=true"), Some(Resource::Services));
+        assert_eq!(of("/api/v1/services?&limit=100"), None);
+        assert_eq!(of("/api/v1/services"), None);
+    }
+}

@@ -3,10 +3,13 @@
 use tracer_common::failure::{Reply::BackendRst, seen};
 
 use super::{
-    super::{Finding, judge},
-    bed::{Bed, Make as _, bed, icmp, pod, refused, silent},
+    super::{Finding, Verdict, judge},
+    bed::{Bed, Make as _, PORT, bed, icmp, pod, refused, silent},
 };
-use crate::evidence::{Listener, Namespace, Pod};
+use crate::{
+    evidence::{Listener, Namespace, Pod},
+    services::Table,
+};
 
 fn only(bed: &Bed) -> Finding {
     let mut judgement = judge(&bed.0);
@@ -45,6 +48,43 @@ fn wrong_target_port() {
         "{}",
         finding.next
     );
+}
+
+#[test]
+fn names_stand_in_next_steps() {
+    let row = refused(BackendRst)
+        .to(pod())
+        .reset(seen::RESET_CLIENT, "NO_SOCKET");
+    let mut bed = bed([row, icmp(3)]).with(|pod| pod.listener = None);
+    let mut names = Table::named(PORT, "thrift", "users", "api");
+    names.name_pod(pod().ip(), "thrift", "users-0");
+    names.check(PORT, PORT + 1);
+    bed.0.names = names.into();
+    let findings = judge(&bed.0).findings;
+    let next = |verdict| {
+        let mut found = findings.iter().filter(|f| f.verdict == verdict);
+        &found.next().unwrap().next
+    };
+    assert_eq!(
+        next(Verdict::NothingListens),
+        "See why the server does not run: `kubectl -n thrift get pod users-0 -o wide`, then \
+         `kubectl -n thrift logs users-0`."
+    );
+    let endpoints = "`kubectl -n thrift get svc users` names the Service; `kubectl -n thrift get \
+                     endpointslices -l kubernetes.io/service-name=users` shows whether";
+    let told = next(Verdict::NoEndpoints);
+    assert!(told.starts_with(endpoints), "{told}");
+    for finding in &findings {
+        assert_eq!(finding.service.as_deref(), Some("thrift/users:api"));
+        let pod = finding.backend.map(|_| "thrift/users-0");
+        assert_eq!(finding.pod.as_deref(), pod);
+        let told = &finding.evidence[1];
+        let expected = format!(
+            "The load balancer's health check goes to port {} only:",
+            PORT + 1
+        );
+        assert!(told.starts_with(&expected), "{told}");
+    }
 }
 
 #[test]

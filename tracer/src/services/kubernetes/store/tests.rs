@@ -1,9 +1,14 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::services::kubernetes::check::Check;
 
 fn store() -> Store {
-    Store::new(&"30000-32767".parse().unwrap(), &Arc::default())
+    Store::new(
+        &"30000-32767".parse().unwrap(),
+        HealthCheckGate::Auto,
+        &Arc::default(),
+    )
 }
 
 fn key(name: &str) -> Option<Key> {
@@ -15,6 +20,7 @@ fn service(ports: &[u16]) -> Option<Service> {
     Some(Service {
         ports: ports.collect(),
         health_check_node_port: None,
+        check: Check::default(),
         unusable: 0,
     })
 }

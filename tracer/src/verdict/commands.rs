@@ -1,0 +1,45 @@
+//! Commands of next steps, with real names where they are known.
+
+use std::net::IpAddr;
+
+use crate::services::Table;
+
+/// Shows the Service of a port.
+pub(super) fn service(names: &Table, port: u16) -> String {
+    match names.port(port) {
+        Some(known) => format!("`kubectl -n {} get svc {}`", known.namespace, known.service),
+        None => format!("`kubectl get svc -A | grep {port}`"),
+    }
+}
+
+/// Shows the endpoints of a port's Service.
+pub(super) fn endpoints(names: &Table, port: u16) -> String {
+    const LABEL: &str = "kubernetes.io/service-name";
+    let (namespace, service) = match names.port(port) {
+        Some(known) => (&*known.namespace, &*known.service),
+        None => ("NAMESPACE", "NAME"),
+    };
+    format!("`kubectl -n {namespace} get endpointslices -l {LABEL}={service}`")
+}
+
+/// Shows the pod with an address.
+pub(super) fn pod(names: &Table, address: Option<IpAddr>) -> String {
+    match (address, address.and_then(|ip| names.pod_at(ip))) {
+        (_, Some(pod)) => format!(
+            "`kubectl -n {} get pod {} -o wide`",
+            pod.namespace, pod.name
+        ),
+        (address, None) => {
+            let ip = address.map_or("POD-ADDRESS".to_owned(), |ip| ip.to_string());
+            format!("`kubectl get pods -A -o wide --field-selector status.podIP={ip}`")
+        }
+    }
+}
+
+/// Shows the log of the pod with an address.
+pub(super) fn logs(names: &Table, address: Option<IpAddr>) -> String {
+    match address.and_then(|ip| names.pod_at(ip)) {
+        Some(pod) => format!("`kubectl -n {} logs {}`", pod.namespace, pod.name),
+        None => "`kubectl logs`".to_owned(),
+    }
+}
