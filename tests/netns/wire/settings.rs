@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use testbed::{
     Topology,
     addr::{NODE_V4, NODE_V6, client_v4, client_v6, phantom_v4, phantom_v6},
+    cleanup::ScratchDir,
     peer::{
         Dial,
         thrift::{Message, framed},
@@ -146,5 +147,64 @@ fn the_idle_threshold() -> Result<()> {
     dial.idle(Duration::from_millis(1500))?;
     let wanted = [("established health_check", 1), ("established idle", 1)];
     nothing_else(&expect(&tracer, port::OPEN, &wanted)?);
+    Ok(())
+}
+
+/// A file of names says that the load balancer checks another port than
+/// [`port::OPEN`], and later that nothing is known of its checks.
+#[test]
+fn health_check_ports() -> Result<()> {
+    let scene = Scene::new()?;
+    let dir = ScratchDir::new()?;
+    let names = |service: &str, checked: &str| {
+        let open = port::OPEN;
+        format!("ports: [{{node_port: {open}, namespace: thrift, service: {service}{checked}}}]")
+    };
+    for tap in TAPS {
+        let checked = format!(", health_check_port: {}", port::CLOSED);
+        let file = dir.write("names.yaml", &names("users", &checked))?;
+        let file = file.to_str().context("a plain path")?;
+        let tracer = scene.trace(tap, &["--services", file])?;
+        let info = |service: &str| {
+            let port = port::OPEN.to_string();
+            let labels = [("node_port", &*port), ("service", service)];
+            tracer.metrics_when(LIMIT, "the name is not there", |metrics| {
+                metrics.get("tracer_node_port_info", &labels) == Some(1.0)
+            })
+        };
+        info("users")?;
+        let dial = Dial::new(&scene.bed.client, at(NODE_V4, port::OPEN));
+        dial.connect_fin()?;
+        dial.connect_rst()?;
+        dial.send(&[&Message::call("getUser").strict()])?;
+        let half_open = |from| {
+            scene
+                .raw
+                .half_open(at(client_v4(0), from), at(NODE_V4, port::OPEN), 1)
+        };
+        half_open(5100)?;
+        let wanted = [
+            ("established unknown", 2),
+            ("established thrift", 1),
+            ("half_open unknown", 1),
+        ];
+        nothing_else(&expect(&tracer, port::OPEN, &wanted)?);
+
+        // Renamed, and the check may go anywhere: what was counted stays.
+        dir.write("names.yaml", &names("accounts", ""))?;
+        info("accounts")?;
+        // The programs are told within a second of the names.
+        std::thread::sleep(Duration::from_millis(1500));
+        dial.connect_fin()?;
+        half_open(5101)?;
+        let wanted = [
+            ("established health_check", 1),
+            ("established unknown", 2),
+            ("established thrift", 1),
+            ("half_open health_check", 1),
+            ("half_open unknown", 1),
+        ];
+        nothing_else(&expect(&tracer, port::OPEN, &wanted)?);
+    }
     Ok(())
 }

@@ -55,7 +55,10 @@ fn names_stand_in_next_steps() {
     let row = refused(BackendRst)
         .to(pod())
         .reset(seen::RESET_CLIENT, "NO_SOCKET");
-    let mut bed = bed([row, icmp(3)]).with(|pod| pod.listener = None);
+    let mut bed = bed([row, icmp(3)]).with(|pod| {
+        pod.listener = None;
+        pod.listens_on.clear();
+    });
     let mut names = Table::named(PORT, "thrift", "users", "api");
     names.name_pod(pod().ip(), "thrift", "users-0");
     names.check(PORT, PORT + 1);

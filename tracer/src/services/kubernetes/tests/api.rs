@@ -164,6 +164,7 @@ impl Api {
         if *self.gone.lock().unwrap() {
             return;
         }
+        let closer = stream.try_clone().unwrap();
         self.open.lock().unwrap().push(stream.try_clone().unwrap());
         if self.tls {
             let cert = CertificateDer::from_pem_slice(CERT).unwrap();
@@ -176,6 +177,8 @@ impl Api {
         } else {
             let _ = self.answer(stream);
         }
+        // The others know it too: dropping it would not end it.
+        let _ = closer.shutdown(std::net::Shutdown::Both);
     }
 
     fn answer(&self, mut stream: impl Read + Write) -> std::io::Result<()> {
