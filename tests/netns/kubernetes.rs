@@ -97,6 +97,31 @@ impl<'a> Bed<'a> {
         self.kubernetes.delete(&format!("endpointslice/{name}"))
     }
 
+    /// Waits until kube-proxy's rules for [`PORT`] are those of the Service, all tables of them.
+    /// (A dial would not do: its second SYN may find other rules than its first.)
+    fn ruled(&self, service: &str, end: End) -> Result<()> {
+        let (name, port) = (full_name(service), format!("--dport {PORT} "));
+        let mut rules = String::new();
+        let followed = poll_until(LIMIT, "kube-proxy does not follow", || {
+            rules = self.topology.node.run(&["iptables-save"])?;
+            let has = |words: &[&str]| {
+                let mut lines = rules.lines();
+                lines.any(|line| words.iter().all(|word| line.contains(word)))
+            };
+            let rejects = has(&[&name, &port, "REJECT"]);
+            let drops = has(&[&name, "has no local endpoints"]);
+            let target = format!("--to-destination {}", pod(0));
+            let forwards = has(&[&name, &target]) && has(&["KUBE-NODEPORTS", &name, &port]);
+            Ok(match end {
+                End::Answered => forwards && !rejects && !drops,
+                End::Refused => rejects && !forwards,
+                End::Held | End::Silent => drops && !rejects,
+            }
+            .then_some(()))
+        });
+        followed.with_context(|| format!("{end:?} at {name}:\n{rules}"))
+    }
+
     /// A call, by a client of the load balancer.
     fn call(&self, port: u16) -> Result<End> {
         let to = SocketAddr::new(NODE_V4.into(), port);
@@ -143,18 +168,14 @@ impl Ends {
         Ok(end)
     }
 
-    /// Calls until kube-proxy has followed, and then three in a row end so.
-    fn until(&mut self, bed: &Bed<'_>, wanted: End) -> Result<()> {
-        let mut in_a_row = 0;
-        let reached = poll_until(LIMIT, "kube-proxy does not follow", || {
-            in_a_row = if self.call(bed)? == wanted {
-                in_a_row + 1
-            } else {
-                0
-            };
-            Ok((in_a_row == 3).then_some(()))
-        });
-        reached.with_context(|| format!("until {wanted:?}: {self:?}"))
+    /// Waits until kube-proxy has rules by which calls end so, and makes three.
+    fn until(&mut self, bed: &Bed<'_>, service: &str, wanted: End) -> Result<()> {
+        bed.ruled(service, wanted)?;
+        for _ in 0..3 {
+            let end = self.call(bed)?;
+            ensure!(end == wanted, "{end:?}, expected {wanted:?}: {self:?}");
+        }
+        Ok(())
     }
 
     fn of(&self, ends: &[End]) -> f64 {
@@ -246,12 +267,13 @@ fn synced(tracer: &Tracer<'_>, wanted: f64) -> Result<Metrics> {
     )
 }
 
-/// Waits until `tracer explain` finds this at the port, under this name.
+/// Waits until `tracer explain` finds this at the port, under this name, in the last seconds: what
+/// the port did before it was changed would count as evidence too.
 fn explained(tracer: &Tracer<'_>, verdict: &str, service: &str) -> Result<()> {
     let mut last = Value::Null;
     let found = poll_until(LIMIT, "explain does not say so", || {
         let mut command = Command::new(Tracer::binary()?);
-        command.args(["explain", "-o", "json", "--last", "10m", "--socket"]);
+        command.args(["explain", "-o", "json", "--last", "10s", "--socket"]);
         let output = command.arg(tracer.socket()).output()?;
         last = serde_json::from_slice(&output.stdout)?;
         let findings = last["verdicts"].as_array().context("no verdicts")?;
@@ -275,33 +297,33 @@ fn names_outcomes_and_verdicts_follow_a_service() -> Result<()> {
     let mut ends = Ends::default();
     synced(&tracer, 1.0)?;
     named(&tracer, PORT, "users")?;
-    ends.until(&bed, End::Answered)?;
+    ends.until(&bed, "users", End::Answered)?;
     ends.agree(&tracer)?;
 
     // The same NodePort under another name.
     bed.withdraw("users")?;
     bed.publish("accounts", PORT)?;
     named(&tracer, PORT, "accounts")?;
-    ends.until(&bed, End::Answered)?;
+    ends.until(&bed, "accounts", End::Answered)?;
     ends.agree(&tracer)?;
 
     api.delete("endpointslice/accounts")?;
-    ends.until(&bed, End::Refused)?;
+    ends.until(&bed, "accounts", End::Refused)?;
     explained(&tracer, "no_endpoints", "accounts")?;
     api.apply(&objects::endpoints("accounts", NODE, &[pod(0), pod(1)]))?;
-    ends.until(&bed, End::Answered)?;
+    ends.until(&bed, "accounts", End::Answered)?;
     ends.agree(&tracer)?;
 
     // Without a kubelet kube-proxy 1.20 drops nothing: its own listener answers.
     api.apply(&objects::service("accounts", PORT, Policy::Local))?;
     api.apply(&objects::endpoints("accounts", "node9", &[elsewhere()]))?;
-    ends.until(&bed, End::Held)?;
+    ends.until(&bed, "accounts", End::Held)?;
     Recorded::apply_kubelet(&topology.node)?;
-    ends.until(&bed, End::Silent)?;
+    ends.until(&bed, "accounts", End::Silent)?;
     explained(&tracer, "no_local_endpoint", "accounts")?;
-    api.apply(&objects::service("accounts", PORT, Policy::Cluster))?;
     api.apply(&objects::endpoints("accounts", NODE, &[pod(0)]))?;
-    ends.until(&bed, End::Answered)?;
+    api.apply(&objects::service("accounts", PORT, Policy::Cluster))?;
+    ends.until(&bed, "accounts", End::Answered)?;
     named(&tracer, PORT, "accounts")?;
     ends.agree(&tracer)
 }
@@ -314,7 +336,7 @@ fn counts_go_on_and_names_stay_without_the_api() -> Result<()> {
     let tracer = bed.trace(TRACER)?;
     let mut ends = Ends::default();
     named(&tracer, PORT, "users")?;
-    ends.until(&bed, End::Answered)?;
+    ends.until(&bed, "users", End::Answered)?;
     bed.kubernetes.stop_api();
     synced(&tracer, 0.0)?;
     for _ in 0..20 {
@@ -327,7 +349,7 @@ fn counts_go_on_and_names_stay_without_the_api() -> Result<()> {
     bed.publish("late", OTHER)?;
     named(&tracer, OTHER, "late")?;
     named(&tracer, PORT, "users")?;
-    ends.until(&bed, End::Answered)?;
+    ends.until(&bed, "users", End::Answered)?;
     ends.agree(&tracer)
 }
 
@@ -338,7 +360,7 @@ fn counts_go_on_without_rights() -> Result<()> {
     bed.publish("users", PORT)?;
     let tracer = bed.trace(NOBODY)?;
     let mut ends = Ends::default();
-    ends.until(&bed, End::Answered)?;
+    ends.until(&bed, "users", End::Answered)?;
     let metrics = synced(&tracer, 0.0)?;
     ensure!(names(&metrics, PORT).is_empty());
     ends.agree(&tracer)?;

@@ -5,6 +5,7 @@ mod keys;
 pub mod objects;
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -35,6 +36,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Kubernetes<'a> {
     node: &'a Netns,
+    address: Ipv4Addr,
     programs: PathBuf,
     api: Option<Proc>,
     _proxy: Proc,
@@ -45,7 +47,7 @@ pub struct Kubernetes<'a> {
 impl<'a> Kubernetes<'a> {
     /// Starts everything on `node`, which has this address, and waits until the API answers.
     /// The programs are in the directory that `TRACER_KUBERNETES_PROGRAMS` names.
-    pub fn start(node: &'a Netns, address: std::net::Ipv4Addr) -> Result<Self> {
+    pub fn start(node: &'a Netns, address: Ipv4Addr) -> Result<Self> {
         let programs = std::env::var_os("TRACER_KUBERNETES_PROGRAMS").map(PathBuf::from);
         let programs = programs.context(
             "set TRACER_KUBERNETES_PROGRAMS to a directory with etcd, kubectl, kube-apiserver and \
@@ -68,9 +70,10 @@ impl<'a> Kubernetes<'a> {
             dir.write(&file_of(name), &kubeconfig(name, dir.path()))?;
         }
         let etcd = start_etcd(node, &programs, dir.path())?;
-        let api = start_api(node, &programs, dir.path())?;
+        let api = start_api(node, address, &programs, dir.path())?;
         let mut kubernetes = Self {
             node,
+            address,
             api: Some(api),
             // Waits for the API by itself.
             _proxy: start_proxy(node, &programs, dir.path())?,
@@ -112,7 +115,8 @@ impl<'a> Kubernetes<'a> {
 
     /// Starts it again and waits until it answers.
     pub fn start_api(&mut self) -> Result<()> {
-        self.api = Some(start_api(self.node, &self.programs, self.dir.path())?);
+        let (programs, dir) = (&self.programs, self.dir.path());
+        self.api = Some(start_api(self.node, self.address, programs, dir)?);
         self.wait_for_api()
     }
 
@@ -182,21 +186,21 @@ fn start_etcd(node: &Netns, programs: &Path, dir: &Path) -> Result<Proc> {
     node.spawn(command)
 }
 
-fn start_api(node: &Netns, programs: &Path, dir: &Path) -> Result<Proc> {
+fn start_api(node: &Netns, address: Ipv4Addr, programs: &Path, dir: &Path) -> Result<Proc> {
     let mut command = node.command(programs.join("kube-apiserver"))?;
     let file = |option: &str, name: &str| format!("--{option}={}", dir.join(name).display());
     command.args([
         file("tls-cert-file", keys::CERTIFICATE),
         file("tls-private-key-file", keys::KEY),
-        file("service-account-key-file", keys::KEY),
+        file("service-account-key-file", keys::CERTIFICATE),
         file("service-account-signing-key-file", keys::KEY),
         file("token-auth-file", "tokens.csv"),
     ]);
+    command.arg(format!("--advertise-address={address}"));
     command.args([
         "--etcd-servers=http://127.0.0.1:2379",
         "--bind-address=127.0.0.1",
         "--secure-port=6443",
-        "--insecure-port=0",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--authorization-mode=RBAC",
         // No controller makes the accounts that pods would need.
