@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ipnet::IpNet;
 use tracer_common::{
     flow::{Addr, FlowKey},
-    machine::{Now, Segment},
+    machine::{
+        Now, Segment,
+        tcp::{ACK, RST, SYN},
+    },
     packet::{self, Ip, Packet as _, Skip, TcpHeader, ethertype},
     words::{Lost, ResetOrigin},
 };
@@ -47,6 +50,10 @@ pub struct Seen {
     pub nodes: HashMap<Addr, u64>,
     /// Opening SYNs to watched ports of other addresses than the node's.
     pub elsewhere: u64,
+    /// Opening SYNs to watched ports that the capturing host itself sent.
+    pub dialled: u64,
+    /// Opening SYNs to ports that are not watched, by port.
+    pub unwatched: BTreeMap<u16, u64>,
     /// Packets by link type that is not known here.
     pub link_types: BTreeMap<u16, u64>,
     /// Packets of which not even the headers were captured.
@@ -147,6 +154,9 @@ impl Player {
                 return;
             }
         }
+        if header.flags & (SYN | ACK | RST) == SYN {
+            self.note_other(frame.direction, header.dst_port);
+        }
         if frame.direction != Direction::In && self.table.watches(header.src_port) {
             let key = FlowKey {
                 client: ip.dst,
@@ -199,6 +209,15 @@ impl Player {
         let payload = frame.packet.payload(header.payload, header.payload_len);
 
         self.table.segment(&key, &segment, &payload, now)
+    }
+
+    /// An opening SYN that is no attempt at a watched port of the node.
+    fn note_other(&mut self, direction: Direction, port: u16) {
+        if !self.table.watches(port) {
+            *self.seen.unwatched.entry(port).or_default() += 1;
+        } else if direction == Direction::Out {
+            self.seen.dialled += 1;
+        }
     }
 
     fn is_node(&self, address: &Addr) -> bool {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 /// The first bytes of a gzip member (RFC 1952, section 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -55,7 +55,9 @@ pub(super) fn unzipped(reader: impl Read + 'static) -> io::Result<Box<dyn Read>>
 }
 
 fn bar(length: u64, path: &Path) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(5));
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(5))
+        // The answer stands alone, after Ctrl-C too.
+        .with_finish(ProgressFinish::AndClear);
     let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {eta}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);

@@ -15,6 +15,7 @@ const NAMED: usize = 8;
 pub(super) fn warnings(player: &Player, ports: &[(u16, PortCounters)]) -> Vec<String> {
     let mut lines = Vec::new();
     link_types(&player.seen, &mut lines);
+    elsewhere(&player.seen, ports.is_empty(), &mut lines);
     headers(&player.seen, &mut lines);
     times(&player.clock, &mut lines);
     let again = player.duplicates();
@@ -59,12 +60,36 @@ fn link_types(seen: &Seen, lines: &mut Vec<String>) {
             counted(seen.loopback, "packet")
         ));
     }
+}
+
+/// Attempts that are none at a watched port of the node.
+fn elsewhere(seen: &Seen, nothing: bool, lines: &mut Vec<String>) {
     if seen.elsewhere > 0 {
         lines.push(format!(
             "{} to watched ports of other addresses than the node's left out",
             counted(seen.elsewhere, "SYN")
         ));
     }
+    if seen.dialled > 0 {
+        lines.push(format!(
+            "{} to watched ports left out that the capturing host itself sent: it is the client \
+             there, not the node",
+            counted(seen.dialled, "SYN")
+        ));
+    }
+    let others: u64 = seen.unwatched.values().sum();
+    if !nothing || others == 0 {
+        return;
+    }
+    let mut ports: Vec<(u16, u64)> = seen.unwatched.iter().map(|(p, n)| (*p, *n)).collect();
+    ports.sort_by_key(|(port, count)| (std::cmp::Reverse(*count), *port));
+    let most = ports.iter().take(NAMED).map(|(port, _)| port.to_string());
+    lines.push(format!(
+        "{} to ports that are not watched, most of them to {}: name the ones that matter with \
+         --node-ports",
+        counted(others, "SYN"),
+        most.collect::<Vec<_>>().join(", ")
+    ));
 }
 
 fn headers(seen: &Seen, lines: &mut Vec<String>) {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::setup::{self, Needs};
 use crate::{artifacts, proc, workspace};
 
+mod bill;
 mod deb;
 mod tree;
 
@@ -54,6 +55,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     };
     println!("binary   {}", binary.display());
     println!("package  {}", package(&binary)?.display());
+    println!("bill     {}", bill::bill()?.display());
     let context = context(&binary)?;
     let tag = args.tag.unwrap_or_else(|| format!("tracer:{VERSION}"));
     let engine = match &args.engine {

@@ -175,3 +175,32 @@ fn packets_seen_on_two_interfaces_count_once() {
         assert_eq!(answer.warnings.len(), usize::from(link_type == SLL));
     }
 }
+
+#[test]
+fn syns_that_are_no_attempts_at_the_node_are_told() {
+    // On cooked v2 the packets say which way they went.
+    let form = Form {
+        link_type: SLL2,
+        ..Form::PLAIN
+    };
+    let mut sent = syn(START, 40_000);
+    sent.to_node = false;
+    let (player, answer) = played(&[&form.capture(&[sent.clone(), sent])], &[]);
+    assert!(player.table.counters().is_empty());
+    let told = "2 SYNs to watched ports left out that the capturing host itself sent";
+    assert!(
+        answer.warnings[0].starts_with(told),
+        "{:?}",
+        answer.warnings
+    );
+
+    let mut other = syn(START, 40_000);
+    other.bytes[22..24].copy_from_slice(&80_u16.to_be_bytes());
+    let (_, answer) = played(&[&Form::PLAIN.capture(&[other])], &[]);
+    let told = "1 SYN to ports that are not watched, most of them to 80: name";
+    assert!(
+        answer.warnings[0].starts_with(told),
+        "{:?}",
+        answer.warnings
+    );
+}
