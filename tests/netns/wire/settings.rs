@@ -169,7 +169,7 @@ fn health_check_ports() -> Result<()> {
             let port = port::OPEN.to_string();
             let labels = [("node_port", &*port), ("service", service)];
             tracer.metrics_when(LIMIT, "the name is not there", |metrics| {
-                metrics.get("tracer_node_port_info", &labels) == Some(1.0)
+                metrics.sum("tracer_node_port_info", &labels) == 1.0
             })
         };
         info("users")?;

@@ -24,6 +24,15 @@ impl Resource {
         }
     }
 
+    /// Objects of one page of a list, all of which are in memory at once. A slice
+    /// has up to 100 endpoints, and is some 40 kB.
+    pub(super) const fn page(self) -> u32 {
+        match self {
+            Self::Services => 100,
+            Self::Slices => 20,
+        }
+    }
+
     /// Its group, as a role names it.
     const fn group(self) -> &'static str {
         match self {

@@ -20,8 +20,6 @@ use super::{
 };
 use crate::{exit::one_line, human};
 
-/// Objects of one page of a list: few, since each can be large.
-const PAGE: u32 = 100;
 /// Seconds until the API ends a watch, and it begins anew where it was. What ends
 /// without a word is noticed 5 s later.
 const WATCH: u32 = 240;
@@ -106,7 +104,9 @@ impl<'a> Watch<'a> {
         T: Pick + Clone + Debug + Send + 'static,
     {
         let api: Api<Picked<T>> = Api::all_with(client.clone(), kind);
-        let config = watcher::Config::default().page_size(PAGE).timeout(WATCH);
+        let config = watcher::Config::default()
+            .page_size(self.what.page())
+            .timeout(WATCH);
         // Its own way of waiting begins anew with each list, also if none of them
         // ever ends well.
         let mut backoff = DefaultBackoff::default();
