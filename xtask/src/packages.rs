@@ -40,6 +40,11 @@ pub(crate) const NAMESPACE_TESTS: &[Package] = &[
         probe: "haproxy",
     },
     Package {
+        name: "tmux",
+        why: "a terminal to use tracer top in",
+        probe: "tmux",
+    },
+    Package {
         name: "prometheus",
         why: "scrapes the metrics and checks the rules",
         probe: "prometheus",

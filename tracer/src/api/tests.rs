@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     config::Socket,
     http,
-    report::{Event, Explanation, Line, Status},
+    report::{Event, Explanation, Line, Status, Top},
     snapshot::{Failures, Snapshot, Source},
 };
 
@@ -133,6 +133,11 @@ async fn questions_are_answered_as_json() {
     server.node.0.store(3, Ordering::Relaxed);
     let (status, body) = server.get("/v1/events?outcome=timed_out").await;
     assert_eq!((status, events(&body).len()), (200, 3));
+    let (status, body) = server.get("/v1/top?port=30102&history=5m&last=10s").await;
+    let top: Top = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, top.flows_capacity), (200, 64));
+    let failures = top.detail.unwrap().failures;
+    assert_eq!(failures.len(), 3);
     let (_, body) = server.get("/v1/events?outcome=refused").await;
     assert_eq!(body, "");
     let (status, body) = server.get("/v1/status").await;
@@ -148,6 +153,14 @@ async fn refusals_are_json_with_a_remedy() {
         ("/v1/explain?last=1h", 400, "last: `1h` is not between"),
         ("/v1/explain?port=80", 400, "port: 80 is not watched; give"),
         ("/v1/events?outcome=x", 400, "outcome: `x` is none of"),
+        ("/v1/top?last=1h", 400, "last: `1h` is not between"),
+        ("/v1/top?history=x", 400, "history: `x` is no duration"),
+        ("/v1/top?port=80", 400, "port: 80 is not watched; give"),
+        (
+            "/v1/top?ports=1",
+            400,
+            "`ports` is no parameter; there are last",
+        ),
         ("/v2", 404, "there are /v1/explain"),
     ] {
         let (got, body) = server.get(target).await;

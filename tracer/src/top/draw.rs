@@ -61,7 +61,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, ui: &Ui) {
     render(frame.buffer_mut(), area, model, ui);
 }
 
-fn render(buffer: &mut Buffer, area: Rect, model: &Model, ui: &Ui) {
+pub(super) fn render(buffer: &mut Buffer, area: Rect, model: &Model, ui: &Ui) {
     let look = Look { colour: ui.colour };
     let scene = Scene::new(area, model, ui);
     lines(buffer, scene.places.title, &scene.titles);

@@ -40,13 +40,9 @@ fn first(model: &Model, ui: &Ui, width: usize, look: Look) -> Line<'static> {
     if ui.paused {
         left.push(span("  PAUSED", look.doubtful().patch(look.strong())));
     }
-    let from = match &model.origin {
-        Origin::Daemon(_) => "",
-        Origin::Own => "own programs, no daemon  ",
-    };
     let time = model.top.as_ref().map(|top| clock(top.time));
     let every = human::duration(ui.delay.as_secs_f64());
-    let right = format!("{from}every {every}  {} UTC", time.unwrap_or_default());
+    let right = format!("every {every}  {} UTC", time.unwrap_or_default());
     sides(left, vec![Span::raw(right)], width)
 }
 
@@ -124,14 +120,14 @@ pub(super) fn ways(counts: &Counts) -> String {
 fn notices(model: &Model, ui: &Ui, look: Look) -> Vec<Line<'static>> {
     let mut notices = Vec::new();
     if let Some(silence) = &model.silence {
-        let why = human::printable(&silence.why);
-        let mut text = format!(
-            "NO ANSWER since {}: {why}; trying again.",
-            clock(silence.since)
-        );
+        let mut text = format!("NO ANSWER since {}", clock(silence.since));
         if let Some(top) = &model.top {
-            text.push_str(&format!(" What is below is of {}.", clock(top.time)));
+            text.push_str(&format!(
+                "; what is below is of {}, not live",
+                clock(top.time)
+            ));
         }
+        text.push_str(&format!(". {}", human::printable(&silence.why)));
         notices.push(Line::styled(text, look.bad().patch(look.bar())));
     }
     let Some(top) = &model.top else {
@@ -144,6 +140,12 @@ fn notices(model: &Model, ui: &Ui, look: Look) -> Vec<Line<'static>> {
         }
         return notices;
     };
+    if model.origin == Origin::Own {
+        let since = clock(top.time - top.uptime_s);
+        let text =
+            format!("No daemon: watching by own programs since {since}; counts begin there.");
+        notices.push(Line::styled(text, look.hint()));
+    }
     if let Some(at) = model.restarted.filter(|at| top.time - at < RESTARTED_S) {
         let text = format!(
             "The daemon was started again at {}: counts begin there.",

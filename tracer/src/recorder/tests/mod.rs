@@ -1,11 +1,12 @@
 mod fake;
 mod judged;
+mod top;
 mod windows;
 
 use std::sync::Arc;
 
 use tracer_common::{
-    counters::{Cell, PortCounters},
+    counters::{Cell, PortCounters, Tally as _},
     failure::Failure,
     words::{Outcome, Traffic},
 };
