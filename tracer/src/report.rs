@@ -38,6 +38,9 @@ pub struct PortRow {
     pub health_check_port: Option<u16>,
     /// SYNs that opened an attempt.
     pub attempts: u64,
+    /// Of these, attempts that could not be followed: they have no outcome.
+    #[serde(default)]
+    pub untracked: u64,
     /// Attempts by outcome (all seven words).
     pub outcomes: BTreeMap<String, u64>,
     /// Attempts by class (all five words).

@@ -11,7 +11,7 @@ use std::{
 use tracer_common::{counters::PortCounters, flow::FlowKey};
 
 use super::{
-    Absent, Backend, Conntrack, Evidence, Namespace, Place, Row, conntrack, counters,
+    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, conntrack, counters,
     history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
 };
 use crate::config::PortSet;
@@ -34,6 +34,8 @@ pub struct Asked {
     pub ports: Vec<(u16, PortCounters)>,
     /// [`Evidence::rows`]
     pub rows: Vec<Row>,
+    /// [`Evidence::clients`]
+    pub clients: Vec<Clients>,
     /// Node port, backend, attempts sent to it within the window.
     pub backends: Vec<(u16, SocketAddr, u64)>,
     /// Failed attempts without a known backend, the newest first.
@@ -119,6 +121,7 @@ impl Collector {
             window: asked.window,
             ports: asked.ports,
             rows: asked.rows,
+            clients: asked.clients,
             backends: backends.collect(),
             node: self.node.rise(asked.window).unwrap_or_default(),
             holders,

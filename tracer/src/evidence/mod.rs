@@ -38,6 +38,8 @@ pub struct Evidence {
     pub ports: Vec<(u16, PortCounters)>,
     /// Failures within it, by kind.
     pub rows: Vec<Row>,
+    /// Where the last failed attempts at these ports came from.
+    pub clients: Vec<Clients>,
     /// The backends of these ports.
     pub backends: Vec<Backend>,
     /// The node's own network namespace.
@@ -81,6 +83,17 @@ pub struct Row {
     pub reset_reason: Option<String>,
     /// How many.
     pub count: u64,
+}
+
+/// Who the last failed attempts at one port came from, as far as remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clients {
+    /// The port.
+    pub node_port: u16,
+    /// Failed attempts that are remembered one by one.
+    pub attempts: u64,
+    /// Their different addresses.
+    pub addresses: u64,
 }
 
 /// A backend of one port.

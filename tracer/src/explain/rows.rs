@@ -158,6 +158,7 @@ fn sum(ports: &[(&PortRow, bool)]) -> PortRow {
         service: None,
         health_check_port: None,
         attempts: 0,
+        untracked: 0,
         outcomes: BTreeMap::new(),
         traffic: BTreeMap::new(),
         answer: None,
@@ -165,6 +166,7 @@ fn sum(ports: &[(&PortRow, bool)]) -> PortRow {
     };
     for (port, _) in ports {
         total.attempts = total.attempts.saturating_add(port.attempts);
+        total.untracked = total.untracked.saturating_add(port.untracked);
         for (into, from) in [
             (&mut total.outcomes, &port.outcomes),
             (&mut total.traffic, &port.traffic),

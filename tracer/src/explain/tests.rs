@@ -63,6 +63,7 @@ fn port<const N: usize, const M: usize, const K: usize>(
         service: None,
         health_check_port: None,
         attempts: outcomes.iter().map(|(_, count)| count).sum(),
+        untracked: 0,
         outcomes: counts(&words, outcomes),
         traffic: counts(&classes, traffic),
         answer: Some(Latency {

@@ -131,25 +131,46 @@ fn ports(out: &mut Page, explanation: &Explanation, frame: &Frame) {
     }
 }
 
-/// Of all ports: attempts, those that failed, and those without an outcome.
-fn totals(explanation: &Explanation) -> (u64, u64, u64) {
-    let ports = explanation.ports.iter();
-    ports.fold((0, 0, 0), |(attempts, failed, open), port| {
+/// Sums over all ports.
+#[derive(Default)]
+struct Totals {
+    attempts: u64,
+    failed: u64,
+    /// Without an outcome so far.
+    open: u64,
+    /// Never to have one.
+    untracked: u64,
+}
+
+fn totals(explanation: &Explanation) -> Totals {
+    let mut totals = Totals::default();
+    for port in &explanation.ports {
         let ended = port.outcomes.values().copied();
-        let ended = ended.fold(0, u64::saturating_add);
-        (
-            u64::saturating_add(attempts, port.attempts),
-            u64::saturating_add(failed, rows::failed(port)),
-            u64::saturating_add(open, port.attempts.saturating_sub(ended)),
-        )
-    })
+        let ended = ended.fold(port.untracked, u64::saturating_add);
+        for (sum, part) in [
+            (&mut totals.attempts, port.attempts),
+            (&mut totals.failed, rows::failed(port)),
+            (&mut totals.open, port.attempts.saturating_sub(ended)),
+            (&mut totals.untracked, port.untracked),
+        ] {
+            *sum = sum.saturating_add(part);
+        }
+    }
+    totals
 }
 
 fn summary(out: &mut Page, explanation: &Explanation) {
-    let (attempts, failed, open) = totals(explanation);
+    let Totals {
+        attempts,
+        failed,
+        open,
+        untracked,
+    } = totals(explanation);
     let mut of = format!("{failed} of {} failed", human::counted(attempts, "attempt"));
-    if open > 0 {
-        let _ = write!(of, ", {open} not decided yet");
+    for (count, what) in [(open, "not decided yet"), (untracked, "not followed")] {
+        if count > 0 {
+            let _ = write!(of, ", {count} {what}");
+        }
     }
     let problems = explanation.verdicts.len() as u64;
     let (text, colour) = match (problems, failed) {
@@ -232,7 +253,7 @@ fn weight(finding: &Finding) -> String {
 }
 
 fn rest(out: &mut Page, explanation: &Explanation) {
-    let (_, failed, _) = totals(explanation);
+    let failed = totals(explanation).failed;
     let unexplained = explanation.unexplained;
     if failed > 0 || unexplained > 0 {
         let unexplained = human::counted(unexplained, "failed attempt");

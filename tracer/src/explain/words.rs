@@ -20,6 +20,7 @@ pub(super) const fn verdict(verdict: Verdict) -> &'static str {
         Verdict::RouteBlackhole => "a blackhole route swallows packets to the backend",
         Verdict::AcceptQueueFull => "the server accepts too slowly: its accept queue is full",
         Verdict::SynQueueFull => "the server's queue of unfinished handshakes is full",
+        Verdict::SynFlood => "a flood of SYNs from sources that never meant to connect",
         Verdict::ServerStalled => "the server accepts or reads nothing",
         Verdict::ClosedAtOnce => "the server closes connections at once",
         Verdict::ConntrackFull => "the node's connection table (conntrack) is full",

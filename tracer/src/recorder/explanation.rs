@@ -81,6 +81,7 @@ pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> Port
         service: evidence.names.service(port),
         health_check_port: evidence.names.health_check_port(port),
         attempts: counters.get(Cell::ATTEMPTS),
+        untracked: counters.get(Cell::UNTRACKED),
         outcomes: by_outcome(counters),
         traffic: by_traffic(counters),
         answer: latency(counters),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use nix::time::ClockId;
-use tracer_common::{failure::Failure, flow::FlowKey, words::Traffic};
+use tracer_common::{failure::Failure, words::Traffic};
 
 use super::{
     Scrape, Shared,
@@ -14,7 +14,7 @@ use super::{
     history::{Kind, Window},
     ledger::{BackendLedger, Ledger},
     lock, monotonic, nanoseconds,
-    rounds::Failed,
+    rounds::{Failed, Single},
     rows,
 };
 use crate::{
@@ -136,12 +136,12 @@ impl Shared {
     }
 
     fn read_context(&self, judging: &mut Judging, asker: &Asker) {
-        let (window, flows) = {
+        let (window, failed) = {
             let rounds = lock(&self.rounds);
             let from = monotonic().saturating_sub(CONTEXT.as_nanos() as u64);
-            (rounds.window(CONTEXT), rounds.flows(from))
+            (rounds.window(CONTEXT), rounds.failed(from))
         };
-        let asked = self.asked(window, flows);
+        let asked = self.asked(window, failed);
         judging.asked = Some(Instant::now());
         match asker.ask(asked, Instant::now() + PATIENCE) {
             Ok(context) => judging.context = context,
@@ -150,7 +150,7 @@ impl Shared {
     }
 
     /// The question about a window.
-    pub(super) fn asked(&self, window: Window, flows: Vec<FlowKey>) -> Asked {
+    pub(super) fn asked(&self, window: Window, (flows, clients): Single) -> Asked {
         let mut names = lock(&self.names);
         let places: BTreeSet<u32> = window.kinds.keys().map(|kind| kind.key.location).collect();
         names.locate(&Vec::from_iter(places));
@@ -167,6 +167,7 @@ impl Shared {
                 .map(|((port, backend), count)| (*port, *backend, *count))
                 .collect(),
             flows,
+            clients,
             watched: self.watched.clone(),
         }
     }

@@ -154,15 +154,15 @@ impl Recorder {
     pub fn explain(&self, last: Duration, ports: &[u16]) -> anyhow::Result<Explanation> {
         let until = Instant::now() + PATIENCE;
         let last = last.min(LONGEST);
-        let (snapshot, window, flows, reach) = {
+        let (snapshot, window, failed, reach) = {
             let mut rounds = lock(&self.shared.rounds);
             let snapshot = rounds.look(&*self.shared.source, monotonic)?;
             let window = rounds.window(last);
             let from = monotonic().saturating_sub(window.length.as_nanos() as u64);
-            (snapshot, window, rounds.flows(from), rounds.reach())
+            (snapshot, window, rounds.failed(from), rounds.reach())
         };
         let lost = window.lost;
-        let asked = self.shared.asked(window, flows);
+        let asked = self.shared.asked(window, failed);
         let mut evidence = self.facts(asked, until)?;
         if let Some(why) = lock(&self.shared.names).location_absent() {
             let source = "where the kernel dropped packets";

@@ -8,8 +8,8 @@ use std::{
 
 use tracer_common::{
     counters::{Cell, PortCounters},
-    failure::{Backend, FailureKey, Record},
-    flow::FlowKey,
+    failure::{Backend, Failure, FailureKey, Record},
+    flow::{Addr, FlowKey},
     words::{Lost, Traffic},
 };
 
@@ -19,6 +19,7 @@ use super::{
     rows,
 };
 use crate::{
+    evidence::Clients,
     report::TopStep,
     snapshot::{Failures, Snapshot, Source},
 };
@@ -32,12 +33,18 @@ const RECORDS: usize = 4096;
 /// Flows of failed attempts without a known backend that are remembered.
 const FLOWS: usize = 256;
 
+/// Failed attempts of which the client is remembered.
+const CLIENTS: usize = 1024;
+
 /// A failure, with its kind made out when it came.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) record: Record,
     pub(super) kind: Kind,
 }
+
+/// Flows without a backend, and where failed attempts came from.
+pub(super) type Single = (Vec<FlowKey>, Vec<Clients>);
 
 /// What has not been judged yet.
 #[derive(Debug, Default)]
@@ -56,6 +63,8 @@ pub(super) struct Rounds {
     history: History,
     unjudged: Unjudged,
     flows: VecDeque<(u64, FlowKey)>,
+    /// When, at which port and from where.
+    clients: VecDeque<(u64, u16, Addr)>,
 }
 
 impl Rounds {
@@ -69,6 +78,7 @@ impl Rounds {
             history: History::new(now, BYTES, AGE),
             unjudged: Unjudged::default(),
             flows: VecDeque::new(),
+            clients: VecDeque::new(),
         }
     }
 
@@ -165,10 +175,11 @@ impl Rounds {
                 continue;
             };
             if kind.backend.is_none() {
-                if self.flows.len() == FLOWS {
-                    self.flows.pop_front();
-                }
-                self.flows.push_back((record.at, record.flow));
+                remember(&mut self.flows, FLOWS, (record.at, record.flow));
+            }
+            if is_attempt(&kind) {
+                let client = (record.at, kind.node_port, record.flow.client);
+                remember(&mut self.clients, CLIENTS, client);
             }
             if self.unjudged.records.len() < RECORDS {
                 self.unjudged.records.push(Failed { record, kind });
@@ -224,12 +235,41 @@ impl Rounds {
         self.history.steps(from)
     }
 
+    /// What is remembered of single failures since `from`.
+    pub(super) fn failed(&self, from: u64) -> Single {
+        (self.flows(from), self.clients(from))
+    }
+
     /// Flows of failed attempts without a known backend since `from`, the last
     /// reported first: refusals are reported after what failed a little later.
-    pub(super) fn flows(&self, from: u64) -> Vec<FlowKey> {
+    fn flows(&self, from: u64) -> Vec<FlowKey> {
         let recent = self.flows.iter().rev().filter(|(at, _)| *at >= from);
         recent.map(|(_, flow)| *flow).collect()
     }
+
+    /// Where the failed attempts since `from` came from, as far as remembered.
+    fn clients(&self, from: u64) -> Vec<Clients> {
+        let mut ports: BTreeMap<u16, (u64, BTreeSet<[u32; 4]>)> = BTreeMap::new();
+        for (_, port, client) in self.clients.iter().filter(|(at, _, _)| *at >= from) {
+            let (attempts, addresses) = ports.entry(*port).or_default();
+            *attempts += 1;
+            addresses.insert(client.0);
+        }
+        let clients = |(node_port, (attempts, addresses)): (_, (_, BTreeSet<_>))| Clients {
+            node_port,
+            attempts,
+            addresses: addresses.len() as u64,
+        };
+        ports.into_iter().map(clients).collect()
+    }
+}
+
+/// Adds the newest, in place of the oldest when there are `most`.
+fn remember<T>(all: &mut VecDeque<T>, most: usize, new: T) {
+    if all.len() == most {
+        all.pop_front();
+    }
+    all.push_back(new);
 }
 
 /// What a count rose by; it begins anew when its place is given to another.
@@ -238,6 +278,11 @@ fn rise(before: Option<u64>, now: u64) -> u64 {
         Some(before) if before <= now => now - before,
         _ => now,
     }
+}
+
+fn is_attempt(kind: &Kind) -> bool {
+    let failure = Failure::ALL.get(usize::from(kind.key.failure));
+    failure.is_some_and(|failure| failure.is_attempt())
 }
 
 fn is_gauge(cell: u16) -> bool {

@@ -7,6 +7,7 @@ mod commands;
 mod conntrack;
 mod drops;
 mod findings;
+mod flood;
 mod names;
 mod opinion;
 mod packets;

@@ -55,6 +55,8 @@ verdicts! {
         AcceptQueueFull = "accept_queue_full",
         /// The listener's SYN queue is full.
         SynQueueFull = "syn_queue_full",
+        /// SYNs from many sources that never meant to connect.
+        SynFlood = "syn_flood",
         /// The process accepts or reads nothing.
         ServerStalled = "server_stalled",
         /// The process closes connections at once.

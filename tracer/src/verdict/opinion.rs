@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    Certainty, Verdict, backend, case::Case, conntrack, packets, path, process, queues, service,
+    Certainty, Verdict, backend, case::Case, conntrack, flood, packets, path, process, queues,
+    service,
 };
 
 /// A cause, with its reasons.
@@ -64,8 +65,9 @@ type Family = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The order in which facts decide: what this kernel noted of the flow itself
 /// first, then answers by who gave them, then counters of its namespaces.
-const FAMILIES: [Family; 9] = [
+const FAMILIES: [Family; 10] = [
     packets::opinion,
+    flood::opinion,
     conntrack::stale,
     conntrack::refused,
     path::noted,

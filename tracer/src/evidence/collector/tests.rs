@@ -22,6 +22,7 @@ fn asked(backends: &[&str], rows: Vec<Row>) -> Asked {
         window: Duration::from_secs(60),
         ports: Vec::new(),
         rows,
+        clients: Vec::new(),
         backends: backends
             .iter()
             .map(|b| (30102, b.parse().unwrap(), 1))

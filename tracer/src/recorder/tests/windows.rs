@@ -55,8 +55,8 @@ fn a_refusal_that_is_reported_late_hides_no_flow() {
         fake.record(PORT, Failure::Refused, at * SECOND);
     }
     look(&mut rounds, &fake, 11);
-    assert_eq!(rounds.flows(10 * SECOND).len(), 1);
-    assert_eq!(rounds.flows(9 * SECOND).len(), 2);
+    assert_eq!(rounds.failed(10 * SECOND).0.len(), 1);
+    assert_eq!(rounds.failed(9 * SECOND).0.len(), 2);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::evidence::{
-    Backend, Conntrack, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
+    Backend, Clients, Conntrack, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
 };
 
 /// The port, unless said otherwise.
@@ -223,6 +223,17 @@ impl Bed {
         if let Some(last) = self.0.backends.last_mut() {
             last.neighbour = known(state);
         }
+        self
+    }
+
+    /// So many failed attempts are remembered, from so many addresses.
+    pub fn clients(mut self, attempts: u64, addresses: u64) -> Self {
+        let node_port = PORT;
+        self.0.clients.push(Clients {
+            node_port,
+            attempts,
+            addresses,
+        });
         self
     }
 

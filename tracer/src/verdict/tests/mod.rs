@@ -3,6 +3,7 @@
 mod backend;
 mod bed;
 mod conntrack;
+mod flood;
 mod path;
 mod process;
 mod properties;
