@@ -66,7 +66,12 @@ async fn bind_at(path: &Path) -> Result<(UnixListener, Guard), Exit> {
             return Err(failed(&"a file that is no socket is there"));
         }
         Ok(_) => match UnixStream::connect(path).await {
-            Ok(_) => return Err(failed(&"another tracer answers there")),
+            Ok(other) => {
+                return Err(failed(&format!(
+                    "another tracer{} answers there",
+                    pid(&other)
+                )));
+            }
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 return Err(failed(&"another tracer is there, and busy"));
@@ -77,6 +82,15 @@ async fn bind_at(path: &Path) -> Result<(UnixListener, Guard), Exit> {
         Err(e) => return Err(failed(&e)),
     }
     put(path).map_err(|e| failed(&e))
+}
+
+/// Who listens at the other end, if its process can be seen from here.
+fn pid(stream: &UnixStream) -> String {
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    match pid.filter(|pid| *pid > 0) {
+        Some(pid) => format!(" (pid {pid})"),
+        None => String::new(),
+    }
 }
 
 /// Nobody can connect before the mode is set: the socket gets its name last.
