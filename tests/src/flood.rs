@@ -1,5 +1,5 @@
-//! A raw sender of SYNs by the hundred thousand, each an attempt of its own,
-//! from sources that no kernel owns. IPv4 only.
+//! Raw senders of frames by the hundred thousand: SYNs, each an attempt of its
+//! own, from IPv4 sources that no kernel owns; or whatever else.
 
 use std::{
     io::IoSlice,
@@ -19,7 +19,7 @@ use crate::{
     addr::{CLIENT_MAC, NODE_MAC, phantom_v4},
     netns::Netns,
     raw::packet_socket,
-    segment::Segment,
+    segment::{Segment, frame},
 };
 
 /// Frames per system call.
@@ -55,6 +55,53 @@ pub fn syns(client: &Netns, to: SocketAddrV4, numbers: Range<u32>, rate: u32) ->
         std::thread::sleep(due.saturating_sub(start.elapsed()));
     }
     Ok(start.elapsed())
+}
+
+/// Sends frames between client and node in a [`crate::Topology`], from either
+/// side.
+#[derive(Debug)]
+pub struct Frames {
+    socket: OwnedFd,
+    to: [u8; 6],
+    from: [u8; 6],
+}
+
+impl Frames {
+    /// From the client's `eth0`.
+    pub fn to_node(client: &Netns) -> Result<Self> {
+        Self::open(client, NODE_MAC, CLIENT_MAC)
+    }
+
+    /// From the node's `eth0`, where its tap sees them leave.
+    pub fn from_node(node: &Netns) -> Result<Self> {
+        Self::open(node, CLIENT_MAC, NODE_MAC)
+    }
+
+    fn open(ns: &Netns, to: [u8; 6], from: [u8; 6]) -> Result<Self> {
+        let socket = ns.enter(|| packet_socket("eth0", 0))??;
+        Ok(Self { socket, to, from })
+    }
+
+    /// Sends segments, one after the other.
+    pub fn send(&self, segments: impl IntoIterator<Item = Segment>) -> Result<()> {
+        self.send_ip(segments.into_iter().map(|segment| segment.ip_bytes()))
+    }
+
+    /// Sends IP packets, whatever is in them.
+    pub fn send_ip(&self, packets: impl IntoIterator<Item = Vec<u8>>) -> Result<()> {
+        let whole = |ip: Vec<u8>| frame(self.to, self.from, &[], &ip);
+        self.send_frames(packets.into_iter().map(whole))
+    }
+
+    /// Sends whole frames, 14 bytes or more.
+    pub fn send_frames(&self, frames: impl IntoIterator<Item = Vec<u8>>) -> Result<()> {
+        let mut frames = frames.into_iter().peekable();
+        while frames.peek().is_some() {
+            let batch: Vec<Vec<u8>> = frames.by_ref().take(BATCH).collect();
+            send_all(&self.socket, &batch)?;
+        }
+        Ok(())
+    }
 }
 
 fn send_all(socket: &OwnedFd, frames: &[Vec<u8>]) -> Result<()> {

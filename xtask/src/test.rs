@@ -258,6 +258,8 @@ fn guest_binary(path: &Path, names: Vec<String>) -> vm::Binary {
     args.extend(names);
     let variables = [
         ("TRACER_BIN", "/tests/tracer"),
+        // What belongs to the whole machine may be changed there.
+        ("TRACER_GUEST", "1"),
         ("RUST_BACKTRACE", "0"),
         ("TERM", "dumb"),
     ];

@@ -1,17 +1,23 @@
 //! Ends of every kind under traffic.
 
 use std::{
-    io::{Read as _, Write as _},
+    collections::BTreeSet,
+    ffi::OsString,
+    io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use fastrand::Rng;
 use nix::sys::signal::Signal;
 use testbed::{
     KubeProxy, Metrics, Mode, Proc, ServicePort, Topology, Tracer,
     addr::{NODE_V4, NODE_V6, pod_v4, pod_v6},
+    cleanup::{NETNS_DIR, ScratchDir},
     http,
     leftovers::{Held, attached, nothing_attached},
     peer::{Behaviour, Dial, Server},
@@ -100,19 +106,13 @@ fn under_traffic(bed: &Topology, work: impl FnOnce() -> Result<()>) -> Result<()
     })
 }
 
-/// Some time below `limit`, another one every time.
-fn moment(limit: Duration) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let micros = now.map_or(0, |now| now.subsec_micros());
-    limit * (micros.wrapping_mul(2_654_435_761) >> 22) / 1024
-}
-
 /// Starts the daemon; it may not be ready yet.
-fn begin(bed: &Topology, tap: &str) -> Result<Proc> {
+fn begin(bed: &Topology, tap: &str, socket: &Path) -> Result<Proc> {
     let mut command = bed.node.command(Tracer::binary()?)?;
     let listen = LISTEN.to_string();
     command.args(["run", "--web.listen-address", &listen]);
     command.args(["--node-ports", PORTS, "--wire-tap", tap]);
+    command.arg("--socket").arg(socket);
     bed.node.spawn(command)
 }
 
@@ -130,35 +130,117 @@ fn held(bed: &Topology, process: &Proc) -> Result<Held> {
     Ok(held)
 }
 
+/// Kills in the short form, and in the long one (`TRACER_LONG=1`).
+const KILLS: [usize; 2] = [14, 100];
+
+fn kills() -> usize {
+    KILLS[usize::from(std::env::var_os("TRACER_LONG").is_some())]
+}
+
+/// Named network namespaces.
+fn namespaces() -> Result<BTreeSet<OsString>> {
+    let entries = Path::new(NETNS_DIR).read_dir()?;
+    Ok(entries
+        .map(|entry| entry.map(|e| e.file_name()))
+        .collect::<Result<_, _>>()?)
+}
+
+/// Nobody listens any more; a new daemon takes the place of the name.
+fn socket_is_dead(socket: &Path) -> Result<()> {
+    match UnixStream::connect(socket) {
+        Ok(_) => bail!("somebody answers at the socket"),
+        Err(e) => {
+            let gone = matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+            ensure!(gone, "{e}");
+            Ok(())
+        }
+    }
+}
+
 #[test]
 fn killed_at_any_moment_nothing_stays() -> Result<()> {
     let (bed, _servers) = bed()?;
+    let dir = ScratchDir::new()?;
+    let socket = dir.path().join("tracer.sock");
+    let before = own(namespaces()?);
+    let mut rng = Rng::with_seed(3);
     under_traffic(&bed, || {
-        for round in 0..10 {
+        for round in 0..kills() {
             let tap = TAPS[round / 2 % 2];
-            let mut process = begin(&bed, tap)?;
+            let mut process = begin(&bed, tap, &socket)?;
             let held = if round % 2 == 0 {
-                std::thread::sleep(moment(Duration::from_secs(2)));
+                std::thread::sleep(Duration::from_millis(rng.u64(..2000)));
                 Held::by(process.pid())?
             } else {
                 wait_ready(&bed, &mut process)?;
-                std::thread::sleep(moment(Duration::from_millis(300)));
+                std::thread::sleep(Duration::from_millis(rng.u64(..300)));
                 held(&bed, &process)?
             };
             process.kill();
             nothing_attached(&bed.node)?;
             held.is_freed()?;
+            socket_is_dead(&socket)?;
+            ensure!(own(namespaces()?) == before, "other namespaces than before");
         }
         Ok(())
     })
 }
 
+/// Those of this process: others may be at work beside it.
+fn own(names: BTreeSet<OsString>) -> BTreeSet<OsString> {
+    let prefix = format!("bed-{}-", std::process::id());
+    let of_others = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("bed-") && !name.starts_with(&prefix)
+    };
+    names.into_iter().filter(|name| !of_others(name)).collect()
+}
+
+#[test]
+fn a_second_daemon_at_the_same_socket_is_told_who_is_first() -> Result<()> {
+    let (bed, _servers) = bed()?;
+    let first = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    let mut command = bed.node.command(Tracer::binary()?)?;
+    command.args(["run", "--web.listen-address", "127.0.0.1:9401", "--socket"]);
+    command.arg(first.socket());
+    let mut second = bed.node.spawn(command)?;
+    let status = second.wait(LIMIT)?;
+    let said = second.stderr();
+    ensure!(status.code() == Some(1), "{status}: {said}");
+    let words = format!(
+        "another tracer (pid {}) answers there",
+        first.process().pid()
+    );
+    ensure!(said.contains(&words) && said.contains("--socket"), "{said}");
+    first.metrics().map(drop)
+}
+
+#[test]
+fn a_restart_begins_at_zero() -> Result<()> {
+    let (bed, _servers) = bed()?;
+    let started = |m: &Metrics| m.sum("process_start_time_seconds", &[]);
+    let first = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    Dial::new(&bed.client, (NODE_V4, OPEN)).connect_fin()?;
+    let before = first.metrics_when(LIMIT, "not counted", |m| attempts(m) == 1.0)?;
+    first.kill()?;
+    // The kernel counts the start in hundredths of a second.
+    std::thread::sleep(Duration::from_millis(20));
+    let second = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    let after = second.metrics()?;
+    assert_eq!(after.series("tracer_attempts_total", &[]).count(), 0);
+    assert!(started(&after) > started(&before));
+    Dial::new(&bed.client, (NODE_V4, OPEN)).connect_fin()?;
+    second.metrics_when(LIMIT, "not counted", |m| attempts(m) == 1.0)?;
+    Ok(())
+}
+
 #[test]
 fn sigterm_under_traffic_ends_at_once_and_in_order() -> Result<()> {
     let (bed, _servers) = bed()?;
+    let dir = ScratchDir::new()?;
     under_traffic(&bed, || {
         for tap in TAPS {
-            let mut process = begin(&bed, tap)?;
+            let mut process = begin(&bed, tap, &dir.path().join("tracer.sock"))?;
             wait_ready(&bed, &mut process)?;
             let held = held(&bed, &process)?;
             // A reader in the middle of its request must not hold it up.
@@ -176,8 +258,9 @@ fn sigterm_under_traffic_ends_at_once_and_in_order() -> Result<()> {
 #[test]
 fn sigterm_while_starting_leaves_nothing() -> Result<()> {
     let (bed, _servers) = bed()?;
+    let dir = ScratchDir::new()?;
     for delay in [5, 50, 150, 400] {
-        let mut process = begin(&bed, "auto")?;
+        let mut process = begin(&bed, "auto", &dir.path().join("tracer.sock"))?;
         std::thread::sleep(Duration::from_millis(delay));
         process.stop(Signal::SIGTERM, LIMIT)?;
         nothing_attached(&bed.node)?;

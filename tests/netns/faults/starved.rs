@@ -1,0 +1,119 @@
+//! The daemon gets hardly any time, or none: counts are exact afterwards, what
+//! was lost is counted, and it goes on.
+
+use std::{
+    net::SocketAddrV4,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use testbed::{
+    Metrics, RawClient, Topology, Tracer,
+    addr::{NODE_V4, phantom_v4},
+    flood,
+};
+
+/// The hooks see the sockets of every namespace: these are this file's.
+const PORTS: &str = "31527-31529";
+const CLOSED: u16 = 31527;
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn refused(metrics: &Metrics) -> f64 {
+    metrics.sum("tracer_handshakes_total", &[("outcome", "refused")])
+}
+
+fn lost(metrics: &Metrics, stage: &str) -> f64 {
+    metrics.sum("tracer_events_lost_total", &[("stage", stage)])
+}
+
+/// Sends so many SYNs, all refused, and returns how many left.
+fn knock(bed: &Topology, count: u32, rate: u32) -> Result<f64> {
+    let drops = bed.client.send_drops("eth0")?;
+    let to = SocketAddrV4::new(NODE_V4, CLOSED);
+    flood::syns(&bed.client, to, 0..count, rate)?;
+    let drops = bed.client.send_drops("eth0")? - drops;
+    Ok(f64::from(count) - drops as f64)
+}
+
+/// All of them, to the last one, each with a verdict.
+fn all_counted(tracer: &Tracer<'_>, count: f64) -> Result<Metrics> {
+    let metrics = tracer.metrics_when(LIMIT, "not counted", |metrics| {
+        refused(metrics) == count && metrics.sum("tracer_handshake_failures_total", &[]) == count
+    })?;
+    metrics.balanced()?;
+    assert_eq!(metrics.sum("tracer_attempts_total", &[]), count);
+    Ok(metrics)
+}
+
+#[test]
+fn a_ring_of_records_that_nobody_empties() -> Result<()> {
+    const COUNT: u32 = 20_000;
+    let bed = Topology::builder().pods(0).build()?;
+    let tracer = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    tracer.pause()?;
+    let sent = knock(&bed, COUNT, 20_000)?;
+    tracer.resume()?;
+    let metrics = all_counted(&tracer, sent)?;
+    let lost_then = lost(&metrics, "records");
+    ensure!(lost_then > 10_000.0, "only {lost_then} records lost");
+    // From then on each failure has its event again.
+    let raw = RawClient::open(&bed.client)?;
+    raw.syn(
+        (phantom_v4(0xf_0001), 777).into(),
+        (NODE_V4, CLOSED).into(),
+        1,
+    )?;
+    let metrics = all_counted(&tracer, sent + 1.0)?;
+    assert_eq!(lost(&metrics, "records"), lost_then);
+    let mut command = bed.node.command(Tracer::binary()?)?;
+    command
+        .args(["events", "-o", "json", "--socket"])
+        .arg(tracer.socket());
+    let mut events = bed.node.spawn(command)?;
+    events.wait(LIMIT)?;
+    let last = phantom_v4(0xf_0001).to_string();
+    ensure!(events.stdout().contains(&last), "no event for {last}");
+    Ok(())
+}
+
+/// Hundredths of its time that the daemon gets.
+const SHARE: u64 = 1;
+const PERIOD_MS: u64 = 500;
+
+/// Lets the daemon run for [`SHARE`] of each period, until told to stop.
+fn throttle(tracer: &Tracer<'_>, stop: &AtomicBool) -> Result<()> {
+    let run = Duration::from_millis(PERIOD_MS * SHARE / 100);
+    while !stop.load(Ordering::Relaxed) {
+        tracer.pause()?;
+        std::thread::sleep(Duration::from_millis(PERIOD_MS) - run);
+        tracer.resume()?;
+        std::thread::sleep(run);
+    }
+    tracer.resume()
+}
+
+#[test]
+fn one_hundredth_of_a_core() -> Result<()> {
+    const COUNT: u32 = 40_000;
+    let bed = Topology::builder().pods(0).build()?;
+    let tracer = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let throttle = scope.spawn(|| throttle(&tracer, &stop));
+        let sent = knock(&bed, COUNT, 8000);
+        stop.store(true, Ordering::Relaxed);
+        throttle
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        sent
+    })?;
+    let metrics = all_counted(&tracer, sent)?;
+    assert_eq!(metrics.sum("tracer_untracked_syns_total", &[]), 0.0);
+    ensure!(http_is_well(&tracer)?, "not ready");
+    Ok(())
+}
+
+fn http_is_well(tracer: &Tracer<'_>) -> Result<bool> {
+    Ok(tracer.scrape("*/*")?.contains("tracer_build_info"))
+}

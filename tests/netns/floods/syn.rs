@@ -1,0 +1,51 @@
+//! SYNs from everywhere.
+
+use std::{net::SocketAddrV4, time::Duration};
+
+use anyhow::Result;
+use testbed::{addr::NODE_V4, flood, process::poll_until};
+
+use crate::bed::{Before, FLOODED, LIMIT, Scene, attempts, sum};
+
+/// Each with one SYN, and no answer to the SYN-ACK.
+const SOURCES: u32 = 1_000_000;
+/// More than two cores can drive.
+const AT_ONCE: u32 = 10_000_000;
+
+#[test]
+fn a_million_sources() -> Result<()> {
+    let scene = Scene::new()?;
+    let tracer = scene.trace(&["--handshake-timeout", "1s"])?;
+    let before = Before::flood(&scene, &tracer)?;
+    let first = attempts(&tracer.metrics()?, FLOODED);
+    let drops = scene.bed.client.send_drops("eth0")?;
+    let to = SocketAddrV4::new(NODE_V4, FLOODED);
+    let time = flood::syns(&scene.bed.client, to, 0..SOURCES, AT_ONCE)?;
+    let dropped = scene.bed.client.send_drops("eth0")? - drops;
+    eprintln!("{SOURCES} SYNs in {time:.1?}, {dropped} dropped by the link");
+    let metrics = before.holds(&tracer)?;
+    let counted = attempts(&metrics, FLOODED) - first;
+    assert_eq!(counted + dropped, u64::from(SOURCES));
+    // The table cannot hold them all, and what it holds is not acknowledged.
+    let of = |name, labels: &[_]| sum(&metrics, name, FLOODED, labels);
+    let untracked = of("tracer_untracked_syns_total", &[]);
+    let unacked = of("tracer_handshakes_total", &[("outcome", "unacked")]);
+    assert!(untracked > 0 && unacked > 10_000, "{untracked}, {unacked}");
+    is_told(&scene, &tracer)
+}
+
+/// Both who reads metrics and who asks is told that it is a flood.
+fn is_told(scene: &Scene, tracer: &testbed::Tracer<'_>) -> Result<()> {
+    let flood = [("verdict", "syn_flood")];
+    tracer.metrics_when(LIMIT, "no verdict", |metrics| {
+        sum(metrics, "tracer_handshake_failures_total", FLOODED, &flood) > 10_000
+    })?;
+    let text = poll_until(Duration::from_secs(10), "not explained", || {
+        let text = scene.explain(tracer)?;
+        Ok(text.contains("syn_flood").then_some(text))
+    })?;
+    for words in ["Port 31500: a flood of SYNs", "addresses", "not followed"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    Ok(())
+}
