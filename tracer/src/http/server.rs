@@ -1,9 +1,23 @@
 //! The listener and its connections, all bounded in number, size and time.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, body::Body};
+use http_body_util::BodyExt as _;
+use hyper::{
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -11,8 +25,8 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
+    sync::watch,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -22,7 +36,8 @@ use crate::exit::Exit;
 /// What one client, and all clients together, may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more wait in the kernel's accept queue.
+    /// Connections at once; more take the place of those that say nothing, or
+    /// wait in the kernel's accept queue while all are being answered.
     pub connections: usize,
     /// Time from the start of a connection, or the last answer, until the next
     /// request's head is complete.
@@ -113,24 +128,30 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut places = Places::new(limits.connections);
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     loop {
-        let (slot, stream) = tokio::select! {
-            next = next(&listener, &slots) => match next {
-                Some(next) => next,
+        let has_room = places.has_room();
+        let stream = tokio::select! {
+            next = next(&listener), if has_room => match next {
+                Some(stream) => stream,
                 None => continue,
             },
             // Nothing but forgetting those that have ended.
             Some(_) = connections.join_next() => continue,
+            () = sleep(LOOK_AGAIN), if !has_room => continue,
             () = &mut stop => break,
         };
-        let (router, stopped) = (router.clone(), stopped.clone());
-        connections.spawn(async move {
-            connection(stream, router, limits, stopped).await;
-            drop(slot);
-        });
+        let answering = Arc::<AtomicBool>::default();
+        let served = connection(
+            stream,
+            router.clone(),
+            limits,
+            Arc::clone(&answering),
+            stopped.clone(),
+        );
+        places.take(answering, connections.spawn(served));
     }
     drop((listener, router, stopping));
     let all = async { while connections.join_next().await.is_some() {} };
@@ -139,14 +160,49 @@ pub async fn serve(
     }
 }
 
-/// The next connection, once there is room for it.
-async fn next<L: Listener>(
-    listener: &L,
-    slots: &Arc<Semaphore>,
-) -> Option<(OwnedSemaphorePermit, L::Stream)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+/// How long all places may be in use by answers before it is looked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Who is being served. When all places are taken, a newcomer gets that of the
+/// one who has said nothing for longest: clients that only hold connections keep
+/// nobody out.
+struct Places {
+    most: usize,
+    /// Whether an answer is being made or sent, and the connection.
+    taken: Vec<(Arc<AtomicBool>, AbortHandle)>,
+}
+
+impl Places {
+    fn new(most: usize) -> Self {
+        let taken = Vec::new();
+        Self { most, taken }
+    }
+
+    fn silent(&self) -> Option<usize> {
+        let silent = |(answering, _): &(Arc<AtomicBool>, _)| !answering.load(Ordering::Relaxed);
+        self.taken.iter().position(silent)
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.taken
+            .retain(|(_, connection)| !connection.is_finished());
+        self.taken.len() < self.most || self.silent().is_some()
+    }
+
+    fn take(&mut self, answering: Arc<AtomicBool>, connection: AbortHandle) {
+        if self.taken.len() >= self.most
+            && let Some(silent) = self.silent()
+        {
+            self.taken.remove(silent).1.abort();
+        }
+        self.taken.push((answering, connection));
+    }
+}
+
+/// The next connection.
+async fn next<L: Listener>(listener: &L) -> Option<L::Stream> {
     match listener.accept().await {
-        Ok(stream) => Some((slot, stream)),
+        Ok(stream) => Some(stream),
         Err(e) => {
             tracing::debug!(cause = %e, "accept failed");
             // Out of file descriptors does not pass by asking again at once.
@@ -156,22 +212,50 @@ async fn next<L: Listener>(
     }
 }
 
+/// True from a request's head to the end of its answer.
+struct Answering(Arc<AtomicBool>);
+
+impl Answering {
+    fn begin(flag: &Arc<AtomicBool>) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(Arc::clone(flag))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     router: Router,
     limits: Limits,
+    answering: Arc<AtomicBool>,
     mut stopped: watch::Receiver<()>,
 ) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        let answering = Answering::begin(&answering);
+        let answer = router.call(request);
+        async move {
+            let kept = move |body: Body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _ = &answering;
+                    frame
+                }))
+            };
+            answer.await.map(|answer| answer.map(kept))
+        }
+    });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(BUFFER)
-        .serve_connection(
-            TokioIo::new(Box::pin(stream)),
-            TowerToHyperService::new(router),
-        );
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -232,6 +232,26 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_keeps_nobody_out() {
+    let hour = Duration::from_secs(3_600);
+    let limits = Limits {
+        head: hour,
+        age: hour,
+        ..short()
+    };
+    let server = start(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /livez HT").await.unwrap();
+        silent.push(stream);
+    }
+    // Far above what it takes.
+    let answer = timeout(Duration::from_secs(60), exchange(&server, CLOSE));
+    assert!(answer.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
 async fn long_heads_are_refused() {
     let server = start(Limits::default()).await;
     let request = format!(
