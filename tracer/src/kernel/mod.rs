@@ -24,7 +24,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya::maps::{MapData, PerCpuArray};
+use aya::{
+    maps::{MapData, MapType, PerCpuArray},
+    programs::ProgramType,
+    sys::{is_map_supported, is_program_supported},
+};
 use nix::{fcntl::OFlag, unistd::pipe2};
 use tracer_common::{failure::Record, words::Lost};
 
@@ -67,6 +71,7 @@ impl Tracer {
     /// [`Exit`] with the cause and what to do; nothing stays attached then.
     pub fn load(config: &Config) -> Result<Self, Exit> {
         privileges()?;
+        permitted()?;
         let plan = Plan::new(config.connect_hook)
             .map_err(|e| Exit::unavailable("find struct offsets", e))?;
         check_interfaces(config)?;
@@ -224,6 +229,21 @@ fn privileges() -> Result<(), Exit> {
         format!("{} missing", missing.join(", ")),
     )
     .remedy("run as root or grant these capabilities"))
+}
+
+/// Tries a map and a program of nothing: aya would take a refusal for an old
+/// kernel, and fail later with what misleads.
+fn permitted() -> Result<(), Exit> {
+    let tried = || -> anyhow::Result<()> {
+        is_map_supported(MapType::Array).context("make a map")?;
+        is_program_supported(ProgramType::SocketFilter).context("load a program")?;
+        Ok(())
+    };
+    tried().map_err(|e| {
+        let remedy =
+            "what else forbids bpf(2) here: a seccomp profile, AppArmor, SELinux, or a limit?";
+        Exit::unavailable("load the kernel programs", e).remedy(remedy)
+    })
 }
 
 fn check_interfaces(config: &Config) -> Result<(), Exit> {
