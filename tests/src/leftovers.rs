@@ -10,16 +10,19 @@ use std::{
 
 use crate::{netns::Netns, process::poll_until};
 use anyhow::{Context as _, Result};
-use nix::{errno::Errno, net::if_::if_nameindex, unistd::close};
+use nix::{errno::Errno, net::if_::if_nameindex};
 
 /// The promise for a killed daemon.
 const SOON: Duration = Duration::from_secs(1);
+/// Memory that nothing uses any more: the kernel frees it when all CPUs have
+/// passed by, which takes long on a busy machine.
+const LATER: Duration = Duration::from_secs(60);
 
 // enum bpf_cmd and bpf_attach_type of include/uapi/linux/bpf.h.
-const PROG_GET_FD_BY_ID: libc::c_long = 13;
-const MAP_GET_FD_BY_ID: libc::c_long = 14;
+const PROG_GET_NEXT_ID: libc::c_long = 11;
+const MAP_GET_NEXT_ID: libc::c_long = 12;
 const PROG_QUERY: libc::c_long = 16;
-const LINK_GET_FD_BY_ID: libc::c_long = 30;
+const LINK_GET_NEXT_ID: libc::c_long = 31;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 
@@ -122,32 +125,41 @@ impl Held {
         self.maps.values().sum()
     }
 
-    /// Those that the kernel still has.
+    /// Programs and links that the kernel still has.
     pub fn left(&self) -> Result<Vec<u32>> {
-        let mut left = Vec::new();
-        let programs = self.programs.iter().map(|id| (PROG_GET_FD_BY_ID, *id));
-        let links = self.links.iter().map(|id| (LINK_GET_FD_BY_ID, *id));
-        let maps = self.maps.keys().map(|id| (MAP_GET_FD_BY_ID, *id));
-        for (command, id) in programs.chain(links).chain(maps) {
-            let mut attr = [0; 16];
-            attr[0] = id;
-            match bpf(command, &mut attr) {
-                Ok(fd) => {
-                    close(fd)?;
-                    left.push(id);
-                }
-                Err(e) if e.raw_os_error() == Some(Errno::ENOENT as i32) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
+        let mut left = still(PROG_GET_NEXT_ID, self.programs.iter())?;
+        left.extend(still(LINK_GET_NEXT_ID, self.links.iter())?);
         Ok(left)
     }
 
-    /// Waits until the kernel has freed all of it.
+    /// Waits until the kernel has freed all of it: programs and links soon, maps
+    /// later.
     pub fn is_freed(&self) -> Result<()> {
         let waited = poll_until(SOON, "still loaded", || {
             Ok(self.left()?.is_empty().then_some(()))
         });
-        waited.with_context(|| format!("{:?} of {self:?}", self.left()))
+        waited.with_context(|| format!("{:?} of {self:?}", self.left()))?;
+        let maps = || still(MAP_GET_NEXT_ID, self.maps.keys());
+        let waited = poll_until(LATER, "maps stay", || Ok(maps()?.is_empty().then_some(())));
+        waited.with_context(|| format!("{:?} of {self:?}", maps()))
     }
+}
+
+/// Which of these ids the kernel still has. Asked for the one after its
+/// predecessor: a descriptor of it would be a user of it, whose coming and going
+/// can make the kernel keep a dying program array for good
+/// (`prog_array_map_clear`).
+fn still<'a>(command: libc::c_long, ids: impl Iterator<Item = &'a u32>) -> Result<Vec<u32>> {
+    let mut left = Vec::new();
+    for id in ids {
+        let mut attr = [0; 16];
+        attr[0] = id.saturating_sub(1);
+        match bpf(command, &mut attr) {
+            Ok(_) if attr[1] == *id => left.push(*id),
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(Errno::ENOENT as i32) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(left)
 }

@@ -3,11 +3,15 @@
 use std::{
     io::Write as _,
     net::{IpAddr, TcpStream},
+    os::unix::net::UnixStream,
     time::Duration,
 };
 
 use anyhow::{Result, ensure};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    socket::{setsockopt, sockopt},
+};
 use testbed::{
     RawClient, Topology, Tracer,
     addr::{NODE_V4, phantom_v4},
@@ -61,6 +65,45 @@ fn requests_that_never_end() -> Result<()> {
         slow.push(stream);
     }
     goes_on(&tracer)
+}
+
+/// More than any limit, and more than wait in the kernel's queue.
+const MANY: usize = 10_000;
+
+/// Lets this process have so many files open, and more.
+fn files(count: usize) -> Result<()> {
+    let count = u64::try_from(count)? + 1000;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, count, hard.max(count))?;
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_connections() -> Result<()> {
+    files(2 * MANY)?;
+    let bed = Topology::builder().build()?;
+    let tracer = tracer(&bed)?;
+    let connected = bed.node.enter(|| -> Result<Vec<TcpStream>> {
+        let connect = |_| Ok(TcpStream::connect_timeout(&LISTEN, LIMIT)?);
+        (0..MANY).map(connect).collect()
+    })??;
+    goes_on(&tracer)?;
+    let held = (0..MANY).map(|_| UnixStream::connect(tracer.socket()));
+    let held = held.collect::<Result<Vec<_>, _>>()?;
+    goes_on(&tracer)?;
+    let status = poll_until(LIMIT, "no answer at the socket", || {
+        let mut command = bed.node.command(Tracer::binary()?)?;
+        command.args(["explain", "--socket"]).arg(tracer.socket());
+        let mut process = bed.node.spawn(command)?;
+        let status = process.wait(LIMIT)?;
+        Ok(matches!(status.code(), Some(0 | 3)).then_some(status))
+    })?;
+    ensure!(connected.len() == MANY && held.len() == MANY, "{status}");
+    let metrics = tracer.metrics()?;
+    metrics.balanced()?;
+    let open = metrics.sum("process_open_fds", &[]);
+    ensure!(open < 500.0, "{open} descriptors");
+    Ok(())
 }
 
 #[test]
