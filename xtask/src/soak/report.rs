@@ -129,7 +129,8 @@ impl Report {
             Some(counted == made as f64),
         ));
         let (texts, wrong) = outcomes(&watch.metrics, &self.made);
-        let skipped = watch.metrics.sum("tracer_events_lost_total", &[]);
+        let stage = [("stage", "contention")];
+        let skipped = watch.metrics.sum("tracer_events_lost_total", &stage);
         rows.push(("of them by outcome", texts.join(", "), None));
         rows.push((
             "outcomes unlike the clients' count",
