@@ -24,6 +24,7 @@ mod replay;
 mod report;
 mod scrape;
 mod spread;
+mod top;
 mod usage;
 
 use load::Bed;
@@ -88,18 +89,21 @@ enum Part {
     Explain,
     /// Packets per second of `tracer replay`
     Replay,
+    /// CPU time of `tracer top`
+    Top,
     /// Rates and CPU time with and without the daemon
     Pairs,
 }
 
 impl Part {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Kernel,
         Self::Daemon,
         Self::Scrape,
         Self::Memory,
         Self::Explain,
         Self::Replay,
+        Self::Top,
         Self::Pairs,
     ];
 
@@ -111,6 +115,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Explain => "explanations",
             Self::Replay => "replay of captures",
+            Self::Top => "top",
             Self::Pairs => "with and without the daemon",
         }
     }
@@ -123,6 +128,7 @@ impl Part {
             Self::Memory => memory::rows(bed, binary),
             Self::Explain => explain::rows(binary, plan),
             Self::Replay => replay::rows(binary, plan),
+            Self::Top => top::rows(binary, plan),
             Self::Pairs => pairs::rows(bed, binary, plan),
         }
     }
