@@ -63,6 +63,8 @@ mod server_stalled;
 mod several;
 #[path = "explain/snat_exhausted.rs"]
 mod snat_exhausted;
+#[path = "explain/sockets.rs"]
+mod sockets;
 #[path = "explain/stale_conntrack.rs"]
 mod stale_conntrack;
 #[path = "explain/standalone.rs"]

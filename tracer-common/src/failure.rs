@@ -100,24 +100,27 @@ pub struct Failed {
 /// Bits of [`Note::seen`] and [`FailureKey::seen`].
 pub mod seen {
     /// This kernel dropped a SYN of the attempt, before or after DNAT.
-    pub const DROPPED_SYN: u8 = 1;
+    pub const DROPPED_SYN: u16 = 1;
     /// It dropped a SYN-ACK that answered the attempt.
-    pub const DROPPED_SYN_ACK: u8 = 1 << 1;
+    pub const DROPPED_SYN_ACK: u16 = 1 << 1;
     /// It dropped another segment from the client.
-    pub const DROPPED_CLIENT: u8 = 1 << 2;
+    pub const DROPPED_CLIENT: u16 = 1 << 2;
     /// It dropped another segment from the server.
-    pub const DROPPED_SERVER: u8 = 1 << 3;
+    pub const DROPPED_SERVER: u16 = 1 << 3;
     /// A TCP stack of this kernel answered a segment of the client with RST:
     /// the backend's (the flow has one), else the node's.
-    pub const RESET_CLIENT: u8 = 1 << 4;
+    pub const RESET_CLIENT: u16 = 1 << 4;
     /// The node's own stack answered a segment of the backend with RST.
-    pub const RESET_SERVER: u8 = 1 << 5;
+    pub const RESET_SERVER: u16 = 1 << 5;
     /// A socket of this kernel sent its SYN-ACK again.
-    pub const SYN_ACK_AGAIN: u8 = 1 << 6;
+    pub const SYN_ACK_AGAIN: u16 = 1 << 6;
     /// The SYN met a conntrack entry that was there before.
-    pub const OLD_ENTRY: u8 = 1 << 7;
+    pub const OLD_ENTRY: u16 = 1 << 7;
+    /// The server's own socket made a RST, in answer to nothing: its process
+    /// closed it with SO_LINGER 0 or with bytes unread, or the kernel gave it up.
+    pub const RESET_PROCESS: u16 = 1 << 8;
     /// Any drop.
-    pub const DROPPED: u8 = DROPPED_SYN | DROPPED_SYN_ACK | DROPPED_CLIENT | DROPPED_SERVER;
+    pub const DROPPED: u16 = DROPPED_SYN | DROPPED_SYN_ACK | DROPPED_CLIENT | DROPPED_SERVER;
 }
 
 /// What the kernel's hooks noted about one flow; about an attempt only when
@@ -135,11 +138,11 @@ pub struct Note {
     /// Why the RST was sent: `enum sk_rst_reason`; 0: it gives none.
     pub reset_reason: u16,
     /// Bits of [`seen`].
-    pub seen: u8,
+    pub seen: u16,
     /// Drops so far, up to 255.
     pub drops: u8,
     /// Explicit padding.
-    pub pad: [u8; 6],
+    pub pad: [u8; 5],
 }
 
 /// One kind of failure at one port: the key of a count.
@@ -156,14 +159,16 @@ pub struct FailureKey {
     pub slot: u16,
     /// [`Failed::backend`]
     pub backend: u16,
+    /// Bits of [`seen`].
+    pub seen: u16,
     /// A [`Failure`] by number.
     pub failure: u8,
     /// A [`Reply`] by number.
     pub reply: u8,
     /// ICMP code, when the reply is ICMP.
     pub code: u8,
-    /// Bits of [`seen`].
-    pub seen: u8,
+    /// Explicit padding.
+    pub pad: [u8; 3],
 }
 
 /// A backend that NAT chose for a port.
@@ -174,6 +179,9 @@ pub struct Backend {
     pub addr: Addr,
     /// Attempts that were sent to it.
     pub attempts: u64,
+    /// Of these, handshakes that a socket of this kernel has completed as the
+    /// server: its passive opens (RFC 4022, tcpPassiveOpens).
+    pub passive_opens: u64,
     /// Last attempt, seconds of the coarse clock.
     pub seen_s: u32,
     /// Its port, host byte order; 0: this place is free.
@@ -197,7 +205,7 @@ pub struct Record {
     /// [`Failed::traffic`]
     pub traffic: u8,
     /// Explicit padding.
-    pub pad: [u8; 7],
+    pub pad: [u8; 3],
 }
 
 /// Places in the table of backends.
@@ -209,7 +217,7 @@ pub const RECORDS_BYTES: u32 = 256 * 1024;
 
 const _: () = {
     assert!(size_of::<Note>() == 24);
-    assert!(size_of::<FailureKey>() == 16);
-    assert!(size_of::<Backend>() == 32);
+    assert!(size_of::<FailureKey>() == 20);
+    assert!(size_of::<Backend>() == 40);
     assert!(size_of::<Record>() == 80);
 };

@@ -75,7 +75,8 @@ pub struct Flow {
     /// When the first SYN came, nanoseconds of the monotonic clock.
     pub syn_at: u64,
     /// Nanoseconds: last SYN (unanswered), SYN-ACK (answered), completed
-    /// handshake (established), last SYN or SYN-ACK or the deadline (decided).
+    /// handshake (established), last SYN or SYN-ACK or the deadline (decided),
+    /// the server's RST (reset).
     pub since: u64,
     /// Initial sequence number of the client.
     pub isn: u32,
@@ -107,10 +108,11 @@ pub struct Flow {
     pub marks: u8,
     /// The backend: position in the table of backends plus one; 0: unknown.
     pub backend: u16,
-    /// What the client of an [`mark::OWED`] attempt got: a
+    /// What the client of an [`mark::OWED`] attempt or connection got: a
     /// [`crate::failure::Reply`] by number.
     pub reply: u8,
-    /// ICMP code of that reply.
+    /// ICMP code of that reply; of a connection the [`crate::failure::Failure`]
+    /// by number.
     pub code: u8,
     /// Established: when the client's message came, in 2^20 ns of the monotonic
     /// clock, modulo 2^32; set with class Thrift or other. Decided: how long
@@ -132,6 +134,8 @@ pub mod state {
     pub const ESTABLISHED: u8 = 3;
     /// A failed attempt, kept so that a late retransmission of its SYN is known.
     pub const DECIDED: u8 = 4;
+    /// A connection that the server's RST has ended, kept until that is reported.
+    pub const RESET: u8 = 5;
 }
 
 /// Bits of [`Flow::flags`].
@@ -166,9 +170,9 @@ pub mod mark {
     pub const REPORTED: u8 = 1 << 3;
     /// The port is none that the load balancer's health check goes to.
     pub const UNCHECKED: u8 = 1 << 5;
-    /// Refused or unreachable, which is counted and will be reported: the
-    /// kernel drops the SYN only after it has sent its answer, and what drops it
-    /// says why.
+    /// Refused, unreachable or reset, which is counted and will be reported:
+    /// the kernel drops the SYN only after it has sent its answer, and what drops
+    /// it says why; a socket's own RST has left when its hook tells of it.
     pub const OWED: u8 = 1 << 4;
 }
 

@@ -18,9 +18,19 @@ use crate::{
 /// Backends by place; port 0: free.
 #[map]
 static BACKENDS: Array<Backend> = Array::with_max_entries(PLACES, 0);
+/// Ports that backends have or had, a bit each: most sockets have another.
+#[map]
+static BACKEND_PORTS: Array<u64> = Array::with_max_entries(65_536 / u64::BITS, 0);
 /// The lock under which a place is claimed.
 #[map]
 static BACKENDS_LOCK: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether a backend may have this port.
+#[inline(always)]
+pub fn may_have(port: u16) -> bool {
+    let bits = BACKEND_PORTS.get(u32::from(port) / u64::BITS);
+    bits.is_some_and(|bits| bits >> (u32::from(port) % u64::BITS) & 1 != 0)
+}
 
 /// Places that a backend may stand in, from its hash on.
 const PROBES: u32 = 8;
@@ -54,18 +64,24 @@ impl Wanted {
         backend.port == self.port && backend.slot == self.slot && backend.addr == self.addr
     }
 
-    /// Position in the table plus one, of the place it has or now gets; 0 when
-    /// all its places are taken.
+    /// Position in the table plus one, if it has a place.
+    #[inline(always)]
+    pub fn known(&self) -> Option<u16> {
+        self.search(|backend| self.is_at(backend))
+    }
+
+    /// The same of the place it has or now gets; 0 when all its places are
+    /// taken.
     #[inline(always)]
     pub fn place(&self) -> u16 {
-        if let Some(found) = self.search(|backend| self.is_at(backend)) {
+        if let Some(found) = self.known() {
             return found;
         }
         let Some(_lock) = BACKENDS_LOCK.get_ptr_mut(0).and_then(Lock::take) else {
             return 0;
         };
         // Another CPU may have claimed it meanwhile.
-        if let Some(found) = self.search(|backend| self.is_at(backend)) {
+        if let Some(found) = self.known() {
             return found;
         }
         let Some(free) = self.search(|backend| backend.port == 0) else {
@@ -100,7 +116,12 @@ impl Wanted {
         backend.addr = self.addr;
         backend.slot = self.slot;
         backend.attempts = 0;
+        backend.passive_opens = 0;
         backend.seen_s = clock_s();
+        if let Some(bits) = BACKEND_PORTS.get_ptr_mut(u32::from(self.port) / u64::BITS) {
+            // SAFETY: an element of a map, written under the lock alone.
+            unsafe { *bits |= 1 << (u32::from(self.port) % u64::BITS) };
+        }
         // SAFETY: an aligned member of the same element.
         unsafe { (&raw mut backend.port).write_volatile(self.port) };
     }
@@ -116,6 +137,16 @@ pub fn count(place: u16) {
     let _ = unsafe { atomic_xadd::<u64, u64, { Relaxed }>(&raw mut backend.attempts, 1) };
     // SAFETY: aligned; whoever writes last writes the same second.
     unsafe { (&raw mut backend.seen_s).write_volatile(clock_s()) };
+}
+
+/// Counts a handshake that the backend's own socket has completed.
+#[inline(always)]
+pub fn opened(place: u16) {
+    let Some(backend) = at(place) else { return };
+    // SAFETY: an element of a map, whose memory stays.
+    let opens = unsafe { &raw mut (*backend).passive_opens };
+    // SAFETY: aligned, and only ever added to.
+    let _ = unsafe { atomic_xadd::<u64, u64, { Relaxed }>(opens, 1) };
 }
 
 #[inline(always)]

@@ -1,5 +1,6 @@
 //! Dials made on this node to a watched port: each is counted once, by how it
-//! ended. Every TCP socket of every network namespace counts.
+//! ended. Every TCP socket of every network namespace counts. The same transitions
+//! tell of a backend's own sockets which handshakes they have completed.
 //!
 //! `inet_sock_set_state` alone decides about dials that got as far as SYN_SENT:
 //! it notes a dial at CLOSE → SYN_SENT and counts it at the next transition.
@@ -24,9 +25,10 @@ use tracer_common::{
 };
 
 use crate::{
-    connects, flows,
+    backends, connects, flows,
     kernel::{Sock, tcp},
     maps::{self, Port},
+    nat,
 };
 
 /// Dials in SYN_SENT (or SYN_RECV: simultaneous open) by socket.
@@ -67,8 +69,24 @@ fn on_state(ctx: &impl EbpfContext, sock: Sock, old: i32, new: i32) {
     match (old, new) {
         (tcp::CLOSE, tcp::SYN_SENT) => began(ctx, sock),
         (tcp::SYN_SENT, tcp::SYN_RECV) => {}
-        (tcp::SYN_SENT | tcp::SYN_RECV, _) => ended(ctx, sock, new),
+        (tcp::SYN_SENT | tcp::SYN_RECV, _) => {
+            let dialed = ended(ctx, sock, new).is_some();
+            if (old, new) == (tcp::SYN_RECV, tcp::ESTABLISHED) && !dialed {
+                opened(sock);
+            }
+        }
         _ => {}
+    }
+}
+
+/// A passive open: of a server behind a watched port, or of any other.
+#[inline(always)]
+fn opened(sock: Sock) {
+    let Some(port) = sock.local_port().filter(|port| backends::may_have(*port)) else {
+        return;
+    };
+    if let Some(ends) = sock.server_key(port) {
+        nat::opened(&ends);
     }
 }
 
@@ -96,16 +114,15 @@ fn began(ctx: &impl EbpfContext, sock: Sock) {
     }
 }
 
+/// `None` when the socket is no dial.
 #[inline(always)]
-fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
+fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) -> Option<()> {
     // SAFETY: transitions of one socket are serialized by its lock.
-    let Some(&dial) = (unsafe { DIALS.get(sock.id()) }) else {
-        return;
-    };
+    let &dial = unsafe { DIALS.get(sock.id()) }?;
     // It was there; no other program removes it.
     let _ = DIALS.remove(sock.id());
     if dial.hooked != 0 && connects::inside(sock) {
-        return;
+        return Some(());
     }
     let outcome = match new {
         tcp::ESTABLISHED => {
@@ -123,6 +140,7 @@ fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
         outcome.as_str()
     );
     count(dial.slot, outcome);
+    Some(())
 }
 
 #[inline(always)]

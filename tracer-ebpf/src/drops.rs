@@ -91,7 +91,7 @@ impl Owner {
 
     /// Bits of [`seen`].
     #[inline(always)]
-    fn kind(&self) -> u8 {
+    fn kind(&self) -> u16 {
         let opens = self.flags & tcp::SYN != 0;
         match (self.from_client, opens) {
             (true, true) if self.old_entry => seen::DROPPED_SYN | seen::OLD_ENTRY,

@@ -85,6 +85,7 @@ impl Effects {
             reply: failed.reply as u8,
             code: failed.code,
             seen: note.seen,
+            pad: [0; 3],
         };
         count(key);
         records::leave(flow, failed, key);

@@ -198,9 +198,10 @@ impl Sock {
         })
     }
 
-    /// The ends of a `request_sock`'s connection: its peer is the client.
+    /// The ends of the connection of a server's socket or `request_sock` whose
+    /// own port that is: its peer is the client.
     #[inline(always)]
-    pub fn request_key(self, node_port: u16) -> Option<FlowKey> {
+    pub fn server_key(self, node_port: u16) -> Option<FlowKey> {
         Some(FlowKey {
             client: self.remote_addr()?,
             node: self.local_addr()?,

@@ -155,6 +155,24 @@ pub fn flow_at(ends: &FlowKey) -> Option<FlowKey> {
     forwarded(ends).map(|attempt| attempt.flow)
 }
 
+/// A backend's own socket has completed the handshake of these ends. Its flow
+/// may be gone by now, so that its backend is looked for by the socket's end.
+#[inline(always)]
+pub fn opened(ends: &FlowKey) {
+    let Some(flow) = led_back(ends) else { return };
+    let Some(slot) = maps::slot_of(flow.node_port) else {
+        return;
+    };
+    let backend = Wanted {
+        addr: ends.node,
+        port: ends.node_port,
+        slot,
+    };
+    if let Some(place) = backend.known() {
+        backends::opened(place);
+    }
+}
+
 /// The same segment's ends for who looks from the other side.
 #[inline(always)]
 pub fn reversed(ends: &FlowKey) -> FlowKey {

@@ -25,7 +25,7 @@ pub fn about(key: &FlowKey, since_ns: u64) -> Option<Note> {
 /// A drop of one of the flow's segments.
 pub struct Dropped {
     /// One of the `DROPPED_*` bits of [`seen`], and perhaps [`seen::OLD_ENTRY`].
-    pub seen: u8,
+    pub seen: u16,
     /// [`Note::reason`]
     pub reason: u16,
     /// [`Note::location`]
@@ -55,7 +55,7 @@ impl Dropped {
 
 /// Notes that something was seen; `reset_reason` is 0 when it is no reset.
 #[inline(always)]
-pub fn note(key: &FlowKey, seen: u8, reset_reason: u16) {
+pub fn note(key: &FlowKey, seen: u16, reset_reason: u16) {
     change(key, |note| {
         note.seen |= seen;
         if note.reset_reason == 0 {

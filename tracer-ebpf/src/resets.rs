@@ -5,7 +5,8 @@
 //! shows itself from 6.12 on only (with `sk` = NULL).
 //!
 //! Where the wire tap does follow the connection, a RST that a TCP stack of this
-//! kernel sends is noted for its flow.
+//! kernel sends is noted for its flow: one that answers a segment, and one that a
+//! socket makes by itself, for its process.
 
 use aya_ebpf::{
     Global,
@@ -23,7 +24,7 @@ use crate::{
     drops::Owner,
     kernel::{Sock, packet::SkBuff, tcp},
     maps::{self, Port},
-    notes,
+    nat, notes,
 };
 
 /// 1 where `tcp_send_reset` has its third argument.
@@ -74,12 +75,33 @@ pub fn send_reset_raw(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn on_send_reset(sock: Sock, skb: SkBuff, reason: u32) {
-    // One that the process makes has left already: the wire tap knows it.
-    if !skb.0.is_null() {
-        // `enum sk_rst_reason` stays far below.
-        answered(skb, reason.min(u32::from(u16::MAX)) as u16);
+    // `enum sk_rst_reason` stays far below.
+    let reason = reason.min(u32::from(u16::MAX)) as u16;
+    if skb.0.is_null() {
+        unasked(sock, reason);
+    } else {
+        answered(skb, reason);
     }
     count_for_dial(sock);
+}
+
+/// A RST that a socket made by itself (`tcp_send_active_reset`). It has left
+/// already, through the wire tap, which waits for this before it reports.
+#[inline(always)]
+fn unasked(sock: Sock, reason: u16) {
+    // The verifier of 6.18 does not know that there is one then.
+    if sock.0.is_null() {
+        return;
+    }
+    let Some(port) = sock.local_port() else {
+        return;
+    };
+    let Some(ends) = sock.server_key(port) else {
+        return;
+    };
+    if let Some(flow) = nat::flow_at(&ends) {
+        notes::note(&flow, seen::RESET_PROCESS, reason);
+    }
 }
 
 /// A RST in answer to a segment.

@@ -90,7 +90,7 @@ fn on_synack(request: Sock) {
     let Some(port) = request.request_port() else {
         return;
     };
-    let Some(key) = request.request_key(port) else {
+    let Some(key) = request.server_key(port) else {
         return;
     };
     if let Some(flow) = nat::flow_at(&key) {

@@ -7,7 +7,7 @@ use tracer_common::{
     counters::{Cell, PortCounters, Tally},
     failure::{Failed, FailureKey, Record},
     first_bytes::Payload,
-    flow::{Flow, FlowKey, mark, state},
+    flow::{Flow, FlowKey, mark},
     machine::{Fate, Limits, Now, Segment},
     packet::Quote,
 };
@@ -19,7 +19,7 @@ pub const FLOWS: usize = 4_194_304;
 /// Seconds that a sweep goes through one by one; what is due later than this
 /// after a packet is due at any time until the next.
 const STEPS: u32 = 16;
-/// Longer than a refusal waits for what kernel hooks would note of it.
+/// Longer than a refusal or reset waits for what kernel hooks would note of it.
 const OWED_NS: u64 = 200_000_000;
 const NS_PER_S: u64 = 1_000_000_000;
 
@@ -256,12 +256,10 @@ impl Table {
         self.swept_s = now.s;
     }
 
-    /// Reports the refusals that were counted but not reported yet.
+    /// Reports the refusals and resets that were counted but not reported yet.
     pub(crate) fn finish(&mut self, now: Now) {
         let later = clock::now(now.ns.saturating_add(OWED_NS));
-        self.sweep(later, |flow| {
-            flow.state == state::DECIDED && flow.marks & mark::OWED != 0
-        });
+        self.sweep(later, |flow| flow.marks & mark::OWED != 0);
     }
 
     fn sweep(&mut self, now: Now, concerns: impl Fn(&Flow) -> bool) {

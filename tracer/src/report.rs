@@ -50,6 +50,27 @@ pub struct PortRow {
     /// Who answered failed attempts: `node_rst`, `backend_rst`, `icmp`,
     /// `icmpv6`, `none` -> how many.
     pub answered_by: BTreeMap<String, u64>,
+    /// Where NAT sent the attempts; of old connections, only while they fail.
+    #[serde(default)]
+    pub backends: Vec<BackendRow>,
+}
+
+/// One backend of a port in the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendRow {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// Where it is: `here` (a network namespace of this node has its address),
+    /// `beyond` (none has), `unknown` (not all could be looked into).
+    pub place: String,
+    /// Attempts that were sent to it.
+    pub attempts: u64,
+    /// Handshakes that a socket of this kernel completed there. Less than what
+    /// the wire saw established: the backend is on another node, something else
+    /// holds its connections, or its listener threw them away.
+    pub passive_opens: u64,
+    /// What went wrong there (a [`tracer_common::failure::Failure`]) -> how often.
+    pub failures: BTreeMap<String, u64>,
 }
 
 /// Quantiles in seconds.

@@ -1,39 +1,69 @@
 //! E2: the process accepts and closes, or crashes.
 
-use anyhow::Result;
+use std::io::{ErrorKind, Read as _};
+
+use anyhow::{Result, ensure};
 use testbed::peer::Behaviour;
 
 use super::{
     expect::spoilt,
     scenario::Scenario,
-    scene::{Reply, SOON},
+    scene::{Reply, SOON, Scene},
 };
 
-/// The call then meets a closed socket, which answers with RST.
+const OPENED: &str = "own sockets on this node completed 4 handshakes";
+
+/// Connects, says nothing, and is told so much in vain.
+fn silent(s: &Scene, end: Result<usize, ErrorKind>) -> Result<()> {
+    for _ in 0..4 {
+        let mut stream = s.dial(SOON).stream()?;
+        let ended = stream.read(&mut [0]).map_err(|e| e.kind());
+        ensure!(ended == end, "{ended:?}");
+        s.keep(stream);
+    }
+    Ok(())
+}
+
 #[test]
 fn fin() -> Result<()> {
     Scenario {
         servers: |s| s.serve(0, 9090, Behaviour::Close),
-        traffic: |s| {
-            for _ in 0..4 {
-                let (reply, _) = super::scene::call(&s.dial(SOON))?;
-                anyhow::ensure!(matches!(reply, Reply::Closed | Reply::Reset), "{reply:?}");
-            }
-            Ok(())
+        traffic: |s| silent(s, Ok(0)),
+        expect: || {
+            let closed = spoilt("closed_at_once", 4).by(0, 9090);
+            vec![closed.says(&["4 with FIN.", OPENED])]
         },
-        expect: || vec![spoilt("closed_at_once", 4).by(0, 9090)],
         ..Scenario::new(31454)
     }
     .run()
 }
 
+/// SO_LINGER 0.
 #[test]
-fn rst() -> Result<()> {
+fn vm_rst() -> Result<()> {
     Scenario {
         servers: |s| s.serve(0, 9090, Behaviour::Reset),
-        traffic: |s| s.calls(4, SOON, Reply::Reset),
-        expect: || vec![spoilt("closed_at_once", 4).by(0, 9090)],
+        traffic: |s| silent(s, Err(ErrorKind::ConnectionReset)),
+        expect: || {
+            let closed = spoilt("closed_at_once", 4).by(0, 9090);
+            vec![closed.says(&["4 with a RST of the process's own", "SO_LINGER 0", OPENED])]
+        },
         ..Scenario::new(31456)
+    }
+    .run()
+}
+
+/// The calls are there and are thrown away.
+#[test]
+fn vm_bytes_unread() -> Result<()> {
+    Scenario {
+        servers: |s| s.serve(0, 9090, Behaviour::CloseUnread),
+        traffic: |s| s.calls(4, SOON, Reply::Reset),
+        expect: || {
+            let closed = spoilt("closed_at_once", 4).by(0, 9090);
+            vec![closed.says(&["4 with a RST of the process's own", "bytes unread", OPENED])]
+        },
+        ..Scenario::new(31554)
     }
     .run()
 }

@@ -1,6 +1,6 @@
 //! What `tracer explain` must say, and the counts it must agree with.
 
-use std::{process::Command, time::Duration};
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -58,6 +58,7 @@ pub struct Expected {
     connections: Count,
     backend: Backend,
     port: Option<u16>,
+    says: &'static [&'static str],
 }
 
 /// `name` for `count` failed attempts, certain, without a backend.
@@ -69,6 +70,7 @@ pub const fn failed(name: &'static str, count: u64) -> Expected {
         connections: Count::Exactly(0),
         backend: Backend::None,
         port: None,
+        says: &[],
     }
 }
 
@@ -116,6 +118,11 @@ impl Expected {
         }
     }
 
+    /// Its evidence contains these.
+    pub const fn says(self, says: &'static [&'static str]) -> Self {
+        Self { says, ..self }
+    }
+
     fn admits(&self, scene: &Scene, finding: &Finding) -> bool {
         let backend = match self.backend {
             Backend::Any => finding.backend.clone(),
@@ -129,6 +136,10 @@ impl Expected {
             && finding.backend == backend
             && self.failed.admits(finding.failed)
             && self.connections.admits(finding.connections)
+            && self
+                .says
+                .iter()
+                .all(|said| finding.evidence.iter().any(|line| line.contains(said)))
             && match finding.certainty.as_str() {
                 "certain" => true,
                 "likely" => !self.certain,
@@ -151,6 +162,16 @@ pub struct PortRow {
     pub node_port: u16,
     pub attempts: u64,
     pub outcomes: std::collections::BTreeMap<String, u64>,
+    pub backends: Vec<BackendRow>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct BackendRow {
+    pub address: SocketAddr,
+    pub place: String,
+    pub attempts: u64,
+    pub passive_opens: u64,
+    pub failures: std::collections::BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -33,10 +33,14 @@ pub enum Behaviour {
     Reply(Vec<u8>),
     /// Sends these bytes after the first read, then closes.
     ReplyOnce(Vec<u8>),
+    /// Sends these bytes once some have come, and closes without reading those.
+    ReplyUnread(Vec<u8>),
     /// Accepts and closes (FIN).
     Close,
-    /// Accepts and resets.
+    /// Accepts and resets (SO_LINGER 0).
     Reset,
+    /// Accepts, waits for bytes and closes without reading them, which resets.
+    CloseUnread,
     /// Accepts and neither reads nor closes.
     Stall,
     /// Listens and never accepts.
@@ -164,6 +168,15 @@ fn serve(mut stream: TcpStream, behaviour: &Behaviour, stop: &AtomicBool) {
     }
     // So that a silent peer does not hold the thread when the server ends.
     let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
+    if let Behaviour::CloseUnread | Behaviour::ReplyUnread(_) = behaviour {
+        // Closed after that, whether bytes have come or not.
+        let came = stream.peek(&mut [0]);
+        if let (Behaviour::ReplyUnread(bytes), Ok(_)) = (behaviour, came) {
+            // A peer that has gone needs none.
+            let _ = stream.write_all(bytes);
+        }
+        return;
+    }
     let mut buffer = [0u8; 16 * 1024];
     while !stop.load(Ordering::Relaxed) {
         if *behaviour == Behaviour::Stall {

@@ -61,8 +61,7 @@ impl Flow {
         let over = self.has(flag::FIN_CLIENT) && self.has(flag::FIN_SERVER);
         self.report_end(segment, (first, over), now, limits, tally);
         if over {
-            self.finish(self.closer(), tally);
-            return Fate::Remove;
+            return self.finish(self.closer(), tally);
         }
         Fate::Keep
     }
@@ -88,7 +87,7 @@ impl Flow {
 
     /// Nothing more is heard of the connection.
     #[inline(always)]
-    pub(super) fn give_up<T: Tally>(&mut self, tally: &mut T) {
+    pub(super) fn give_up<T: Tally>(&mut self, tally: &mut T) -> Fate {
         if !self.has(flag::FINAL) {
             let told = !self.first.has_bytes() && !self.has(flag::HOLE);
             let class = if told {
@@ -101,15 +100,20 @@ impl Flow {
         if self.unanswered() {
             self.fail_connection(Failure::Unanswered, Got::NOTHING, tally);
         }
-        self.finish(Close::TimeoutIdle, tally);
+        self.finish(Close::TimeoutIdle, tally)
     }
 
     /// The connection, whose class is final, is over.
     #[inline(always)]
-    fn finish<T: Tally>(&mut self, close: Close, tally: &mut T) {
+    fn finish<T: Tally>(&mut self, close: Close, tally: &mut T) -> Fate {
         tally.count(Cell::close(close, self.class()));
         tally.add(Cell::open(self.class()), -1);
+        if self.marked(mark::OWED) {
+            self.state = state::RESET;
+            return Fate::Keep;
+        }
         self.state = state::EMPTY;
+        Fate::Remove
     }
 
     /// Applies what time alone decides: timeouts, the idle threshold, expiry.
@@ -134,6 +138,13 @@ impl Flow {
                 if self.payable(now) {
                     self.pay(tally);
                 }
+            }
+            state::RESET => {
+                if !self.payable(now) {
+                    return Fate::Keep;
+                }
+                self.pay_connection(tally);
+                return Fate::Remove;
             }
             _ => return Fate::Remove,
         }
@@ -172,8 +183,7 @@ impl Flow {
             limits.expire_after_s
         };
         if now.s.saturating_sub(self.seen_s) >= limit {
-            self.give_up(tally);
-            return Fate::Remove;
+            return self.give_up(tally);
         }
         Fate::Keep
     }

@@ -3,7 +3,7 @@
 use super::{Limits, Now, Segment, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failed, Failure, Got, Reply};
-use crate::flow::{Flow, flag, mark};
+use crate::flow::{Flow, flag, mark, state};
 use crate::words::{ResetOrigin, Traffic};
 
 impl Flow {
@@ -66,15 +66,52 @@ impl Flow {
         });
     }
 
+    /// Puts off the report of a connection that the server's RST ends.
+    #[inline(always)]
+    fn owe_connection(&mut self, failure: Failure, got: Got, now: Now) {
+        self.marks |= mark::REPORTED | mark::OWED;
+        self.reply = got.reply as u8;
+        self.code = failure as u8;
+        self.since = now.ns;
+    }
+
+    /// Reports it.
+    #[inline(always)]
+    pub(super) fn pay_connection<T: Tally>(&mut self, tally: &mut T) {
+        self.marks &= !mark::OWED;
+        let failure = match self.code {
+            UNANSWERED => Failure::Unanswered,
+            CLOSED_AT_ONCE => Failure::ClosedAtOnce,
+            _ => Failure::Reset,
+        };
+        let reply = match self.reply {
+            1 => Reply::NodeRst,
+            2 => Reply::BackendRst,
+            _ => Reply::None,
+        };
+        tally.failed(Failed {
+            failure,
+            reply,
+            code: 0,
+            traffic: self.class() as u8,
+            backend: self.backend,
+            syn_at: self.syn_at,
+            at: self.since,
+        });
+    }
+
     /// Whether what is owed has waited long enough.
     #[inline(always)]
     pub(super) const fn payable(&self, now: Now) -> bool {
         self.marked(mark::OWED) && now.ns.saturating_sub(self.replied_at()) >= OWED_NS
     }
 
-    /// When the reply of an owed attempt came, nanoseconds.
+    /// When the reply of an owed attempt or connection came, nanoseconds.
     #[inline(always)]
     const fn replied_at(&self) -> u64 {
+        if self.state == state::RESET {
+            return self.since;
+        }
         self.syn_at
             .wrapping_add((self.asked_at as u64) << REPLY_BITS)
     }
@@ -155,12 +192,20 @@ impl Flow {
         let young = now.ns.saturating_sub(self.since) < limits.idle_after_ns;
         let by_server = first && !segment.to_node;
         let spoke = self.server_spoke(segment);
-        if by_server && !spoke && young && !self.has(flag::PROBE_SOURCE) {
-            self.fail_connection(Failure::ClosedAtOnce, segment.got(), tally);
-        } else if by_server && spoke && segment.has(tcp::RST) {
-            self.fail_connection(Failure::Reset, segment.got(), tally);
+        let reset = segment.has(tcp::RST);
+        let failure = if by_server && !spoke && young && !self.has(flag::PROBE_SOURCE) {
+            Failure::ClosedAtOnce
+        } else if by_server && spoke && reset {
+            Failure::Reset
         } else if over && self.unanswered() {
-            self.fail_connection(Failure::Unanswered, segment.got(), tally);
+            Failure::Unanswered
+        } else {
+            return;
+        };
+        if reset && !segment.to_node {
+            self.owe_connection(failure, segment.got(), now);
+        } else {
+            self.fail_connection(failure, Got::NOTHING, tally);
         }
     }
 
@@ -173,13 +218,17 @@ impl Flow {
     }
 }
 
-/// How long a refusal waits for what the kernel's hooks note of it.
+/// How long a refusal or reset waits for what the kernel's hooks note of it.
 const OWED_NS: u64 = 100_000_000;
 
 /// [`Flow::asked_at`] of a refusal counts 2^10 ns, about a microsecond.
 const REPLY_BITS: u32 = 10;
 
 const _: () = assert!(Reply::NodeRst as u8 == 1 && Reply::Icmpv6 as u8 == 4);
+
+/// [`Flow::code`] of a connection that is owed, if it is no [`Failure::Reset`].
+const UNANSWERED: u8 = Failure::Unanswered as u8;
+const CLOSED_AT_ONCE: u8 = Failure::ClosedAtOnce as u8;
 
 /// [`Flow::asked_at`] of a connection counts 2^20 ns, about a millisecond.
 const UNIT_BITS: u32 = 20;

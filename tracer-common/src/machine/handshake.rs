@@ -57,8 +57,9 @@ impl Flow {
         match self.state {
             state::SYN_SEEN => self.decide(Outcome::Cancelled, tally),
             state::ANSWERED => self.decide(Outcome::Unacked, tally),
-            state::ESTABLISHED => self.give_up(tally),
+            state::ESTABLISHED => drop(self.give_up(tally)),
             state::DECIDED => self.pay(tally),
+            state::RESET => self.pay_connection(tally),
             _ => {}
         }
     }

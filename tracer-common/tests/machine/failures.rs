@@ -3,6 +3,7 @@
 use tracer_common::{
     counters::Cell,
     failure::{Failed, Failure, Reply},
+    flow::mark,
     machine::tcp,
     words::{Outcome, ResetOrigin, Traffic},
 };
@@ -18,7 +19,7 @@ pub type Way = fn(&mut Lab);
 pub fn run(way: Way) -> Lab {
     let mut lab = Lab::new();
     way(&mut lab);
-    if lab.get(Cell::UNREPORTED) != 0 {
+    if lab.flow.is_some_and(|flow| flow.marks & mark::OWED != 0) {
         lab.wait(100 * MS);
     }
     assert!(lab.port.balances());
@@ -267,7 +268,14 @@ fn the_report_carries_the_class_and_the_code() {
 #[test]
 fn a_new_attempt_reports_the_old_one() {
     type Old = fn(&mut Lab) -> &mut Lab;
-    let olds: [(Old, Failure); 4] = [
+    let olds: [(Old, Failure); 5] = [
+        (
+            |lab| {
+                server_rst(lab.establish(), 0, ResetOrigin::Backend);
+                lab
+            },
+            Failure::ClosedAtOnce,
+        ),
         (|lab| lab.syn().unreachable(ISN), Failure::Unreachable),
         (|lab| lab.syn(), Failure::Cancelled),
         (|lab| lab.syn().syn_ack(), Failure::Unacked),
@@ -310,4 +318,20 @@ fn a_refusal_that_comes_late_is_reported_before_it_is_forgotten() {
     lab.wait(100 * MS);
     lab.failures(&[(Failure::Unreachable, Reply::Icmp)]);
     assert_eq!((lab.flow, lab.get(Cell::UNREPORTED)), (None, 0));
+}
+
+#[test]
+fn a_reset_waits_for_what_its_maker_says_and_then_goes() {
+    let mut lab = Lab::new();
+    server_rst(call(lab.establish()), 0, ResetOrigin::Backend);
+    let closed_at = lab.now;
+    let open: u64 = Traffic::ALL.iter().map(|t| lab.get(Cell::open(*t))).sum();
+    assert_eq!((open, lab.get(Cell::UNREPORTED)), (0, 0));
+    // What comes late changes nothing.
+    lab.data(LEN, CALL).client_fin(2 * LEN).wait(99 * MS);
+    assert_eq!(lab.failed, []);
+    lab.wait(MS);
+    lab.failures(&[(Failure::ClosedAtOnce, Reply::BackendRst)]);
+    assert_eq!(lab.failed.first().map(|f| f.at), Some(closed_at));
+    assert_eq!(lab.flow, None);
 }

@@ -11,7 +11,7 @@ use std::{
 use tracer_common::{counters::PortCounters, flow::FlowKey};
 
 use super::{
-    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, conntrack, counters,
+    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, conntrack, counters,
     history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
 };
 use crate::config::PortSet;
@@ -36,8 +36,8 @@ pub struct Asked {
     pub rows: Vec<Row>,
     /// [`Evidence::clients`]
     pub clients: Vec<Clients>,
-    /// Node port, backend, attempts sent to it within the window.
-    pub backends: Vec<(u16, SocketAddr, u64)>,
+    /// Node port, backend, what it got within the window.
+    pub backends: Vec<(u16, SocketAddr, Sent)>,
     /// Failed attempts without a known backend, the newest first.
     pub flows: Vec<FlowKey>,
     /// The watched ports.
@@ -95,9 +95,12 @@ impl Collector {
             None => Vec::new(),
         };
         for entry in &entries {
-            let known = |b: &(u16, SocketAddr, u64)| (b.0, b.1) == (entry.node_port, entry.backend);
+            let known =
+                |b: &(u16, SocketAddr, Sent)| (b.0, b.1) == (entry.node_port, entry.backend);
             if !asked.backends.iter().any(known) {
-                asked.backends.push((entry.node_port, entry.backend, 0));
+                asked
+                    .backends
+                    .push((entry.node_port, entry.backend, Sent::default()));
             }
         }
         let ways = node::ways(asked.backends.iter().map(|b| b.1.ip()), &mut absent);
@@ -106,12 +109,13 @@ impl Collector {
         let backends = asked
             .backends
             .into_iter()
-            .map(|(node_port, address, attempts)| {
+            .map(|(node_port, address, sent)| {
                 let way = ways.get(&address.ip());
                 Backend {
                     node_port,
                     address,
-                    attempts,
+                    attempts: sent.attempts,
+                    passive_opens: sent.passive_opens,
                     place: places.get(&address).cloned().unwrap_or(Place::Unknown),
                     neighbour: way.and_then(|way| way.neighbour).map(Into::into),
                     route: way.map(|way| way.route.clone()),

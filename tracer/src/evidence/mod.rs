@@ -71,7 +71,7 @@ pub struct Row {
     /// Where NAT sent it.
     pub backend: Option<SocketAddr>,
     /// Bits of [`tracer_common::failure::seen`].
-    pub seen: u8,
+    pub seen: u16,
     /// Name of the first drop's reason without its prefix (`NETFILTER_DROP`).
     /// `None` without a drop, and on kernels that give no reasons (before 5.17).
     pub reason: Option<String>,
@@ -96,6 +96,15 @@ pub struct Clients {
     pub addresses: u64,
 }
 
+/// What a backend got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Attempts sent to it.
+    pub attempts: u64,
+    /// Handshakes that a socket of this kernel completed there.
+    pub passive_opens: u64,
+}
+
 /// A backend of one port.
 #[derive(Clone, Debug)]
 pub struct Backend {
@@ -105,6 +114,8 @@ pub struct Backend {
     pub address: SocketAddr,
     /// Attempts sent to it within the window.
     pub attempts: u64,
+    /// Handshakes that a socket of this kernel completed there within the window.
+    pub passive_opens: u64,
     /// Where it is.
     pub place: Place,
     /// How the node reaches it.

@@ -163,6 +163,7 @@ fn sum(ports: &[(&PortRow, bool)]) -> PortRow {
         traffic: BTreeMap::new(),
         answer: None,
         answered_by: BTreeMap::new(),
+        backends: Vec::new(),
     };
     for (port, _) in ports {
         total.attempts = total.attempts.saturating_add(port.attempts);

@@ -71,6 +71,7 @@ fn port<const N: usize, const M: usize, const K: usize>(
             p99: 0.001_2,
         }),
         answered_by: counts(&[], answered_by),
+        backends: Vec::new(),
     }
 }
 

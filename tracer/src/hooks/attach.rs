@@ -257,7 +257,8 @@ fn one_line(error: &Error) -> String {
     {
         let log = verifier_log.to_string();
         let mut said = log.lines().map(str::trim).filter(|line| !line.is_empty());
-        return match said.rfind(|line| !line.starts_with("processed ")) {
+        let sums = ["processed ", "stack depth ", "verification time "];
+        return match said.rfind(|line| !sums.iter().any(|sum| line.starts_with(sum))) {
             Some(line) => format!("load: {io_error} ({line})"),
             None => format!("load: {io_error}"),
         };

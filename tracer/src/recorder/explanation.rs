@@ -8,8 +8,8 @@ use tracer_common::{
 };
 
 use crate::{
-    evidence::Evidence,
-    report::{Explanation, Latency, PortRow},
+    evidence::{Backend, Evidence, Place, Row},
+    report::{BackendRow, Explanation, Latency, PortRow},
     snapshot::HookStatus,
     verdict::{Judgement, Verdict},
 };
@@ -86,6 +86,32 @@ pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> Port
         traffic: by_traffic(counters),
         answer: latency(counters),
         answered_by,
+        backends: evidence
+            .backends
+            .iter()
+            .filter(|backend| backend.node_port == port)
+            .map(|backend| backend_row(backend, &evidence.rows))
+            .collect(),
+    }
+}
+
+fn backend_row(backend: &Backend, rows: &[Row]) -> BackendRow {
+    let key = (backend.node_port, Some(backend.address));
+    let mut failures = BTreeMap::new();
+    for row in rows.iter().filter(|r| (r.node_port, r.backend) == key) {
+        *failures.entry(row.failure.as_str().to_owned()).or_default() += row.count;
+    }
+    let place = match backend.place {
+        Place::Here(_) => "here",
+        Place::Beyond => "beyond",
+        Place::Unknown => "unknown",
+    };
+    BackendRow {
+        address: backend.address,
+        place: place.to_owned(),
+        attempts: backend.attempts,
+        passive_opens: backend.passive_opens,
+        failures,
     }
 }
 

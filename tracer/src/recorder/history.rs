@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use super::{backends::Backends, packing::Reader, packing::Writer, top::step};
-use crate::report::TopStep;
+use crate::{evidence::Sent, report::TopStep};
 
 /// What one round added.
 #[derive(Debug, Default)]
@@ -23,8 +23,8 @@ pub(super) struct Changes {
     pub(super) cells: Vec<(u16, u16, u64)>,
     /// Failures by kind.
     pub(super) kinds: Vec<(Kind, u64)>,
-    /// Attempts by port and backend.
-    pub(super) attempts: Vec<((u16, SocketAddr), u64)>,
+    /// What each port's backends got.
+    pub(super) sent: Vec<((u16, SocketAddr), Sent)>,
     /// What was not taken into account.
     pub(super) lost: [u64; Lost::COUNT],
 }
@@ -46,7 +46,7 @@ pub(super) struct Window {
     pub(super) length: Duration,
     pub(super) ports: BTreeMap<u16, PortCounters>,
     pub(super) kinds: BTreeMap<Kind, u64>,
-    pub(super) attempts: BTreeMap<(u16, SocketAddr), u64>,
+    pub(super) sent: BTreeMap<(u16, SocketAddr), Sent>,
     pub(super) lost: [u64; Lost::COUNT],
 }
 
@@ -200,10 +200,11 @@ impl History {
             to.key(&kind.key);
             to.put(*value);
         }
-        to.length(changes.attempts.len());
-        for (place, value) in &changes.attempts {
+        to.length(changes.sent.len());
+        for (place, sent) in &changes.sent {
             to.put(self.backends.number(*place, self.count));
-            to.put(*value);
+            to.put(sent.attempts);
+            to.put(sent.passive_opens);
         }
         for lost in changes.lost {
             to.put(lost);
@@ -235,7 +236,9 @@ impl History {
         }
         for _ in 0..from.take()? {
             let place = self.backends.at(from.take()?)?;
-            *to.attempts.entry(place).or_default() += from.take()?;
+            let sent = to.sent.entry(place).or_default();
+            sent.attempts += from.take()?;
+            sent.passive_opens += from.take()?;
         }
         for lost in &mut to.lost {
             *lost += from.take()?;

@@ -162,9 +162,9 @@ impl Shared {
                 .filter_map(|(kind, count)| rows::row(kind, *count, &mut **names))
                 .collect(),
             backends: window
-                .attempts
+                .sent
                 .iter()
-                .map(|((port, backend), count)| (*port, *backend, *count))
+                .map(|((port, backend), sent)| (*port, *backend, *sent))
                 .collect(),
             flows,
             clients,

@@ -24,7 +24,8 @@ impl Writer {
         self.put(u64::from(key.location));
         self.put(u64::from(key.reason));
         self.put(u64::from(key.reset_reason));
-        self.0.extend([key.failure, key.reply, key.code, key.seen]);
+        self.put(u64::from(key.seen));
+        self.0.extend([key.failure, key.reply, key.code]);
     }
 }
 
@@ -70,10 +71,10 @@ impl<'a> Reader<'a> {
             location: self.number()?,
             reason: self.number()?,
             reset_reason: self.number()?,
+            seen: self.number()?,
             failure: self.byte()?,
             reply: self.byte()?,
             code: self.byte()?,
-            seen: self.byte()?,
             ..FailureKey::default()
         })
     }

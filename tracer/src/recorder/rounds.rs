@@ -19,7 +19,7 @@ use super::{
     rows,
 };
 use crate::{
-    evidence::Clients,
+    evidence::{Clients, Sent},
     report::TopStep,
     snapshot::{Failures, Snapshot, Source},
 };
@@ -157,9 +157,12 @@ impl Rounds {
             };
             let place = (port, rows::address(backend.addr, backend.port));
             let before = self.backends.get(index).filter(|_| same(index));
-            let rise = rise(before.map(|b| b.attempts), backend.attempts);
-            if rise != 0 {
-                changes.attempts.push((place, rise));
+            let sent = Sent {
+                attempts: rise(before.map(|b| b.attempts), backend.attempts),
+                passive_opens: rise(before.map(|b| b.passive_opens), backend.passive_opens),
+            };
+            if sent != Sent::default() {
+                changes.sent.push((place, sent));
             }
             self.places.insert(place);
         }

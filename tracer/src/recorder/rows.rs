@@ -38,7 +38,8 @@ pub(super) fn kind(
 pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row> {
     let key = &kind.key;
     let dropped = key.seen & seen::DROPPED != 0;
-    let reset = key.seen & (seen::RESET_CLIENT | seen::RESET_SERVER) != 0;
+    let resets = seen::RESET_CLIENT | seen::RESET_SERVER | seen::RESET_PROCESS;
+    let reset = key.seen & resets != 0;
     Some(Row {
         node_port: kind.node_port,
         failure: *Failure::ALL.get(usize::from(key.failure))?,
@@ -87,6 +88,13 @@ pub fn note(row: &Row) -> String {
             None => "the node's stack",
         };
         notes.push(format!("RST to the client by {whose}{reason}"));
+    }
+    if row.seen & seen::RESET_PROCESS != 0 {
+        let whose = match row.backend {
+            Some(_) => "the backend's process",
+            None => "the node's process",
+        };
+        notes.push(format!("RST by {whose}{reason}"));
     }
     if row.seen & seen::RESET_SERVER != 0 {
         notes.push(format!("RST to the backend by the node's stack{reason}"));

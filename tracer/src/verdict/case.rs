@@ -95,7 +95,7 @@ impl<'a> Case<'a> {
         self.backend.and_then(|b| b.route.as_ref())
     }
 
-    pub(super) fn seen(&self, bits: u8) -> bool {
+    pub(super) fn seen(&self, bits: u16) -> bool {
         self.row.seen & bits != 0
     }
 

@@ -11,10 +11,11 @@ use tracer_common::failure::{Failure, Reply};
 use super::{
     Finding, Judgement, Verdict,
     case::{Case, attempts, find, sum},
+    opens,
     opinion::{Opinion, opinion},
     service,
 };
-use crate::evidence::{Evidence, Row};
+use crate::evidence::{Backend, Evidence, Row};
 
 /// Facts that a finding tells, at most.
 const FACTS: usize = 3;
@@ -95,8 +96,10 @@ impl Group<'_> {
         let alone = self.alone.as_ref().map_or(0, |(_, waiting)| *waiting);
         let first = self.rows.first().map(|(_, told)| told);
         let first = first.or(self.alone.as_ref().map(|(told, _)| told))?;
-        let mut lines = self.seen(key, evidence);
+        let known = backend.and_then(|b| find(evidence, node_port, b));
+        let mut lines = self.seen(node_port, known, evidence);
         lines.extend(checks(evidence, node_port));
+        lines.extend(known.filter(|_| spoilt > 0).and_then(opens::sentence));
         lines.extend(self.facts(first));
         lines.push(first.excludes.clone());
         Some(Finding {
@@ -115,7 +118,7 @@ impl Group<'_> {
     }
 
     /// What was seen, a sentence.
-    fn seen(&self, (port, _, backend): Key, evidence: &Evidence) -> Vec<String> {
+    fn seen(&self, port: u16, known: Option<&Backend>, evidence: &Evidence) -> Vec<String> {
         let mut kinds: BTreeMap<(Failure, Reply), u64> = BTreeMap::new();
         for (row, _) in &self.rows {
             let kind = kinds.entry((row.failure, row.reply)).or_default();
@@ -128,7 +131,6 @@ impl Group<'_> {
         let kinds: Vec<String> = kinds
             .map(|((f, r), n)| format!("{n} {}", phrase(f, r)))
             .collect();
-        let known = backend.and_then(|b| find(evidence, port, b));
         let of = match known {
             Some(b) => format!("{} attempts that were sent to {}", b.attempts, b.address),
             None => format!("{} attempts at port {port}", attempts(evidence, port)),

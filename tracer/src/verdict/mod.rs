@@ -9,6 +9,7 @@ mod drops;
 mod findings;
 mod flood;
 mod names;
+mod opens;
 mod opinion;
 mod packets;
 mod path;

@@ -1,8 +1,11 @@
 //! The process behind a handshake that went well (failures B5, E2).
 
-use tracer_common::failure::Failure;
+use std::collections::BTreeMap;
+
+use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{Verdict, case::Case, opinion::Opinion};
+use crate::evidence::Row;
 
 /// A single connection that is closed early is nothing.
 const FEW: u64 = 2;
@@ -44,6 +47,48 @@ fn stalled(case: &Case<'_>) -> Option<Opinion> {
     Some(told.at(case))
 }
 
+/// How connections were closed at once, in words.
+fn ways(case: &Case<'_>) -> String {
+    let mut ways: BTreeMap<String, u64> = BTreeMap::new();
+    for row in case.siblings() {
+        if row.failure == Failure::ClosedAtOnce {
+            *ways.entry(way(row, case)).or_default() += row.count;
+        }
+    }
+    let ways: Vec<String> = ways.iter().map(|(way, n)| format!("{n} {way}")).collect();
+    ways.join(", ")
+}
+
+/// How one kind of them was closed, and by whom.
+fn way(row: &Row, case: &Case<'_>) -> String {
+    let reason = row.reset_reason.as_deref();
+    let named = reason.map_or_else(String::new, |reason| format!("; {reason}"));
+    if row.seen & seen::RESET_PROCESS != 0 {
+        format!("with a RST of the process's own ({}{named})", cause(reason))
+    } else if row.seen & seen::RESET_CLIENT != 0 {
+        let named = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        format!("with a RST of the pod's stack, which knew no such connection{named}")
+    } else if !matches!(row.reply, Reply::NodeRst | Reply::BackendRst) {
+        "with FIN".to_owned()
+    } else if case.has_packets_only() {
+        "with RST".to_owned()
+    } else {
+        "with a RST that no socket of this kernel is known to have made".to_owned()
+    }
+}
+
+/// Why a socket sends RST unasked (`enum sk_rst_reason`, from 6.12 on).
+fn cause(reason: Option<&str>) -> &'static str {
+    match reason {
+        Some("TCP_ABORT_ON_CLOSE") => "closed with bytes unread",
+        Some("TCP_STATE") => "closed with SO_LINGER 0, or never accepted by a listener that closed",
+        Some("TCP_ABORT_ON_MEMORY") => "given up for lack of TCP memory",
+        Some("TCP_ABORT_ON_LINGER") => "given up when its linger time ended",
+        Some("TCP_KEEPALIVE_TIMEOUT") => "given up for want of answers to keep-alives",
+        _ => "closed with SO_LINGER 0 or with bytes unread",
+    }
+}
+
 /// E2. Healthy servers close early now and then: here at least half do.
 fn closed(case: &Case<'_>) -> Option<Opinion> {
     let closed = case.count(|r| r.failure == Failure::ClosedAtOnce);
@@ -56,8 +101,9 @@ fn closed(case: &Case<'_>) -> Option<Opinion> {
         Verdict::ClosedAtOnce,
         format!(
             "{} closed {closed} of {attempts} connections before it had sent a byte, and before \
-             the client closed.",
-            case.target()
+             the client closed: {}.",
+            case.target(),
+            ways(case)
         ),
         "The handshake was fine: rules, NAT, queues and the way there and back are in order.",
         format!(

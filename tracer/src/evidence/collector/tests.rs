@@ -25,7 +25,7 @@ fn asked(backends: &[&str], rows: Vec<Row>) -> Asked {
         clients: Vec::new(),
         backends: backends
             .iter()
-            .map(|b| (30102, b.parse().unwrap(), 1))
+            .map(|b| (30102, b.parse().unwrap(), Sent::default()))
             .collect(),
         flows: Vec::new(),
         watched: PortSet::default(),

@@ -1,7 +1,10 @@
 //! What windows show of rounds, at times that tests set.
 
 use super::*;
-use crate::recorder::history::{Changes, History};
+use crate::{
+    evidence::Sent,
+    recorder::history::{Changes, History},
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -97,6 +100,11 @@ fn a_place_given_to_another_backend_counts_anew() {
     );
 }
 
+const ONE: Sent = Sent {
+    attempts: 1,
+    passive_opens: 1,
+};
+
 #[test]
 fn history_is_bounded_by_age_and_by_bytes() {
     let age = Duration::from_secs(900);
@@ -110,11 +118,11 @@ fn history_is_bounded_by_age_and_by_bytes() {
             cells: (0..200)
                 .map(|i| (30_000 + i, i % 150, at * 1_000))
                 .collect(),
-            attempts: (0..5)
+            sent: (0..5)
                 .map(|i| {
                     (
                         (PORT, std::net::SocketAddr::from(([10, 0, at as u8, i], 80))),
-                        1,
+                        ONE,
                     )
                 })
                 .collect(),
@@ -127,7 +135,10 @@ fn history_is_bounded_by_age_and_by_bytes() {
     let window = history.window(age);
     assert_eq!(window.length, history.reach());
     let rounds = window.length.as_secs();
-    assert_eq!(window.attempts.values().sum::<u64>(), 5 * rounds);
+    assert_eq!(
+        window.sent.values().map(|s| s.attempts).sum::<u64>(),
+        5 * rounds
+    );
     // 200 busy ports and 200 backends for two minutes and more, at least.
     let mut large = History::new(0, 4 * 1024 * 1024, age);
     for at in 1..=900_u64 {
@@ -135,7 +146,7 @@ fn history_is_bounded_by_age_and_by_bytes() {
         let backend = |i: u8| std::net::SocketAddr::from(([10, 0, 0, i], 9092));
         let changes = Changes {
             cells: cells.collect(),
-            attempts: (0..200).map(|i| ((PORT, backend(i)), 10)).collect(),
+            sent: (0..200).map(|i| ((PORT, backend(i)), ONE)).collect(),
             ..Changes::default()
         };
         large.push(at * SECOND, &changes);

@@ -61,13 +61,13 @@ pub trait Make {
     fn to(self, backend: SocketAddr) -> Row;
     fn port(self, port: u16) -> Row;
     fn count(self, count: u64) -> Row;
-    fn seen(self, bits: u8) -> Row;
+    fn seen(self, bits: u16) -> Row;
     /// The kernel dropped its SYN.
     fn syn(self, reason: &str, location: &str) -> Row;
     /// The kernel dropped another segment of it; empty: not known.
-    fn drop(self, bits: u8, reason: &str, location: &str) -> Row;
+    fn drop(self, bits: u16, reason: &str, location: &str) -> Row;
     /// The kernel's stack sent the RST.
-    fn reset(self, bits: u8, reason: &str) -> Row;
+    fn reset(self, bits: u16, reason: &str) -> Row;
 }
 
 fn known(name: &str) -> Option<String> {
@@ -98,7 +98,7 @@ impl Make for Row {
         Row { count, ..self }
     }
 
-    fn seen(self, bits: u8) -> Row {
+    fn seen(self, bits: u16) -> Row {
         Row {
             seen: self.seen | bits,
             ..self
@@ -109,7 +109,7 @@ impl Make for Row {
         self.drop(seen::DROPPED_SYN, reason, location)
     }
 
-    fn drop(self, bits: u8, reason: &str, location: &str) -> Row {
+    fn drop(self, bits: u16, reason: &str, location: &str) -> Row {
         Row {
             reason: known(reason),
             location: known(location),
@@ -117,7 +117,7 @@ impl Make for Row {
         }
     }
 
-    fn reset(self, bits: u8, reason: &str) -> Row {
+    fn reset(self, bits: u16, reason: &str) -> Row {
         Row {
             reset_reason: known(reason),
             ..self.seen(bits)
@@ -166,6 +166,7 @@ impl Bed {
             node_port: PORT,
             address,
             attempts,
+            passive_opens: attempts,
             place,
             route: Some(Route::Unicast {
                 dev: "cbr0".to_owned(),
@@ -203,6 +204,14 @@ impl Bed {
     /// The first backend is on another node.
     pub fn beyond(self) -> Self {
         self.place(pod(), 40, Place::Beyond)
+    }
+
+    /// The last backend's sockets completed so many handshakes.
+    pub fn opens(mut self, opens: u64) -> Self {
+        if let Some(last) = self.0.backends.last_mut() {
+            last.passive_opens = opens;
+        }
+        self
     }
 
     /// Its counters rose so.

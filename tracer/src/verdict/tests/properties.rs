@@ -59,7 +59,7 @@ fn rows() -> impl Strategy<Value = Row> {
         select(Failure::ALL),
         select(Reply::ALL),
         0..16_u8,
-        any::<u8>(),
+        any::<u16>(),
     );
     let names = (name(REASONS), name(LOCATIONS), name(REASONS));
     let place = (PORT..PORT + 3, option::of(0..3_u8), 0..1000_u64);
@@ -131,12 +131,13 @@ fn routes() -> impl Strategy<Value = Route> {
 }
 
 fn backends() -> impl Strategy<Value = Backend> {
-    let at = (PORT..PORT + 3, 0..3_u8, count());
+    let at = (PORT..PORT + 3, 0..3_u8, count(), count());
     (at, places(), option::of(routes()), name(STATES)).prop_map(|(at, place, route, neighbour)| {
         Backend {
             node_port: at.0,
             address: backend(at.1),
             attempts: at.2,
+            passive_opens: at.3,
             place,
             route,
             neighbour,

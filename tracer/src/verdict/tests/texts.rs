@@ -1,10 +1,14 @@
 //! What people read.
 
-use tracer_common::failure::{Reply::BackendRst, seen};
+use tracer_common::failure::{
+    Failure::{ClosedAtOnce, Unanswered},
+    Reply::BackendRst,
+    seen,
+};
 
 use super::{
     super::{Finding, Verdict, judge},
-    bed::{Bed, Make as _, PORT, bed, icmp, pod, refused, silent},
+    bed::{Bed, Make as _, PORT, bed, icmp, pod, refused, row, silent},
 };
 use crate::{
     evidence::{Listener, Namespace, Pod},
@@ -136,4 +140,56 @@ fn the_port_is_named_where_there_is_no_backend() {
         "Of 40 attempts at port 30102 in 60 s: 3 answered with ICMP destination unreachable."
     );
     assert!(finding.next.contains("30102"), "{}", finding.next);
+}
+
+#[test]
+fn who_reset_a_connection_and_who_completed_it() {
+    let reset = || row(ClosedAtOnce).to(pod()).count(10).reply(BackendRst, 0);
+    let unread = reset().reset(seen::RESET_PROCESS, "TCP_ABORT_ON_CLOSE");
+    let unnamed = reset().reset(seen::RESET_PROCESS, "");
+    let no_socket = reset().reset(seen::RESET_CLIENT, "NO_SOCKET");
+    let fin = row(ClosedAtOnce).to(pod()).count(10);
+    let all = bed([unread, no_socket, fin, reset()]);
+    assert_eq!(
+        only(&all.here()).evidence[1..3],
+        [
+            "The backend's own sockets on this node completed 40 handshakes in that time.",
+            "10.244.1.2:9090 closed 40 of 40 connections before it had sent a byte, and before \
+             the client closed: 10 with FIN, 10 with a RST of the pod's stack, which knew no such \
+             connection (NO_SOCKET), 10 with a RST of the process's own (closed with bytes unread; \
+             TCP_ABORT_ON_CLOSE), 10 with a RST that no socket of this kernel is known to have \
+             made.",
+        ]
+    );
+    let all = [unnamed.clone(), unnamed.clone(), unnamed.clone(), unnamed];
+    let fact = &only(&bed(all).here()).evidence[2];
+    let by_process =
+        ": 40 with a RST of the process's own (closed with SO_LINGER 0 or with bytes unread).";
+    assert!(fact.ends_with(by_process), "{fact}");
+}
+
+#[test]
+fn handshakes_that_no_socket_here_completed() {
+    let spoilt = || bed([row(ClosedAtOnce).to(pod()).count(40)]);
+    for (bed, says) in [
+        (
+            spoilt().beyond().opens(0),
+            "the backend is on another node.",
+        ),
+        (
+            spoilt().here().opens(0),
+            "never became a connection in the pod.",
+        ),
+        (
+            spoilt().with(|pod| pod.listener = None).opens(0),
+            "or something else holds its connections (a proxy, a sandbox with its own TCP stack).",
+        ),
+    ] {
+        let told = &only(&bed).evidence[1];
+        assert!(told.ends_with(says), "{told}");
+    }
+    // Attempts from before the window say nothing.
+    let stalled = bed([row(Unanswered).to(pod())]);
+    let old = only(&stalled.another(2, 0, |pod| pod.unread = 3));
+    assert!(old.evidence[1].starts_with("In the pod"), "{old:?}");
 }
