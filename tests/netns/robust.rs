@@ -3,6 +3,8 @@
 
 #[path = "robust/errors.rs"]
 mod errors;
+#[path = "robust/privileges.rs"]
+mod privileges;
 #[path = "robust/readers.rs"]
 mod readers;
 #[path = "robust/stop.rs"]

@@ -12,7 +12,7 @@
 
 pub mod packet;
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use aya_ebpf::{EbpfContext, Global, helpers::bpf_probe_read_kernel};
 use tracer_common::flow::{Addr, FlowKey};
 
 /// The offset of a member that this kernel does not have.
@@ -82,6 +82,16 @@ pub mod tcp {
     pub const CLOSE: i32 = 7;
     /// `TCP_NEW_SYN_RECV`: a `struct request_sock`, shorter than a socket.
     pub const NEW_SYN_RECV: i32 = 12;
+}
+
+/// A pointer among a tracepoint's arguments that may be NULL. Loaded directly,
+/// it is never that for the verifier of 5.10, which leaves the check for it out.
+#[inline(always)]
+pub fn nullable(ctx: &impl EbpfContext, argument: usize) -> *const u8 {
+    let place = ctx.as_ptr().cast::<u64>().wrapping_add(argument);
+    // SAFETY: the helper copies or fails, whatever the address.
+    let pointer = unsafe { bpf_probe_read_kernel(place.cast_const()) };
+    pointer.unwrap_or(0) as *const u8
 }
 
 /// Copies the member at `offset` of the struct at `base`.

@@ -159,8 +159,10 @@ pub fn flow_at(ends: &FlowKey) -> Option<FlowKey> {
 /// may be gone by now, so that its backend is looked for by the socket's end.
 #[inline(always)]
 pub fn opened(ends: &FlowKey) {
-    let Some(flow) = led_back(ends) else { return };
-    let Some(slot) = maps::slot_of(flow.node_port) else {
+    let Some(attempt) = forwarded(ends) else {
+        return;
+    };
+    let Some(slot) = maps::slot_of(attempt.flow.node_port) else {
         return;
     };
     let backend = Wanted {

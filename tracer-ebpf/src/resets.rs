@@ -9,7 +9,7 @@
 //! socket makes by itself, for its process.
 
 use aya_ebpf::{
-    Global,
+    EbpfContext, Global,
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
@@ -22,7 +22,7 @@ use tracer_common::{
 use crate::{
     dials,
     drops::Owner,
-    kernel::{Sock, packet::SkBuff, tcp},
+    kernel::{self, Sock, packet::SkBuff, tcp},
     maps::{self, Port},
     nat, notes,
 };
@@ -57,7 +57,7 @@ pub fn send_reset(ctx: BtfTracePointContext) -> i32 {
     } else {
         ctx.arg::<u32>(2)
     };
-    on_send_reset(Sock(ctx.arg(0)), SkBuff(ctx.arg(1)), reason);
+    on_send_reset(&ctx, reason);
     0
 }
 
@@ -69,12 +69,14 @@ pub fn send_reset_raw(ctx: RawTracePointContext) -> i32 {
     } else {
         ctx.arg::<u32>(2)
     };
-    on_send_reset(Sock(ctx.arg(0)), SkBuff(ctx.arg(1)), reason);
+    on_send_reset(&ctx, reason);
     0
 }
 
 #[inline(always)]
-fn on_send_reset(sock: Sock, skb: SkBuff, reason: u32) {
+fn on_send_reset(ctx: &impl EbpfContext, reason: u32) {
+    let sock = Sock(kernel::nullable(ctx, 0));
+    let skb = SkBuff(kernel::nullable(ctx, 1));
     // `enum sk_rst_reason` stays far below.
     let reason = reason.min(u32::from(u16::MAX)) as u16;
     if skb.0.is_null() {
@@ -89,10 +91,6 @@ fn on_send_reset(sock: Sock, skb: SkBuff, reason: u32) {
 /// already, through the wire tap, which waits for this before it reports.
 #[inline(always)]
 fn unasked(sock: Sock, reason: u16) {
-    // The verifier of 6.18 does not know that there is one then.
-    if sock.0.is_null() {
-        return;
-    }
     let Some(port) = sock.local_port() else {
         return;
     };

@@ -15,6 +15,7 @@ mod human;
 mod kernel;
 mod logging;
 mod metrics;
+mod privileges;
 mod recorder;
 mod replay;
 mod report;

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     exit::Exit,
     http, logging,
+    privileges::{self, Role},
     recorder::Recorder,
     services::Services,
     snapshot::{HookStatus, Source},
@@ -30,6 +31,9 @@ where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
 {
     logging::start(config.log_level, config.log_format)?;
+    if let Err(error) = privileges::begin() {
+        tracing::warn!(cause = format!("{error:#}"), "privileges are not dropped");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING)
@@ -60,6 +64,7 @@ where
     log_hooks(&*source);
     let recorder = Recorder::start(source, config, services);
     let recorder = recorder.map_err(|e| Exit::runtime("remember", e))?;
+    drop_privileges(config);
     tracing::info!(%address, path = config.telemetry_path, "ready");
     let (stopping, stopped) = watch::channel(());
     let pages = http::router(recorder.clone(), &config.telemetry_path);
@@ -78,6 +83,22 @@ where
     tokio::join!(pages, answers, signalled);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// All that starting needed goes; says what is left, and with whom.
+fn drop_privileges(config: &Config) {
+    let held = privileges::held();
+    privileges::settle(Role::Reader);
+    let walls = privileges::confine(config.socket.path());
+    let kept = |role| privileges::kept(role, &held).join(",");
+    tracing::info!(
+        readers = kept(Role::Reader),
+        keeper = kept(Role::Keeper),
+        collector = kept(Role::Collector),
+        landlock = walls.landlock,
+        seccomp = walls.seccomp,
+        "capabilities dropped, but for these"
+    );
 }
 
 /// Waits until the sender is dropped.

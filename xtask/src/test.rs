@@ -1,6 +1,6 @@
 //! `cargo xtask test`: lint, unit tests, namespace tests on this kernel, other kernels.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,6 +41,14 @@ pub(crate) struct Args {
     /// Only tests whose name contains this; no lint
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Run this static tracer binary instead of building one
+    #[arg(long, value_name = "PATH", value_parser = existing)]
+    tracer: Option<PathBuf>,
+}
+
+/// An absolute path: tests run elsewhere.
+fn existing(path: &str) -> Result<PathBuf> {
+    std::fs::canonicalize(path).with_context(|| path.to_owned())
 }
 
 /// Runs all steps and prints a table of them, last the number of tests.
@@ -59,7 +67,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if report.failed() {
         report.skip("namespace tests and kernels", "an earlier step failed");
     } else {
-        kernel_steps(filter, &tools, series, &mut report);
+        kernel_steps(&args, &tools, series, &mut report);
     }
     println!("{report}");
     Ok(if report.failed() {
@@ -140,10 +148,12 @@ fn unit_tests(filter: Option<&str>) -> Result<Outcome> {
 }
 
 /// The steps that need the static binaries; each runs whatever became of the others.
-fn kernel_steps(filter: Option<&str>, tools: &Tools, series: &[String], report: &mut Report) {
+fn kernel_steps(args: &Args, tools: &Tools, series: &[String], report: &mut Report) {
+    let filter = args.filter.as_deref();
     let mut built = None;
     report.measure("static binaries", || {
-        built = Some((artifacts::tracer()?, artifacts::testbed()?));
+        let tracer = args.tracer.clone().map_or_else(artifacts::tracer, Ok)?;
+        built = Some((tracer, artifacts::testbed()?));
         Ok(Outcome::passed(Counts::default()))
     });
     let Some((tracer, tests)) = built else {

@@ -40,7 +40,7 @@ fn fin() -> Result<()> {
 
 /// SO_LINGER 0.
 #[test]
-fn vm_rst() -> Result<()> {
+fn rst() -> Result<()> {
     Scenario {
         servers: |s| s.serve(0, 9090, Behaviour::Reset),
         traffic: |s| silent(s, Err(ErrorKind::ConnectionReset)),
@@ -55,7 +55,7 @@ fn vm_rst() -> Result<()> {
 
 /// The calls are there and are thrown away.
 #[test]
-fn vm_bytes_unread() -> Result<()> {
+fn bytes_unread() -> Result<()> {
     Scenario {
         servers: |s| s.serve(0, 9090, Behaviour::CloseUnread),
         traffic: |s| s.calls(4, SOON, Reply::Reset),

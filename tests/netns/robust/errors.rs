@@ -17,11 +17,11 @@ use testbed::{
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
-const NET_ADMIN: u32 = 12;
-const NET_RAW: u32 = 13;
-const SYS_ADMIN: u32 = 21;
-const PERFMON: u32 = 38;
-const BPF: u32 = 39;
+pub const NET_ADMIN: u32 = 12;
+pub const NET_RAW: u32 = 13;
+pub const SYS_ADMIN: u32 = 21;
+pub const PERFMON: u32 = 38;
+pub const BPF: u32 = 39;
 
 /// `tracer run` in `ns`, on the bed's own address.
 fn tracer(ns: &Netns, args: &[&str]) -> Result<Command> {
@@ -49,7 +49,7 @@ fn complaint(said: &str) -> Result<&str> {
 
 /// Leaves the program no capabilities but these: exec by root takes the
 /// bounding set (capabilities(7)).
-fn only(command: &mut Command, kept: &'static [u32]) {
+pub fn only(command: &mut Command, kept: &'static [u32]) {
     let drop_others = || {
         for capability in (0..64).filter(|c| !kept.contains(c)) {
             // SAFETY: takes integers alone; EINVAL past the last capability.

@@ -26,6 +26,7 @@ use super::{
     log::KernelLog,
     wire::Taps,
 };
+use crate::privileges::{self, Role};
 
 /// Milliseconds between two sweeps: what time alone decides is decided this
 /// much late at most.
@@ -52,6 +53,7 @@ pub struct Keeper {
 impl Keeper {
     /// Works until `stop` becomes readable or its other end closes.
     pub fn run(mut self, stop: &OwnedFd) {
+        privileges::settle(Role::Keeper);
         let mut last_error = String::new();
         loop {
             let mut fds = [
@@ -113,7 +115,9 @@ impl Keeper {
             }
         }
         self.known.clone_from(&now.addresses);
+        let raised = privileges::raise();
         let tapped = self.taps.follow(&mut self.ebpf, &now);
+        drop(raised);
         Ok((now, tapped))
     }
 

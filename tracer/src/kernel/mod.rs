@@ -40,13 +40,14 @@ use self::{
     interfaces::{Changes, inventory},
     keeper::Keeper,
     unchecked::Unchecked,
-    wire::Taps,
+    wire::{Mode, Taps},
 };
 pub use self::{interfaces::addr, object::limits};
 use crate::{
     config::{Config, KernelLog},
     exit::Exit,
     hooks::{self, Plan},
+    privileges,
     snapshot::{Arrival, Failures, HookStatus, Snapshot, Source, WIRE},
 };
 
@@ -112,6 +113,8 @@ impl Tracer {
             log,
         };
         hooks.insert(0, tapped(&mut keeper, config)?);
+        let sockets = keeper.taps.mode() == Mode::Packet;
+        privileges::learn(sockets, || read_lost(&lost).is_ok())?;
         let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
         let keeper = std::thread::Builder::new()
             .name("keeper".into())
@@ -149,16 +152,20 @@ fn tapped(keeper: &mut Keeper, config: &Config) -> anyhow::Result<HookStatus> {
     })
 }
 
+fn read_lost(map: &PerCpuArray<MapData, u64>) -> anyhow::Result<[u64; Lost::COUNT]> {
+    let mut lost = [0; Lost::COUNT];
+    for (index, sum) in (0..).zip(lost.iter_mut()) {
+        let per_cpu = map.get(&index, 0).context("read the lost packets")?;
+        *sum = per_cpu.iter().sum();
+    }
+    Ok(lost)
+}
+
 impl Source for Tracer {
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
-        let mut lost = [0; Lost::COUNT];
-        for (index, sum) in (0..).zip(lost.iter_mut()) {
-            let per_cpu = self.lost.get(&index, 0).context("read the lost packets")?;
-            *sum = per_cpu.iter().sum();
-        }
         Ok(Snapshot {
             ports: self.counters.read(),
-            lost,
+            lost: read_lost(&self.lost)?,
             flows: self.flow_count.load(Ordering::Relaxed),
             flows_capacity: u64::from(self.flows_capacity),
             hooks: self.hooks.clone(),

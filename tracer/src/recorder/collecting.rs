@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::system::Facts;
-use crate::evidence::{Asked, Evidence};
+use crate::{
+    evidence::{Asked, Evidence},
+    privileges::{self, Role},
+};
 
 /// How often the counters of the system are read when nobody asks.
 const POLL: Duration = Duration::from_secs(5);
@@ -72,7 +75,10 @@ pub(super) fn start(
     let (sender, jobs) = sync_channel(WAITING);
     let thread = std::thread::Builder::new()
         .name("collector".into())
-        .spawn(move || run(facts, &jobs, backends))?;
+        .spawn(move || {
+            privileges::settle(Role::Collector);
+            run(facts, &jobs, backends);
+        })?;
     Ok((Asker(sender), thread))
 }
 
@@ -84,13 +90,18 @@ fn run(
     let mut due = Instant::now() + POLL;
     loop {
         if due <= Instant::now() {
+            let raised = privileges::raise();
             facts.poll(&backends());
+            drop(raised);
             due = Instant::now() + POLL;
         }
         match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(job) if Instant::now() < job.until => {
+                let raised = privileges::raise();
+                let evidence = facts.collect(job.asked);
+                drop(raised);
                 // Whoever asked may have stopped waiting.
-                let _ = job.reply.send(facts.collect(job.asked));
+                let _ = job.reply.send(evidence);
             }
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

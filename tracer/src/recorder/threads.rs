@@ -19,6 +19,7 @@ use super::{
     lock,
     system::Facts,
 };
+use crate::privileges::{self, Role};
 
 /// Time between two looks at the kernel's numbers.
 const ROUND: Duration = Duration::from_secs(1);
@@ -45,9 +46,10 @@ impl Threads {
             collector: Some(collector),
         };
         let shared = Arc::clone(shared);
-        let recorder = Builder::new()
-            .name("recorder".into())
-            .spawn(move || record(&shared, &asker, &stopped))?;
+        let recorder = Builder::new().name("recorder".into()).spawn(move || {
+            privileges::settle(Role::Reader);
+            record(&shared, &asker, &stopped);
+        })?;
         threads.recorder = Some(recorder);
         Ok(threads)
     }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{Shared, file};
+use crate::privileges::{self, Role};
 
 /// How often the file is looked at. A look is one call; being told of changes
 /// would need a watch on every directory that a mounted ConfigMap's links lead
@@ -30,9 +31,10 @@ impl Follow {
     pub(super) fn start(path: &Path, shared: Arc<Shared>) -> io::Result<Self> {
         let (stop, stopped) = channel();
         let mut file = Watched::new(path);
-        let thread = Builder::new()
-            .name("names".into())
-            .spawn(move || file.follow(&shared, &stopped))?;
+        let thread = Builder::new().name("names".into()).spawn(move || {
+            privileges::settle(Role::Reader);
+            file.follow(&shared, &stopped);
+        })?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),

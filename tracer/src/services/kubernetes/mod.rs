@@ -22,7 +22,10 @@ pub(super) use access::{Access, access};
 pub use health::Health;
 
 use super::Shared;
-use crate::exit::Exit;
+use crate::{
+    exit::Exit,
+    privileges::{self, Role},
+};
 use store::Store;
 use watch::{Dirty, watch_services, watch_slices};
 
@@ -77,6 +80,7 @@ fn thread(
     stopped: oneshot::Receiver<()>,
     tell: &mpsc::SyncSender<Result<(), Exit>>,
 ) {
+    privileges::settle(Role::Reader);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Names of hosts are looked up there.

@@ -1,5 +1,7 @@
 //! Output of `tracer check`.
 
+mod capabilities;
+
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -9,6 +11,7 @@ use crate::{
     build_info,
     cli::Output,
     exit::{Exit, one_line},
+    privileges,
     snapshot::HookStatus,
 };
 
@@ -16,12 +19,15 @@ const HEADINGS: [&str; 5] = ["HOOK", "NEED", "STATE", "MODE", "DETAIL"];
 /// The column that is coloured.
 const STATE: usize = 2;
 
-/// What each hook can do here: a table, or a JSON object. Colours are always
+/// What each hook and each capability can do here: tables, or a JSON object. Colours are always
 /// in the table; the output stream takes them out where they do not belong.
 #[must_use]
 pub fn render(hooks: &[HookStatus], output: Output) -> String {
     match output {
-        Output::Text => table(hooks),
+        Output::Text => {
+            let privileges = capabilities::table(&privileges::held(), privileges::available());
+            format!("{}\n{privileges}", table(hooks))
+        }
         Output::Json => format!("{:#}\n", json(hooks)),
     }
 }
@@ -100,6 +106,7 @@ fn json(hooks: &[HookStatus]) -> serde_json::Value {
         "version": build_info::VERSION,
         "ok": verdict(hooks).is_ok(),
         "hooks": rows.collect::<Vec<_>>(),
+        "capabilities": capabilities::json(&privileges::held()),
     })
 }
 
@@ -130,7 +137,7 @@ mod tests {
 
     #[test]
     fn table_is_aligned() {
-        let text = anstream::adapter::strip_str(&render(&some(), Output::Text)).to_string();
+        let text = anstream::adapter::strip_str(&table(&some())).to_string();
         assert_eq!(
             text,
             "HOOK                 NEED      STATE     MODE    DETAIL\n\
