@@ -173,11 +173,11 @@ fn backends(port: u16, window: &Window, names: &Table) -> Vec<TopBackend> {
         failed: 0,
         failures: BTreeMap::new(),
     };
-    let sent = window.attempts.iter().filter(|((p, _), _)| *p == port);
-    for ((_, address), count) in sent {
+    let backends = window.sent.iter().filter(|((p, _), _)| *p == port);
+    for ((_, address), sent) in backends {
         let address = Some(*address);
         let backend = all.entry(address).or_insert_with(|| empty(address));
-        backend.attempts = Some(*count);
+        backend.attempts = Some(sent.attempts);
     }
     for (kind, count) in window.kinds.iter().filter(|(k, _)| k.node_port == port) {
         let Some(failure) = Failure::ALL.get(usize::from(kind.key.failure)) else {
