@@ -11,8 +11,8 @@ use std::{
 use tracer_common::{counters::PortCounters, flow::FlowKey};
 
 use super::{
-    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, conntrack, counters,
-    history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
+    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, conntrack,
+    counters, history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
 };
 use crate::config::PortSet;
 
