@@ -1,5 +1,6 @@
 //! The validated configuration: flags over environment over file over default.
 
+mod choices;
 mod file;
 mod ports;
 mod settings;
@@ -14,11 +15,12 @@ use std::{
 use ipnet::IpNet;
 use tracer_common::first_bytes::ProbeMethods;
 
+pub use choices::{
+    ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, WireTap,
+};
 pub use file::read;
 pub use ports::PortSet;
-pub use settings::{
-    ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, Settings, WireTap,
-};
+pub use settings::Settings;
 pub use values::Socket;
 
 /// Most probe ranges.

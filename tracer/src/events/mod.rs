@@ -29,14 +29,7 @@ pub fn run<L>(args: &Events, config: &Config, load: L) -> Result<(), Exit>
 where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
-    let done = runtime.block_on(events(args, config, load));
-    // Loading that Ctrl-C has ended is not waited for.
-    runtime.shutdown_background();
-    done
+    explain::finish(events(args, config, load))
 }
 
 async fn events<L>(args: &Events, config: &Config, load: L) -> Result<(), Exit>

@@ -22,7 +22,7 @@ use crate::{
     snapshot::Source,
     verdict::Finding,
 };
-pub use own::{interrupts, start, watched};
+pub use own::{finish, interrupts, start, watched};
 use text::Frame;
 pub use words::label;
 
@@ -53,13 +53,7 @@ pub fn run<L>(args: &Explain, config: &Config, load: L) -> Result<Ended, Exit>
 where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
-    let explanation = runtime.block_on(explanation(args, config, load));
-    // What a second Ctrl-C has left undone is not waited for.
-    runtime.shutdown_background();
+    let explanation = own::finish(explanation(args, config, load));
     let Some((explanation, asked)) = explanation? else {
         return Ok(Ended::Interrupted);
     };

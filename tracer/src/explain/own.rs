@@ -64,6 +64,21 @@ where
     }
 }
 
+/// Does the work of a command that asks or watches, on this thread. What it has
+/// left undone, such as loading that Ctrl-C has ended, is not waited for.
+///
+/// # Errors
+/// Those of the work, and when there can be no runtime.
+pub fn finish<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
+}
+
 /// Ctrl-C, from now on.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::{
     ask::Asker,
-    columns,
+    layout,
     model::{Model, Origin},
     signals::Signals,
     table,
@@ -102,7 +102,7 @@ fn page(model: &Model, ui: &Ui, output: Output) -> Result<String, Exit> {
 
 /// A refresh for people: when, how many failed, and the table.
 fn text(model: &Model, ui: &Ui, top: &Top, rows: &[ui::Row<'_>]) -> String {
-    let (all, _) = columns::all(rows);
+    let (all, _) = layout::all(rows);
     let attempts = human::counted(all.attempts, "attempt");
     let mut summary = format!("{} of {attempts} failed", all.failed());
     if all.failed() > 0 {

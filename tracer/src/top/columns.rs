@@ -38,19 +38,19 @@ pub(crate) enum Column {
 
 use Column as C;
 
-const REFUSED: C = C::Outcome(Outcome::Refused);
-const UNREACHABLE: C = C::Outcome(Outcome::Unreachable);
-const TIMED_OUT: C = C::Outcome(Outcome::TimedOut);
-const UNACKED: C = C::Outcome(Outcome::Unacked);
-const CANCELLED: C = C::Outcome(Outcome::Cancelled);
-const THRIFT: C = C::Class(Traffic::Thrift);
-const CHECK: C = C::Class(Traffic::HealthCheck);
-const IDLE: C = C::Class(Traffic::Idle);
-const OTHER: C = C::Class(Traffic::Other);
-const UNKNOWN: C = C::Class(Traffic::Unknown);
+pub(super) const REFUSED: C = C::Outcome(Outcome::Refused);
+pub(super) const UNREACHABLE: C = C::Outcome(Outcome::Unreachable);
+pub(super) const TIMED_OUT: C = C::Outcome(Outcome::TimedOut);
+pub(super) const UNACKED: C = C::Outcome(Outcome::Unacked);
+pub(super) const CANCELLED: C = C::Outcome(Outcome::Cancelled);
+pub(super) const THRIFT: C = C::Class(Traffic::Thrift);
+pub(super) const CHECK: C = C::Class(Traffic::HealthCheck);
+pub(super) const IDLE: C = C::Class(Traffic::Idle);
+pub(super) const OTHER: C = C::Class(Traffic::Other);
+pub(super) const UNKNOWN: C = C::Class(Traffic::Unknown);
 
 /// Where there is room for everything.
-const WIDE: [C; 22] = [
+pub(super) const WIDE: [C; 22] = [
     C::Port,
     C::Service,
     C::Attempts,
@@ -75,39 +75,8 @@ const WIDE: [C; 22] = [
     C::History,
 ];
 
-/// Where there is not: what is most, and after it the parts. The number says
-/// which column goes first when there is too little room.
-const NARROW: [(C, u8); 24] = [
-    (C::Port, 0),
-    (C::Service, 2),
-    (C::Attempts, 3),
-    (C::Established, 5),
-    (C::Failed, 0),
-    (C::How, 6),
-    (C::Why, 4),
-    (C::Traffic, 7),
-    (C::P50, 9),
-    (C::P99, 7),
-    (C::Retransmits, 10),
-    (C::Open, 8),
-    (C::History, 5),
-    (C::HalfOpen, 11),
-    (REFUSED, 12),
-    (UNREACHABLE, 12),
-    (TIMED_OUT, 12),
-    (UNACKED, 12),
-    (CANCELLED, 12),
-    (THRIFT, 13),
-    (CHECK, 13),
-    (IDLE, 13),
-    (OTHER, 13),
-    (UNKNOWN, 13),
-];
-
-/// The columns that stay when others are scrolled out.
-const FIXED: usize = 2;
 /// Least and greatest width of [`Column::History`].
-const HISTORY: (usize, usize) = (8, 60);
+pub(super) const HISTORY: (usize, usize) = (8, 60);
 
 impl Column {
     /// Its name in `--sort`.
@@ -185,7 +154,7 @@ impl Column {
     }
 
     /// The least width that its content should have, and the greatest.
-    fn widths(self) -> (usize, usize) {
+    pub(super) fn widths(self) -> (usize, usize) {
         match self {
             C::Port => (7, 7),
             C::Service => (7, 20),
@@ -299,109 +268,4 @@ fn most(mut counts: Vec<(u64, &str)>) -> Option<(u64, String, String)> {
         others => format!(" +{others}"),
     };
     Some((*count, explain::label(word).into_owned(), others))
-}
-
-/// The columns that are shown, each with its width.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub(super) columns: Vec<(Column, usize)>,
-    /// Blanks between two of them.
-    pub(super) gap: usize,
-    /// How many there are to the right.
-    pub(super) more: usize,
-}
-
-/// The sum of all rows, and their attempts a second.
-pub(super) fn all(rows: &[Row<'_>]) -> (Counts, f64) {
-    let mut counts = Counts::default();
-    for row in rows {
-        counts.add(&row.counts);
-    }
-    (counts, rows.iter().map(|row| row.rate).sum())
-}
-
-/// Chooses the columns for `width` (`None`: as wide as it gets), when `skipped`
-/// columns are scrolled out.
-pub(super) fn layout(
-    rows: &[Row<'_>],
-    width: Option<usize>,
-    skipped: usize,
-    totals: bool,
-) -> Layout {
-    let empty = |column: &Column| match column {
-        C::Service => rows.iter().all(|row| row.port.service.is_none()),
-        C::Why => rows.iter().all(|row| row.why.is_none()),
-        C::History => width.is_none(),
-        _ => false,
-    };
-    let (sum, rate) = all(rows);
-    let sized = |column: Column| {
-        let (least, most) = column.widths();
-        let texts = rows.iter().map(|row| column.text(row, totals));
-        let texts = texts.chain([column.number(&sum, rate, totals)]);
-        let longest = texts.map(|text| text.chars().count()).max().unwrap_or(0);
-        let heading = column.heading(totals).chars().count();
-        (column, longest.clamp(least, most).max(heading))
-    };
-    let wide: Vec<(Column, usize)> = WIDE.into_iter().filter(|c| !empty(c)).map(sized).collect();
-    let Some(width) = width else {
-        return Layout {
-            columns: wide,
-            gap: 2,
-            more: 0,
-        };
-    };
-    let fits = |gap: &usize| skipped == 0 && needs(&wide, *gap) <= width;
-    let (mut columns, gap, more) = match [2, 1].iter().find(|gap| fits(gap)) {
-        Some(gap) => (wide, *gap, 0),
-        None => {
-            let all = NARROW.into_iter().filter(|(c, _)| !empty(c));
-            let all = all.map(|(c, rank)| (sized(c), rank)).collect();
-            let (columns, more) = narrow(all, width, skipped);
-            let gap = if needs(&columns, 2) <= width { 2 } else { 1 };
-            (columns, gap, more)
-        }
-    };
-    let spare = width.saturating_sub(needs(&columns, gap));
-    if let Some((_, history)) = columns.iter_mut().find(|(c, _)| *c == C::History) {
-        *history = (*history + spare).min(HISTORY.1);
-    }
-    Layout { columns, gap, more }
-}
-
-/// Leaves out what is scrolled out, then the least important until the rest fits.
-fn narrow(
-    mut all: Vec<((Column, usize), u8)>,
-    width: usize,
-    skipped: usize,
-) -> (Vec<(Column, usize)>, usize) {
-    let fixed = all
-        .iter()
-        .filter(|((c, _), _)| matches!(c, C::Port | C::Service));
-    let fixed = fixed.count().min(FIXED);
-    let skipped = skipped.min(all.len().saturating_sub(fixed + 1));
-    all.drain(fixed..fixed + skipped);
-    if skipped > 0 {
-        // Now the order counts alone: what comes first is what was asked for.
-        for (at, (_, rank)) in all.iter_mut().enumerate() {
-            *rank = u8::try_from(at).unwrap_or(u8::MAX);
-        }
-    }
-    let before = all.len();
-    let columns = |all: &[((Column, usize), u8)]| all.iter().map(|(c, _)| *c).collect::<Vec<_>>();
-    while all.len() > 1 && needs(&columns(&all), 1) > width {
-        let last = all
-            .iter()
-            .enumerate()
-            .max_by_key(|(at, (_, rank))| (*rank, *at));
-        let Some((at, _)) = last else { break };
-        all.remove(at);
-    }
-    let more = before - all.len();
-    (columns(&all), more)
-}
-
-fn needs(columns: &[(Column, usize)], gap: usize) -> usize {
-    let widths = columns.iter().map(|(_, width)| width);
-    widths.sum::<usize>() + gap * columns.len().saturating_sub(1)
 }

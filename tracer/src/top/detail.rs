@@ -9,6 +9,7 @@ use tracer_common::words::{Outcome, Traffic};
 use super::{
     draw::span,
     help::title,
+    lines::{Lines, beside, small_table},
     look::{self, Look},
     model::{Model, is_failure},
     title::{clock, ways},
@@ -23,8 +24,6 @@ use crate::{
 const TWO: usize = 150;
 /// The longest history.
 const HISTORY: usize = 60;
-
-type Lines = Vec<Line<'static>>;
 
 /// All lines.
 pub(super) fn lines(model: &Model, ui: &Ui, row: &Row<'_>, width: usize, look: Look) -> Lines {
@@ -288,73 +287,4 @@ fn failures(events: &[Event], width: usize, look: Look) -> Lines {
         look,
     ));
     lines
-}
-
-/// Columns as wide as their content; those named stand at the left.
-fn small_table(
-    headings: &[&str],
-    left: &[usize],
-    rows: &[Vec<String>],
-    bad: impl Fn(usize) -> bool,
-    look: Look,
-) -> Lines {
-    let length = |text: &str| text.chars().count();
-    let width = |at: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|t| length(t));
-        cells
-            .chain(headings.get(at).map(|h| length(h)))
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let mut out = " ".to_owned();
-        for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
-            let blanks = " ".repeat(width - length(cell).min(*width));
-            let (before, after) = if left.contains(&at) {
-                ("", &*blanks)
-            } else {
-                (&*blanks, "")
-            };
-            out.push_str(&format!(" {before}{cell}{after} "));
-        }
-        out.trim_end().to_owned()
-    };
-    let titles: Vec<String> = headings.iter().map(|h| (*h).to_owned()).collect();
-    let mut lines = vec![Line::styled(line(&titles), look.faint())];
-    for (at, row) in rows.iter().enumerate() {
-        let style = if bad(at) { look.bad() } else { Style::new() };
-        lines.push(Line::styled(line(row), style));
-    }
-    lines
-}
-
-/// Two columns of lines.
-fn beside(left: Lines, right: Lines, half: usize) -> Lines {
-    let rows = left.len().max(right.len());
-    let (mut left, mut right) = (left.into_iter(), right.into_iter());
-    (0..rows)
-        .map(|_| {
-            let mut spans = Vec::new();
-            let mut taken = 0;
-            if let Some(line) = left.next() {
-                for piece in line.spans {
-                    let room = half.saturating_sub(taken);
-                    let text: String = piece.content.chars().take(room).collect();
-                    taken += text.chars().count();
-                    spans.push(span(text, line.style.patch(piece.style)));
-                }
-            }
-            spans.push(Span::raw(" ".repeat(half + 2 - taken.min(half))));
-            if let Some(line) = right.next() {
-                let style = line.style;
-                spans.extend(
-                    line.spans
-                        .into_iter()
-                        .map(|s| span(s.content, style.patch(s.style))),
-                );
-            }
-            Line::from(spans)
-        })
-        .collect()
 }

@@ -7,6 +7,8 @@ mod detail;
 mod draw;
 mod help;
 mod keys;
+mod layout;
+mod lines;
 mod look;
 mod model;
 mod screen;
@@ -43,14 +45,7 @@ pub fn run<L>(args: &Top, config: &Config, load: L) -> Result<(), Exit>
 where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
-    let done = runtime.block_on(top(args, config, load));
-    // What is on its way at the end is not waited for.
-    runtime.shutdown_background();
-    done
+    explain::finish(top(args, config, load))
 }
 
 /// Whether it draws: there is a terminal that can be drawn on, and nothing else

@@ -8,8 +8,9 @@ use ratatui::{
 };
 
 use super::{
-    columns::{self, Column, Layout},
+    columns::{self, Column},
     draw::{self, span},
+    layout::{self, Layout},
     look::{self, Look},
     model::{Model, is_failure},
     ui::{Row, Ui},
@@ -37,7 +38,7 @@ impl<'a> Table<'a> {
         cursor: usize,
         width: usize,
     ) -> Self {
-        let layout = columns::layout(&rows, Some(width), ui.skipped, ui.totals);
+        let layout = layout::layout(&rows, Some(width), ui.skipped, ui.totals);
         Self {
             model,
             ui,
@@ -128,7 +129,7 @@ impl<'a> Table<'a> {
 
     /// The line of all ports.
     fn all(&self, look: Look) -> Line<'static> {
-        let (counts, rate) = columns::all(&self.rows);
+        let (counts, rate) = layout::all(&self.rows);
         let cells = self.layout.columns.iter().map(|(column, width)| {
             let text = match column {
                 Column::Port => "  all".to_owned(),
@@ -197,8 +198,8 @@ pub(super) fn pad(text: &str, width: usize, column: Column) -> String {
 
 /// The table as plain text, one line a row, as wide as it gets.
 pub(super) fn text(rows: &[Row<'_>], totals: bool) -> String {
-    let layout = columns::layout(rows, None, 0, totals);
-    let (all, rate) = columns::all(rows);
+    let layout = layout::layout(rows, None, 0, totals);
+    let (all, rate) = layout::all(rows);
     let line = |cell: &dyn Fn(Column) -> String| {
         let cells = layout.columns.iter();
         let cells = cells.map(|(column, width)| pad(&cell(*column), *width, *column));
