@@ -87,6 +87,10 @@ where
 
 /// All that starting needed goes; says what is left, and with whom.
 fn drop_privileges(config: &Config) {
+    // A unit test of the daemon shares its process with others.
+    if !privileges::begun() {
+        return;
+    }
     let held = privileges::held();
     privileges::settle(Role::Reader);
     let walls = privileges::confine(config.socket.path());

@@ -131,6 +131,11 @@ pub fn kept(role: Role, held: &CapsHashSet) -> Vec<String> {
     kept.chain(reads(held)).map(|c| c.to_string()).collect()
 }
 
+/// Whether [`begin`] was called: what cannot be undone is not done without.
+pub fn begun() -> bool {
+    BEGUN.load(Ordering::Relaxed)
+}
+
 /// What this thread was given.
 pub fn held() -> CapsHashSet {
     caps::read(None, CapSet::Permitted).unwrap_or_default()
