@@ -180,6 +180,8 @@ proptest! {
         for event in &events {
             apply(&mut lab, event);
         }
+        // A connection is counted once its class is known, or it is idle.
+        lab.wait(10 * S);
         const ONCE: [Failure; 3] = [Failure::Unanswered, Failure::ClosedAtOnce, Failure::Reset];
         let reported = lab.failed.iter().filter(|f| ONCE.contains(&f.failure)).count();
         let established = sum(&lab, |t| Cell::handshake(Outcome::Established, t));
