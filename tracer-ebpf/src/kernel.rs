@@ -84,8 +84,9 @@ pub mod tcp {
     pub const NEW_SYN_RECV: i32 = 12;
 }
 
-/// A pointer among a tracepoint's arguments that may be NULL. Loaded directly,
-/// it is never that for the verifier of 5.10, which leaves the check for it out.
+/// A pointer among a tracepoint's arguments that may be NULL. Some verifiers
+/// trust one that is loaded directly never to be that, and drop the check for it
+/// (`reg_not_null`).
 #[inline(always)]
 pub fn nullable(ctx: &impl EbpfContext, argument: usize) -> *const u8 {
     let place = ctx.as_ptr().cast::<u64>().wrapping_add(argument);
