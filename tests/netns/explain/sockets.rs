@@ -40,7 +40,7 @@ const SCENARIO: Scenario = Scenario {
 };
 
 #[test]
-fn opens_and_resets() -> Result<()> {
+fn vm_opens_and_resets() -> Result<()> {
     let s = Scene::new(&SCENARIO)?;
     s.keep(TunPeer::late(&s.bed.node, "10.250.0.0/24", Duration::ZERO)?);
     let tracer = s.trace(OPTIONS)?;
