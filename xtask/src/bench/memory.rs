@@ -32,7 +32,7 @@ const RSS_MIB: f64 = 40.0;
 const FLOWS: u32 = 49_152;
 /// Rounds until it is looked whether the daemon's history is full, and at most.
 const ROUNDS: usize = 25;
-const MOST_ROUNDS: usize = 400;
+const MOST_ROUNDS: usize = 2_000;
 /// A NodePort whose SYNs are dropped.
 const SILENT: u16 = 30_099;
 
