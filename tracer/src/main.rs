@@ -9,6 +9,7 @@ mod events;
 mod evidence;
 mod exit;
 mod explain;
+mod health;
 mod hooks;
 mod http;
 mod human;
@@ -30,6 +31,7 @@ use std::{env, io::IsTerminal as _, process::ExitCode, sync::Arc};
 use cli::{Command, Common, Invocation};
 use config::{Config, LogLevel};
 use exit::{Code, Exit};
+use http::Web;
 use snapshot::Source;
 
 fn main() -> ExitCode {
@@ -64,6 +66,9 @@ fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
         Command::Run(common) => run::run(&invocation.config(common)?, load),
         Command::Check { common, output } => {
             let config = invocation.config(common)?;
+            if let Some(path) = &config.web_config {
+                Web::open(path)?;
+            }
             let hooks = kernel::check(&config);
             cli::print(check::render(&hooks, *output).as_bytes())?;
             check::verdict(&hooks)
@@ -89,6 +94,7 @@ fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
             let config = watching(invocation, &args.common)?;
             return replay::run(args, &config).map(ExitCode::from);
         }
+        Command::Health(args) => health::run(args, &invocation.config(&args.common)?),
         Command::Completions { shell } => cli::print_completions(*shell),
         Command::Man { command } => cli::print_man(command.as_deref()),
     };

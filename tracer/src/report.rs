@@ -26,6 +26,15 @@ pub struct Explanation {
     pub not_visible: Vec<String>,
 }
 
+/// The answer to `tracer health`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Everything required works.
+    pub ready: bool,
+    /// Why not.
+    pub cause: Option<String>,
+}
+
 /// One port in the window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PortRow {

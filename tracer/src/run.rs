@@ -11,7 +11,8 @@ use crate::{
     api, build_info,
     config::Config,
     exit::Exit,
-    http, logging,
+    http::{self, Web},
+    logging,
     privileges::{self, Role},
     recorder::Recorder,
     services::Services,
@@ -39,7 +40,10 @@ where
         .max_blocking_threads(BLOCKING)
         .build();
     let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
-    runtime.block_on(daemon(config, load))
+    let ended = runtime.block_on(daemon(config, load));
+    // A password's comparison is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn daemon<L>(config: &Config, load: L) -> Result<(), Exit>
@@ -54,6 +58,7 @@ where
         interfaces = interfaces(config),
         "starting"
     );
+    let web = config.web_config.as_deref().map(Web::open).transpose()?;
     let listener = http::bind(config.listen).await?;
     let address = listener
         .local_addr()
@@ -65,14 +70,28 @@ where
     let recorder = Recorder::start(source, config, services);
     let recorder = recorder.map_err(|e| Exit::runtime("remember", e))?;
     drop_privileges(config);
+    if let Some(web) = &web {
+        web.log();
+    }
     tracing::info!(%address, path = config.telemetry_path, "ready");
     let (stopping, stopped) = watch::channel(());
     let pages = http::router(recorder.clone(), &config.telemetry_path);
-    let pages = http::serve(listener, pages, http::Limits::default(), told(&stopped));
+    let pages = match &web {
+        Some(web) => web.guard(pages),
+        None => pages,
+    };
+    let secure = web.filter(Web::is_secure);
+    let pages = http::serve(
+        listener,
+        pages,
+        secure,
+        http::Limits::default(),
+        told(&stopped),
+    );
     let answers = async {
         if let Some((listener, _remove)) = socket {
             let router = api::router(recorder, stopped.clone());
-            http::serve(listener, router, api::LIMITS, told(&stopped)).await;
+            http::serve(listener, router, None, api::LIMITS, told(&stopped)).await;
         }
     };
     let signalled = async {

@@ -14,7 +14,7 @@ use crate::{
     exit::{Code, Exit},
     human,
     recorder::TopAsked,
-    report::{Explanation, Line, Refusal, Top},
+    report::{Condition, Explanation, Line, Refusal, Top},
 };
 
 /// What an answer may take.
@@ -65,6 +65,14 @@ impl<'a> Client<'a> {
         let mut query = vec![format!("last={}ms", last.as_millis())];
         query.extend(ports.iter().map(|port| format!("port={port}")));
         self.finite("explain", &query).await
+    }
+
+    /// Asks whether the daemon is ready, likewise.
+    ///
+    /// # Errors
+    /// As for [`Client::explain`].
+    pub async fn condition(&self) -> Result<Option<Condition>, Exit> {
+        self.finite("condition", &[]).await
     }
 
     /// Asks for what `GET /v1/top` tells, likewise.

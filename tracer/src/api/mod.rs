@@ -24,7 +24,11 @@ use tokio::{
 
 use self::query::{EventsQuery, ExplainQuery};
 pub use self::socket::bind;
-use crate::{http::Limits, recorder::Recorder, report::Refusal};
+use crate::{
+    http::Limits,
+    recorder::Recorder,
+    report::{Condition, Refusal},
+};
 
 /// What clients may take. Who follows stays for as long as it reads.
 pub const LIMITS: Limits = Limits {
@@ -64,8 +68,10 @@ pub fn router(recorder: Recorder, stopped: watch::Receiver<()>) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/top", get(top))
         .route("/v1/status", get(status))
+        .route("/v1/condition", get(condition))
         .fallback(async || {
-            let known = "no such page; there are /v1/explain, /v1/events, /v1/top and /v1/status";
+            let known = "no such page; there are /v1/explain, /v1/events, /v1/top, /v1/status and \
+                         /v1/condition";
             refuse(StatusCode::NOT_FOUND, known)
         })
         .method_not_allowed_fallback(async || {
@@ -153,6 +159,12 @@ async fn status(State(api): State<Api>) -> Result<Response, Response> {
     let made = spawn_blocking(move || api.recorder.status()).await;
     let status = made.map_err(|e| refuse(StatusCode::INTERNAL_SERVER_ERROR, e))?;
     Ok(json(StatusCode::OK, &status))
+}
+
+async fn condition(State(api): State<Api>) -> Response {
+    let cause = api.recorder.ready().err();
+    let ready = cause.is_none();
+    json(StatusCode::OK, &Condition { ready, cause })
 }
 
 #[cfg(test)]

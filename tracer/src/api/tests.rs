@@ -83,7 +83,7 @@ async fn start(name: &str) -> Server {
         let _guard = guard;
         let mut stopped = stopped;
         let stopped = async move { while stopped.changed().await.is_ok() {} };
-        http::serve(listener, router, LIMITS, stopped).await;
+        http::serve(listener, router, None, LIMITS, stopped).await;
     });
     Server {
         node,

@@ -117,6 +117,17 @@ pub struct Top {
     pub common: Common,
 }
 
+/// Arguments of `tracer health`.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Ask only whether the daemon answers, as /livez does
+    #[arg(long)]
+    pub live: bool,
+    /// Where the daemon is.
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// Arguments of `tracer replay`.
 #[derive(Debug, Args)]
 pub struct Replay {

@@ -125,10 +125,24 @@ pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:
   tracer check
   tracer check -o json
+  tracer check --web.config.file /etc/tracer/web.yml
   tracer check --config /etc/tracer/tracer.yaml --wire-tap tcx
+
+Files with settings, TLS and users are read as tracer run would read them.
 
 Exit codes: 0 all required hooks can be attached, 69 one cannot, 78 wrong
 configuration";
+
+pub(super) const HEALTH_EXAMPLES: &str = "\
+Examples:
+  tracer health
+  tracer health --live
+  tracer health --socket /run/tracer/tracer.sock
+
+The daemon is asked over its socket, as tracer explain asks: that works also where
+its HTTP pages want a password or a certificate (--web.config.file).
+
+Exit codes: 0 ready (with --live: it answers), 1 it is not, or nobody answers";
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -20,10 +20,10 @@ use crate::{
     exit::{Code, Exit},
 };
 
-pub use args::{Common, Events, Explain, Output, Replay, Top};
+pub use args::{Common, Events, Explain, Health, Output, Replay, Top};
 use examples::{
     CHECK_EXAMPLES, COMPLETIONS_EXAMPLES, EVENTS_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES,
-    MAN_EXAMPLES, REPLAY_EXAMPLES, RUN_EXAMPLES, TOP_EXAMPLES,
+    HEALTH_EXAMPLES, MAN_EXAMPLES, REPLAY_EXAMPLES, RUN_EXAMPLES, TOP_EXAMPLES,
 };
 pub use print::{abandoned, print, print_completions, print_man};
 
@@ -66,6 +66,9 @@ pub enum Command {
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Say whether the daemon of this node is ready, for probes
+    #[command(after_long_help = HEALTH_EXAMPLES)]
+    Health(Health),
     /// Print the completion script of a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {

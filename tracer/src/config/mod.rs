@@ -49,6 +49,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// URL path of the metrics, starts with `/`.
     pub telemetry_path: String,
+    /// File with TLS and users of the HTTP server.
+    pub web_config: Option<PathBuf>,
     /// Places in the flow table, 64 to 4,194,304.
     pub flows: u32,
     /// The socket that answers questions on this node.
@@ -106,6 +108,7 @@ impl Config {
                 Some(path) => path.0,
                 None => "/metrics".to_owned(),
             },
+            web_config: all.web.config_file,
             flows: all.flows.map_or(49_152, |f| f.0),
             socket: all.socket.unwrap_or_default(),
             backend_metrics: all.backend_metrics.unwrap_or_default().then_some(

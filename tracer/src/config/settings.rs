@@ -156,6 +156,15 @@ pub(super) struct Web {
         env = "TRACER_WEB_TELEMETRY_PATH"
     )]
     pub(super) telemetry_path: Option<TelemetryPath>,
+
+    /// File with TLS, users and headers of the HTTP server, in the web
+    /// configuration format of Prometheus' exporters; read again as it changes
+    #[arg(
+        long = "web.config.file",
+        value_name = "FILE",
+        env = "TRACER_WEB_CONFIG_FILE"
+    )]
+    pub(super) config_file: Option<PathBuf>,
 }
 
 /// The log on standard error.
@@ -197,6 +206,7 @@ impl Settings {
             web: Web {
                 listen_address: self.web.listen_address.or(lower.web.listen_address),
                 telemetry_path: self.web.telemetry_path.or(lower.web.telemetry_path),
+                config_file: self.web.config_file.or(lower.web.config_file),
             },
             log: Log {
                 level: self.log.level.or(lower.log.level),

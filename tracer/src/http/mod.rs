@@ -2,6 +2,7 @@
 
 mod accept;
 mod server;
+mod web;
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ use crate::{
 };
 
 pub use server::{Limits, bind, serve};
+pub use web::Web;
 
 /// Pages that may be in memory at once: a client that reads slowly holds one.
 const PAGES: usize = 4;

@@ -31,6 +31,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 
+use super::Web;
 use crate::exit::Exit;
 
 /// What one client, and all clients together, may take.
@@ -120,10 +121,12 @@ impl Listener for UnixListener {
     }
 }
 
-/// Serves until `stop`; running answers then have [`Limits::stop`] to end.
+/// Serves until `stop`; running answers then have [`Limits::stop`] to end. `web`:
+/// connections begin with TLS.
 pub async fn serve(
     listener: impl Listener,
     router: Router,
+    web: Option<Web>,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
@@ -144,13 +147,13 @@ pub async fn serve(
             () = &mut stop => break,
         };
         let answering = Arc::<AtomicBool>::default();
-        let served = connection(
-            stream,
-            router.clone(),
+        let pages = Pages {
+            router: router.clone(),
             limits,
-            Arc::clone(&answering),
-            stopped.clone(),
-        );
+            answering: Arc::clone(&answering),
+            stopped: stopped.clone(),
+        };
+        let served = connection(stream, web.clone(), pages);
         places.take(answering, connections.spawn(served));
     }
     drop((listener, router, stopping));
@@ -228,49 +231,80 @@ impl Drop for Answering {
     }
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+/// What a connection gets to see, and how long.
+struct Pages {
     router: Router,
     limits: Limits,
     answering: Arc<AtomicBool>,
-    mut stopped: watch::Receiver<()>,
+    stopped: watch::Receiver<()>,
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    web: Option<Web>,
+    mut pages: Pages,
 ) {
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request| {
-        let answering = Answering::begin(&answering);
-        let answer = router.call(request);
-        async move {
-            let kept = move |body: Body| {
-                Body::new(body.map_frame(move |frame| {
-                    let _ = &answering;
-                    frame
-                }))
-            };
-            answer.await.map(|answer| answer.map(kept))
-        }
-    });
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.write));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = sleep(limits.age) => None,
-        // The sender is dropped when the server stops.
-        _ = stopped.changed() => None,
+    stream.set_write_timeout(Some(pages.limits.write));
+    let stream = Box::pin(stream);
+    let Some(web) = web else {
+        return pages.serve(stream).await;
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            timeout(limits.grace, connection).await.unwrap_or(Ok(()))
+    let handshake = timeout(pages.limits.head, web.handshake(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        _ = pages.stopped.changed() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => pages.serve(stream).await,
+        Ok(Err(e)) => tracing::debug!(cause = %e, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+}
+
+impl Pages {
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self {
+            router,
+            limits,
+            answering,
+            mut stopped,
+        } = self;
+        let router = TowerToHyperService::new(router);
+        let service = service_fn(move |request| {
+            let answering = Answering::begin(&answering);
+            let answer = router.call(request);
+            async move {
+                let kept = move |body: Body| {
+                    Body::new(body.map_frame(move |frame| {
+                        let _ = &answering;
+                        frame
+                    }))
+                };
+                answer.await.map(|answer| answer.map(kept))
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head)
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = sleep(limits.age) => None,
+            // The sender is dropped when the server stops.
+            _ = stopped.changed() => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                timeout(limits.grace, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(e) = ended {
+            tracing::debug!(cause = %e, "connection ended");
         }
-    };
-    if let Err(e) = ended {
-        tracing::debug!(cause = %e, "connection ended");
     }
 }

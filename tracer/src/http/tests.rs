@@ -171,7 +171,7 @@ async fn start(limits: Limits) -> Server {
     let (stop, stopped) = oneshot::channel();
     let router = router(Recorder::bare(Arc::new(Fake::default())), "/metrics");
     let stopped = async { stopped.await.unwrap_or(()) };
-    let task = tokio::spawn(serve(listener, router, limits, stopped));
+    let task = tokio::spawn(serve(listener, router, None, limits, stopped));
     Server {
         address,
         stop,

@@ -9,13 +9,14 @@ use std::{
 use kube::{
     Client,
     client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 
 use super::{Health, transport::Transport};
 use crate::{
     config::{Config, Kubernetes},
     exit::Exit,
+    privileges,
 };
 
 /// Where a pod finds the token of its service account.
@@ -93,13 +94,44 @@ impl Access {
         let kubeconfig = read.map_err(|e| bad(e.into()))?.unwrap_or_default();
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        config.map_err(|e| bad(e.into()))
+        let config = config.map_err(|e| bad(e.into()))?;
+        // The daemon may start no programs once it runs, and their tokens end.
+        match program(&config.auth_info) {
+            Some(program) if privileges::begun() => {
+                let cause = format!("its user gets a token by running `{program}`");
+                Err(Exit::config(format!("kubeconfig {shown}"), cause).remedy(
+                    "tracer run starts no programs: use a tokenFile, a client certificate or the \
+                     token of a service account",
+                ))
+            }
+            _ => Ok(config),
+        }
     }
+}
+
+/// The program that a user's token comes from.
+fn program(user: &AuthInfo) -> Option<String> {
+    if let Some(exec) = &user.exec {
+        return Some(exec.command.clone().unwrap_or_default());
+    }
+    let provider = user.auth_provider.as_ref();
+    provider.and_then(|provider| provider.config.get("cmd-path").cloned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_for_tokens_are_known() {
+        let user = |text: &str| serde_json::from_str::<AuthInfo>(text).unwrap();
+        let exec =
+            r#"{"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}}"#;
+        assert_eq!(program(&user(exec)).as_deref(), Some("aws"));
+        let gcp = r#"{"auth-provider": {"name": "gcp", "config": {"cmd-path": "/bin/gcloud"}}}"#;
+        assert_eq!(program(&user(gcp)).as_deref(), Some("/bin/gcloud"));
+        assert_eq!(program(&user(r#"{"tokenFile": "/token"}"#)), None);
+    }
 
     #[test]
     fn the_more_explicit_way_wins() {
