@@ -19,7 +19,7 @@ const ALL_ON: [&str; 8] = [
     "--set",
     "dashboards.enabled=true,namespace.create=true,raiseMemlock=true",
     "--set",
-    "settings.flows=8192",
+    "settings.flows=8192,web.configSecret=tracer-web,web.scheme=https",
     "--set",
     "prometheusRule.interval=1m,prometheusRule.runbookBaseUrl=https://runbooks.example/tracer/",
 ];
@@ -121,6 +121,9 @@ fn each_privilege_belongs_to_its_feature() -> Result<()> {
     let least = pod(&["--set", least])?;
     assert_eq!(least["hostPID"], Value::Null);
     assert_eq!(least["automountServiceAccountToken"], false);
+    let off = Value::from("--pod-evidence=false");
+    assert!(list(&least["containers"][0]["args"]).contains(&off));
+    assert!(!list(&default["containers"][0]["args"]).contains(&off));
     assert_eq!(
         capabilities(&least),
         names(["BPF", "PERFMON", "NET_ADMIN", "NET_RAW"])
@@ -144,6 +147,50 @@ fn each_privilege_belongs_to_its_feature() -> Result<()> {
             assert_eq!(volume["hostPath"], Value::Null);
         }
     }
+    Ok(())
+}
+
+/// A password or certificate is nothing that the kubelet has.
+#[test]
+fn a_web_config_reaches_daemon_probes_and_prometheus() -> Result<()> {
+    let set = "web.configSecret=tracer-web,web.scheme=https,podMonitor.enabled=true";
+    let endpoint = "podMonitor.endpoint.basicAuth.username.name=scraper";
+    let args = ["--set", set, "--set", endpoint];
+    let objects = documents(&rendered(&args)?)?;
+    let template = of_kind(&objects, "DaemonSet")?["spec"]["template"].clone();
+    assert_eq!(
+        template["metadata"]["annotations"]["prometheus.io/scheme"],
+        "https"
+    );
+    let container = &template["spec"]["containers"][0];
+    let argument = "--web.config.file=/etc/tracer-web/web.yml";
+    assert!(list(&container["args"]).contains(&argument.into()));
+    let named = |all: &Value| list(all).iter().find(|one| one["name"] == "web").cloned();
+    let mount = named(&container["volumeMounts"]).context("no mount")?;
+    assert_eq!(
+        (&mount["mountPath"], &mount["readOnly"]),
+        (&"/etc/tracer-web".into(), &true.into())
+    );
+    let volume = named(&template["spec"]["volumes"]).context("no volume")?;
+    assert_eq!(volume["secret"]["secretName"], "tracer-web");
+    let ready = serde_json::json!(["tracer", "health"]);
+    for probe in ["startupProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["exec"]["command"], ready);
+        assert_eq!(container[probe]["httpGet"], Value::Null);
+    }
+    let live = &container["livenessProbe"]["exec"]["command"];
+    assert_eq!(*live, serde_json::json!(["tracer", "health", "--live"]));
+    let monitor = of_kind(&objects, "PodMonitor")?;
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["scheme"], "https");
+    assert_eq!(endpoint["basicAuth"]["username"]["name"], "scraper");
+    let without = pod(&[])?["containers"][0].clone();
+    assert_eq!(without["livenessProbe"]["httpGet"]["path"], "/livez");
+    assert!(
+        !list(&without["args"])
+            .iter()
+            .any(|arg| text(arg).contains("web.config"))
+    );
     Ok(())
 }
 
@@ -221,6 +268,7 @@ fn the_prometheus_rule_holds_all_rules() -> Result<()> {
 fn wrong_values_are_refused() -> Result<()> {
     for (wrong, complaint) in [
         ("web.port=70000", "web.port"),
+        ("web.scheme=ftp", "web.scheme"),
         ("evidence.pod=true", "pod is not allowed"),
         ("extraCapabilities={CAP_SYS_BOOT}", "extraCapabilities"),
         ("seccompProfile.type=Localhost", "seccompProfile"),

@@ -15,6 +15,7 @@ pub mod cleanup;
 pub mod cluster;
 pub mod flood;
 pub mod http;
+pub mod keys;
 pub mod kube_proxy;
 pub mod kubernetes;
 pub mod leftovers;

@@ -32,7 +32,7 @@ where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
 {
     logging::start(config.log_level, config.log_format)?;
-    if let Err(error) = privileges::begin() {
+    if let Err(error) = privileges::begin(config.pod_evidence) {
         tracing::warn!(cause = format!("{error:#}"), "privileges are not dropped");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

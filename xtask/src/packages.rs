@@ -49,6 +49,16 @@ pub(crate) const NAMESPACE_TESTS: &[Package] = &[
         why: "scrapes the metrics and checks the rules",
         probe: "prometheus",
     },
+    Package {
+        name: "curl",
+        why: "asks for the metrics by TLS and password",
+        probe: "curl",
+    },
+    Package {
+        name: "openssl",
+        why: "makes keys, and judges the versions of TLS",
+        probe: "openssl",
+    },
 ];
 
 /// For the checks of what `deploy/` holds.
@@ -93,18 +103,11 @@ pub(crate) const STATIC_BINARY: &[Package] = &[Package {
 }];
 
 /// For real Kubernetes programs: to build them, and to run them.
-pub(crate) const KUBERNETES: &[Package] = &[
-    Package {
-        name: "dpkg-dev",
-        why: "unpacks the source package of Kubernetes",
-        probe: "dpkg-source",
-    },
-    Package {
-        name: "openssl",
-        why: "makes the API server's keys",
-        probe: "openssl",
-    },
-];
+pub(crate) const KUBERNETES: &[Package] = &[Package {
+    name: "dpkg-dev",
+    why: "unpacks the source package of Kubernetes",
+    probe: "dpkg-source",
+}];
 
 /// For the fuzz targets.
 pub(crate) const FUZZING: &[Package] = &[Package {

@@ -39,3 +39,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
+
+{{/* With a web config the pages may want a password or a certificate, which the kubelet
+does not have: the probes then ask the daemon by its socket. */}}
+{{- define "tracer.ready" -}}
+{{- if .Values.web.configSecret -}}
+exec:
+  command: [tracer, health]
+{{- else -}}
+httpGet:
+  path: /readyz
+  port: metrics
+{{- end }}
+{{- end }}
+
+{{- define "tracer.live" -}}
+{{- if .Values.web.configSecret -}}
+exec:
+  command: [tracer, health, --live]
+{{- else -}}
+httpGet:
+  path: /livez
+  port: metrics
+{{- end }}
+{{- end }}

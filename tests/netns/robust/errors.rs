@@ -152,6 +152,26 @@ fn wrong_settings_are_told_apart_by_where_they_stand() -> Result<()> {
 }
 
 #[test]
+fn a_kubeconfig_that_runs_a_program() -> Result<()> {
+    let ns = Netns::new("node")?;
+    let scratch = ScratchDir::new()?;
+    let kubeconfig = "{apiVersion: v1, kind: Config, current-context: c, \
+        clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], \
+        contexts: [{name: c, context: {cluster: c, user: u}}], \
+        users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, \
+                                        interactiveMode: Never, command: aws-token}}}]}";
+    let path = scratch.write("kubeconfig", kubeconfig)?;
+    let path = path.to_str().context("path")?;
+    let (code, said) = ends(&ns, tracer(&ns, &["--kubeconfig", path])?)?;
+    assert_eq!(code, Some(78), "{said}");
+    let line = complaint(&said)?;
+    for word in ["kubeconfig", "`aws-token`", "tokenFile"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    Ok(())
+}
+
+#[test]
 fn without_capabilities() -> Result<()> {
     let ns = Netns::new("node")?;
     let cases: [(&'static [u32], &[&str]); 3] = [

@@ -159,6 +159,18 @@ fn threads_of_root() -> Result<()> {
     Ok(())
 }
 
+/// Of all that root has, what looking into pods takes is given up when that is
+/// switched off.
+#[test]
+fn without_evidence_from_pods() -> Result<()> {
+    let ns = node()?;
+    let mut command = command(&ns)?;
+    command.arg("--pod-evidence=false");
+    let process = ready(&ns, command)?;
+    checked(&process, bit(NET_ADMIN))?;
+    Ok(())
+}
+
 /// Started with the least: evidence from pods is off, all else is there.
 #[test]
 fn threads_of_the_least() -> Result<()> {

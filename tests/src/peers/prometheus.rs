@@ -25,7 +25,6 @@ impl<'a> Prometheus<'a> {
     /// Starts Prometheus in `ns`; it scrapes `targets` every second under the
     /// job name `tracer`, and evaluates the rule files `rules` as often.
     pub fn start(ns: &'a Netns, targets: &[SocketAddr], rules: &[PathBuf]) -> Result<Self> {
-        let dir = ScratchDir::new()?;
         let targets: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
         // A list of strings is written in YAML as in JSON.
         let (targets, rules) = (
@@ -33,10 +32,17 @@ impl<'a> Prometheus<'a> {
             serde_json::to_string(rules)?,
         );
         let config = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             rule_files: {rules}\n\
+            "rule_files: {rules}\n\
              scrape_configs: [{{job_name: tracer, static_configs: [{{targets: {targets}}}]}}]\n"
         );
+        Self::configured(ns, &config)
+    }
+
+    /// Starts Prometheus in `ns` with these `rule_files` and `scrape_configs`; both
+    /// are worked off every second.
+    pub fn configured(ns: &'a Netns, config: &str) -> Result<Self> {
+        let dir = ScratchDir::new()?;
+        let config = format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{config}");
         let config = dir.write("prometheus.yml", &config)?;
         let mut command = ns.command("prometheus")?;
         command

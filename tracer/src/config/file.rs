@@ -6,7 +6,8 @@ use super::Settings;
 use crate::exit::Exit;
 
 /// Reads a YAML file: every key is a long flag with `_` for `-`; the flags
-/// `--web.…` and `--log.…` are the keys of the sections `web` and `log`.
+/// `--web.…` and `--log.…` are the keys of the sections `web` and `log`, where
+/// `_` stands for a second dot too.
 ///
 /// # Errors
 /// [`crate::exit::Code::Config`] when it cannot be read, has an unknown key or

@@ -58,6 +58,8 @@ pub struct Config {
     /// Backends of a port that have failure counts of their own; `None`: there
     /// are no counts by backend.
     pub backend_metrics: Option<usize>,
+    /// Pods' network namespaces are looked into.
+    pub pod_evidence: bool,
     /// File of names of ports and pods.
     pub services: Option<PathBuf>,
     /// Whether names come from the Kubernetes API.
@@ -115,6 +117,7 @@ impl Config {
                 all.backend_metrics_limit
                     .map_or(20, |limit| limit.0 as usize),
             ),
+            pod_evidence: all.pod_evidence.unwrap_or(true),
             services: all.services,
             kubernetes: all.kubernetes.unwrap_or_default(),
             kubeconfig: all.kubeconfig,

@@ -97,6 +97,18 @@ pub struct Settings {
     #[arg(long, value_name = "N", env = "TRACER_BACKEND_METRICS_LIMIT")]
     pub(super) backend_metrics_limit: Option<Number<1, 1024>>,
 
+    /// Look into pods' network namespaces to say why attempts fail, as far as the
+    /// capabilities go; `false` gives CAP_SYS_ADMIN and CAP_SYS_PTRACE up [default: true]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "TRACER_POD_EVIDENCE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) pod_evidence: Option<bool>,
+
     /// YAML file that names ports (Services) and pods; read again when it changes
     #[arg(long, value_name = "FILE", env = "TRACER_SERVICES")]
     pub(super) services: Option<PathBuf>,
@@ -196,6 +208,7 @@ impl Settings {
             socket: self.socket.or(lower.socket),
             backend_metrics: self.backend_metrics.or(lower.backend_metrics),
             backend_metrics_limit: self.backend_metrics_limit.or(lower.backend_metrics_limit),
+            pod_evidence: self.pod_evidence.or(lower.pod_evidence),
             services: self.services.or(lower.services),
             kubernetes: self.kubernetes.or(lower.kubernetes),
             kubeconfig: self.kubeconfig.or(lower.kubeconfig),

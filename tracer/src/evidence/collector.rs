@@ -22,6 +22,7 @@ const POLL: Duration = Duration::from_millis(500);
 const STATISTICS: Duration = Duration::from_millis(50);
 const PODS: Duration = Duration::from_millis(800);
 const SUSPECTS: Duration = Duration::from_millis(500);
+const SWITCHED_OFF: &str = "not looked into: --pod-evidence=false";
 /// Most troubles told of one source.
 const TROUBLES: usize = 4;
 
@@ -50,17 +51,18 @@ pub struct Asked {
 pub struct Collector {
     node: History<Namespace>,
     conntrack: History<Conntrack>,
-    pods: Pods,
+    /// `None`: pods are not looked at.
+    pods: Option<Pods>,
 }
 
 impl Collector {
-    /// Asks nothing yet.
+    /// Asks nothing yet; `pods`: their namespaces will be looked into.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(pods: bool) -> Self {
         Self {
             node: History::new(),
             conntrack: History::new(),
-            pods: Pods::default(),
+            pods: pods.then(Pods::default),
         }
     }
 
@@ -73,14 +75,14 @@ impl Collector {
         let mut absent = Vec::new();
         self.read_node(&mut absent);
         self.read_conntrack(&mut absent);
+        let Some(pods) = &mut self.pods else { return };
         let own = links::own(deadline).unwrap_or_default();
         let remote: BTreeSet<IpAddr> = backends
             .iter()
             .map(SocketAddr::ip)
             .filter(|ip| !own.contains(ip))
             .collect();
-        if !remote.is_empty() || self.pods.unsearched() {
-            let pods = &mut self.pods;
+        if !remote.is_empty() || pods.unsearched() {
             let _ = apart(|visitor| pods.poll(visitor, &remote, deadline));
         }
     }
@@ -194,16 +196,17 @@ impl Collector {
                     .map(|(b, pod)| (b, Place::Here(pod.into()))),
             );
         }
-        if !others.is_empty() {
-            let pods = &mut self.pods;
+        if let (false, Some(pods)) = (others.is_empty(), &mut self.pods) {
             match apart(|visitor| pods.places(visitor, &others, &ask, &mut troubles)) {
                 Ok(found) => places.extend(found),
                 Err(why) => troubles.push(why),
             }
             let found = |b| matches!(places.get(b), Some(Place::Here(_)));
             if !others.iter().all(found) {
-                troubles.extend(self.pods.missing.clone());
+                troubles.extend(pods.missing.clone());
             }
+        } else if !others.is_empty() {
+            troubles.push(SWITCHED_OFF.to_owned());
         }
         absent.extend(told("network namespaces", &troubles));
         places

@@ -1,6 +1,7 @@
 //! The HTTP pages: metrics, liveness, readiness.
 
 mod accept;
+mod listen;
 mod server;
 mod web;
 
@@ -26,7 +27,8 @@ use crate::{
     recorder::Recorder,
 };
 
-pub use server::{Limits, bind, serve};
+pub use listen::bind;
+pub use server::{Limits, serve};
 pub use web::Web;
 
 /// Pages that may be in memory at once: a client that reads slowly holds one.

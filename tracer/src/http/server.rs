@@ -2,8 +2,6 @@
 
 use std::{
     future::Future,
-    io,
-    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -15,6 +13,8 @@ use std::{
 use axum::{Router, body::Body};
 use http_body_util::BodyExt as _;
 use hyper::{
+    Request,
+    body::Incoming,
     server::conn::http1,
     service::{Service as _, service_fn},
 };
@@ -24,15 +24,16 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::watch,
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 
-use super::Web;
-use crate::exit::Exit;
+use super::{
+    Web,
+    listen::{Listener, Peer},
+};
 
 /// What one client, and all clients together, may take.
 #[derive(Clone, Copy, Debug)]
@@ -70,57 +71,6 @@ impl Default for Limits {
 /// Bytes of a request's head, and of what is buffered for a connection.
 const BUFFER: usize = 16 * 1024;
 
-/// Takes the address, so that a port in use is reported before anything is
-/// loaded.
-///
-/// # Errors
-/// [`crate::exit::Code::Runtime`] when it is taken or not ours.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, Exit> {
-    TcpListener::bind(address).await.map_err(|e| {
-        let (cause, remedy) = match e.kind() {
-            io::ErrorKind::AddrInUse => (
-                "address in use",
-                "stop the other process or choose --web.listen-address",
-            ),
-            io::ErrorKind::AddrNotAvailable => (
-                "no such address on this node",
-                "choose --web.listen-address",
-            ),
-            io::ErrorKind::PermissionDenied => (
-                "not permitted",
-                "choose --web.listen-address with a port from 1024 on",
-            ),
-            _ => return Exit::runtime(format!("listen on {address}"), e),
-        };
-        Exit::runtime(format!("listen on {address}"), cause).remedy(remedy)
-    })
-}
-
-/// Where connections come from.
-pub trait Listener: Send + 'static {
-    /// One connection.
-    type Stream: AsyncRead + AsyncWrite + Send + 'static;
-
-    /// Waits for the next one; may be dropped while waiting.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-}
-
-impl Listener for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&self) -> io::Result<TcpStream> {
-        self.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-impl Listener for UnixListener {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(stream, _)| stream)
-    }
-}
-
 /// Serves until `stop`; running answers then have [`Limits::stop`] to end. `web`:
 /// connections begin with TLS.
 pub async fn serve(
@@ -136,9 +86,9 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     loop {
         let has_room = places.has_room();
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             next = next(&listener), if has_room => match next {
-                Some(stream) => stream,
+                Some(next) => next,
                 None => continue,
             },
             // Nothing but forgetting those that have ended.
@@ -149,6 +99,7 @@ pub async fn serve(
         let answering = Arc::<AtomicBool>::default();
         let pages = Pages {
             router: router.clone(),
+            peer,
             limits,
             answering: Arc::clone(&answering),
             stopped: stopped.clone(),
@@ -203,9 +154,9 @@ impl Places {
 }
 
 /// The next connection.
-async fn next<L: Listener>(listener: &L) -> Option<L::Stream> {
+async fn next<L: Listener>(listener: &L) -> Option<(L::Stream, Option<Peer>)> {
     match listener.accept().await {
-        Ok(stream) => Some(stream),
+        Ok(next) => Some(next),
         Err(e) => {
             tracing::debug!(cause = %e, "accept failed");
             // Out of file descriptors does not pass by asking again at once.
@@ -234,6 +185,7 @@ impl Drop for Answering {
 /// What a connection gets to see, and how long.
 struct Pages {
     router: Router,
+    peer: Option<Peer>,
     limits: Limits,
     answering: Arc<AtomicBool>,
     stopped: watch::Receiver<()>,
@@ -266,12 +218,16 @@ impl Pages {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self {
             router,
+            peer,
             limits,
             answering,
             mut stopped,
         } = self;
         let router = TowerToHyperService::new(router);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
             let answering = Answering::begin(&answering);
             let answer = router.call(request);
             async move {

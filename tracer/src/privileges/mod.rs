@@ -58,10 +58,11 @@ impl Role {
 
 /// Gives up, for good, what neither starting nor running needs: the calling
 /// thread's and those of threads that it starts. To be called before any is.
+/// `pods`: their namespaces will be looked into.
 ///
 /// # Errors
 /// The call that the kernel refused, and its error.
-pub fn begin() -> anyhow::Result<()> {
+pub fn begin(pods: bool) -> anyhow::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
     let held = caps::read(None, CapSet::Permitted)?;
     if held.contains(&Capability::CAP_SETPCAP) {
@@ -72,7 +73,14 @@ pub fn begin() -> anyhow::Result<()> {
     caps::clear(None, CapSet::Inheritable)?;
     let needed = NEEDS.iter().map(|need| need.capability);
     let kept = needed.filter(|capability| held.contains(capability));
-    let kept: CapsHashSet = kept.collect();
+    let mut kept: CapsHashSet = kept.collect();
+    if !pods {
+        kept.remove(&Capability::CAP_SYS_PTRACE);
+        // It stands for CAP_BPF where that was not given.
+        if kept.contains(&Capability::CAP_BPF) {
+            kept.remove(&Capability::CAP_SYS_ADMIN);
+        }
+    }
     set(&kept, &kept)?;
     BEGUN.store(true, Ordering::Relaxed);
     Ok(())

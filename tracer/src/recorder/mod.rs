@@ -104,7 +104,7 @@ impl Recorder {
         config: &Config,
         services: Services,
     ) -> anyhow::Result<Self> {
-        let facts = Box::new(Collector::new());
+        let facts = Box::new(Collector::new(config.pod_evidence));
         let names = Box::new(Names::read());
         Self::with(source, config, services, facts, names)
     }

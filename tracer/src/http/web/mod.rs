@@ -7,6 +7,7 @@ mod bucket;
 mod clients;
 mod format;
 mod names;
+mod queue;
 mod tls;
 mod users;
 
@@ -39,6 +40,7 @@ use self::{
     tls::Pem,
     users::{Users, Verdict},
 };
+use super::listen::Peer;
 use crate::exit::Exit;
 
 /// The file, as of its last reading.
@@ -211,7 +213,10 @@ async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response
         Verdict::Right
     } else {
         let users = &web.0.users;
-        users.judge(&settings.users, request.headers()).await
+        let client = request.extensions().get().map(|Peer(address)| *address);
+        users
+            .judge(&settings.users, request.headers(), client)
+            .await
     };
     let mut response = match verdict {
         Verdict::Right => next.run(request).await,

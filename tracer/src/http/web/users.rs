@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    net::IpAddr,
     str::FromStr as _,
     sync::{Arc, Mutex, PoisonError},
     thread::sleep,
@@ -19,8 +20,8 @@ use tokio::{
     task::spawn_blocking,
 };
 
-/// Requests that may wait for a comparison, the one at work included.
-const WAITING: usize = 8;
+use super::queue::Queue;
+
 /// Times that a wrong password's comparison took are waited before the next: who
 /// guesses gets a fifth of a CPU.
 const PAUSE: u32 = 4;
@@ -40,7 +41,7 @@ pub(super) enum Verdict {
 /// The users' passwords, and who has given the right one before.
 pub(super) struct Users {
     turn: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    queue: Queue,
     /// Digests of what was right, by a key that nobody knows: no password stays in
     /// memory. Wrong ones are not remembered: they would drive out the right.
     known: Arc<Mutex<HashSet<[u8; 32]>>>,
@@ -54,17 +55,19 @@ impl Users {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         Ok(Self {
             turn: Arc::new(Semaphore::new(1)),
-            waiting: Arc::new(Semaphore::new(WAITING)),
+            queue: Queue::default(),
             known: Arc::default(),
             key: key.map_err(|_| "no random numbers".to_owned())?,
         })
     }
 
-    /// Judges a request by its headers; `users` have the hashes of passwords.
+    /// Judges a request by its headers, and who it comes from; `users` have the
+    /// hashes of passwords.
     pub(super) async fn judge(
         &self,
         users: &BTreeMap<String, String>,
         headers: &HeaderMap,
+        client: Option<IpAddr>,
     ) -> Verdict {
         let Some((user, password)) = credentials(headers) else {
             return Verdict::Wrong;
@@ -78,7 +81,7 @@ impl Users {
         if hash.is_some() && lock(&self.known).contains(&digest) {
             return Verdict::Right;
         }
-        let Ok(_place) = Arc::clone(&self.waiting).try_acquire_owned() else {
+        let Some(_place) = self.queue.take(client) else {
             return Verdict::Later;
         };
         match self
