@@ -69,9 +69,9 @@ fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
             if let Some(path) = &config.web_config {
                 Web::open(path)?;
             }
-            let hooks = kernel::check(&config);
-            cli::print(check::render(&hooks, *output).as_bytes())?;
-            check::verdict(&hooks)
+            let checked = kernel::check(&config);
+            cli::print(check::render(&checked, *output).as_bytes())?;
+            check::verdict(&checked.hooks)
         }
         Command::Explain(args) => {
             let config = watching(invocation, &args.common)?;

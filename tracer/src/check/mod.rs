@@ -11,6 +11,7 @@ use crate::{
     build_info,
     cli::Output,
     exit::{Exit, one_line},
+    kernel::{Checked, Loaded},
     privileges,
     snapshot::HookStatus,
 };
@@ -22,13 +23,14 @@ const STATE: usize = 2;
 /// What each hook and each capability can do here: tables, or a JSON object. Colours are always
 /// in the table; the output stream takes them out where they do not belong.
 #[must_use]
-pub fn render(hooks: &[HookStatus], output: Output) -> String {
+pub fn render(checked: &Checked, output: Output) -> String {
+    let Checked { hooks, programs } = checked;
     match output {
         Output::Text => {
             let privileges = capabilities::table(&privileges::held(), privileges::available());
             format!("{}\n{privileges}", table(hooks))
         }
-        Output::Json => format!("{:#}\n", json(hooks)),
+        Output::Json => format!("{:#}\n", json(hooks, programs)),
     }
 }
 
@@ -92,7 +94,7 @@ fn table(hooks: &[HookStatus]) -> String {
     out
 }
 
-fn json(hooks: &[HookStatus]) -> serde_json::Value {
+fn json(hooks: &[HookStatus], programs: &[Loaded]) -> serde_json::Value {
     let rows = hooks.iter().map(|hook| {
         json!({
             "hook": hook.hook,
@@ -102,10 +104,19 @@ fn json(hooks: &[HookStatus]) -> serde_json::Value {
             "detail": hook.detail,
         })
     });
+    let programs = programs.iter().map(|program| {
+        json!({
+            "name": program.name,
+            "verified_instructions": program.verified_instructions,
+            "translated_bytes": program.translated_bytes,
+            "jited_bytes": program.jited_bytes,
+        })
+    });
     json!({
         "version": build_info::VERSION,
         "ok": verdict(hooks).is_ok(),
         "hooks": rows.collect::<Vec<_>>(),
+        "programs": programs.collect::<Vec<_>>(),
         "capabilities": capabilities::json(&privileges::held()),
     })
 }
@@ -125,6 +136,10 @@ mod tests {
             attached: mode != "none",
             detail: detail.to_owned(),
         }
+    }
+
+    fn checked(hooks: Vec<HookStatus>, programs: Vec<Loaded>) -> Checked {
+        Checked { hooks, programs }
     }
 
     fn some() -> Vec<HookStatus> {
@@ -149,12 +164,21 @@ mod tests {
 
     #[test]
     fn json_has_every_hook() {
-        let value: serde_json::Value =
-            serde_json::from_str(&render(&some(), Output::Json)).unwrap();
+        let programs = vec![Loaded {
+            name: "set_state".to_owned(),
+            verified_instructions: None,
+            translated_bytes: Some(80),
+            jited_bytes: 60,
+        }];
+        let text = render(&checked(some(), programs), Output::Json);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["ok"], true);
         assert_eq!(value["hooks"][2]["hook"], "kfree_skb");
         assert_eq!(value["hooks"][2]["possible"], false);
         assert_eq!(value["hooks"][2]["required"], false);
+        assert_eq!(value["programs"][0]["name"], "set_state");
+        assert_eq!(value["programs"][0]["translated_bytes"], 80);
+        assert!(value["programs"][0]["verified_instructions"].is_null());
     }
 
     #[test]
@@ -164,7 +188,7 @@ mod tests {
         let exit = verdict(&without).unwrap_err();
         assert_eq!(exit.code(), Code::Unavailable);
         assert_eq!(exit.to_string(), "required hook wire: CAP_BPF missing");
-        let text = render(&without, Output::Text);
+        let text = render(&checked(without.into(), Vec::new()), Output::Text);
         assert!(text.contains("impossible"), "{text}");
     }
 }

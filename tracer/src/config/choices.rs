@@ -77,6 +77,19 @@ choice! {
 }
 
 choice! {
+    /// How the programs at tracepoints are attached.
+    TracepointHook {
+        /// The best that this kernel has
+        #[default]
+        Auto,
+        /// With the kernel's types (needs kernel BTF)
+        TpBtf,
+        /// As raw tracepoints
+        RawTp,
+    }
+}
+
+choice! {
     /// Log level of the kernel programs.
     KernelLog {
         /// Nothing

@@ -16,7 +16,8 @@ use ipnet::IpNet;
 use tracer_common::first_bytes::ProbeMethods;
 
 pub use choices::{
-    ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, WireTap,
+    ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, TracepointHook,
+    WireTap,
 };
 pub use file::read;
 pub use ports::PortSet;
@@ -72,6 +73,8 @@ pub struct Config {
     pub wire_tap: WireTap,
     /// The hook that sees dials made on this node.
     pub connect_hook: ConnectHook,
+    /// How the programs at tracepoints are attached.
+    pub tracepoint_hook: TracepointHook,
     /// Log level of the kernel programs.
     pub kernel_log: KernelLog,
     /// Log level of the daemon.
@@ -124,6 +127,7 @@ impl Config {
             health_check_gate: all.health_check_gate.unwrap_or_default(),
             wire_tap: all.wire_tap.unwrap_or_default(),
             connect_hook: all.connect_hook.unwrap_or_default(),
+            tracepoint_hook: all.tracepoint_hook.unwrap_or_default(),
             kernel_log: all.kernel_log.unwrap_or_default(),
             log_level: all.log.level.unwrap_or_default(),
             log_format: all.log.format.unwrap_or_default(),

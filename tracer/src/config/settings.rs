@@ -7,7 +7,8 @@ use clap::Args;
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, PortSet, WireTap,
+    ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, PortSet,
+    TracepointHook, WireTap,
     values::{Between, Cidr, Flows, Interface, Listen, Number, ProbeMethod, Socket, TelemetryPath},
 };
 
@@ -135,6 +136,10 @@ pub struct Settings {
     #[arg(long, value_name = "HOOK", env = "TRACER_CONNECT_HOOK")]
     pub(super) connect_hook: Option<ConnectHook>,
 
+    /// How tracepoints are followed [default: auto]
+    #[arg(long, value_name = "HOOK", env = "TRACER_TRACEPOINT_HOOK")]
+    pub(super) tracepoint_hook: Option<TracepointHook>,
+
     /// Log level of the kernel programs [default: off]
     #[arg(long, value_name = "LEVEL", env = "TRACER_KERNEL_LOG")]
     pub(super) kernel_log: Option<KernelLog>,
@@ -215,6 +220,7 @@ impl Settings {
             health_check_gate: self.health_check_gate.or(lower.health_check_gate),
             wire_tap: self.wire_tap.or(lower.wire_tap),
             connect_hook: self.connect_hook.or(lower.connect_hook),
+            tracepoint_hook: self.tracepoint_hook.or(lower.tracepoint_hook),
             kernel_log: self.kernel_log.or(lower.kernel_log),
             web: Web {
                 listen_address: self.web.listen_address.or(lower.web.listen_address),

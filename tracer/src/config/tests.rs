@@ -50,6 +50,7 @@ kubeconfig: /etc/kubeconfig
 health_check_gate: first-port
 wire_tap: packet
 connect_hook: set-state
+tracepoint_hook: raw-tp
 kernel_log: debug
 web:
   listen_address: '[::1]:9000'
@@ -81,6 +82,7 @@ log:
     assert_eq!(config.health_check_gate, HealthCheckGate::FirstPort);
     assert_eq!(config.wire_tap, WireTap::Packet);
     assert_eq!(config.connect_hook, ConnectHook::SetState);
+    assert_eq!(config.tracepoint_hook, TracepointHook::RawTp);
     assert_eq!(config.kernel_log, KernelLog::Debug);
     assert_eq!(config.listen.to_string(), "[::1]:9000");
     assert_eq!(config.telemetry_path, "/m");

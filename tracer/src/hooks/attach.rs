@@ -6,8 +6,11 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint},
 };
 
-use super::{ConnectHook, SOCKET_STATE, offsets::Offsets};
-use crate::snapshot::HookStatus;
+use super::{Want, offsets::Offsets};
+use crate::{
+    config::{ConnectHook, TracepointHook},
+    snapshot::{HookStatus, SOCKET_STATE},
+};
 
 /// The function that IPv4 dials pass.
 pub const CONNECT_V4: &str = "tcp_v4_connect";
@@ -16,45 +19,49 @@ const CONNECT_V6: &str = "tcp_v6_connect";
 /// A tracepoint and its programs with and without BTF.
 struct TracePoint {
     hook: &'static str,
-    /// The first that the verifier accepts.
-    tp_btf: &'static [&'static str],
+    /// The first that the verifier accepts; with how it reads, where that is a
+    /// question.
+    tp_btf: &'static [(&'static str, &'static str)],
     raw_tp: &'static str,
 }
 
 const TRACE_POINTS: [TracePoint; 7] = [
     TracePoint {
         hook: SOCKET_STATE,
-        tp_btf: &["set_state"],
+        tp_btf: &[("set_state", "")],
         raw_tp: "set_state_raw",
     },
     TracePoint {
         hook: "tcp_send_reset",
-        tp_btf: &["send_reset"],
+        tp_btf: &[("send_reset", "")],
         raw_tp: "send_reset_raw",
     },
     TracePoint {
         hook: "tcp_receive_reset",
-        tp_btf: &["receive_reset"],
+        tp_btf: &[("receive_reset", "")],
         raw_tp: "receive_reset_raw",
     },
     TracePoint {
         hook: "tcp_retransmit_skb",
-        tp_btf: &["retransmit_skb"],
+        tp_btf: &[("retransmit_skb", "")],
         raw_tp: "retransmit_raw",
     },
     TracePoint {
         hook: "tcp_retransmit_synack",
-        tp_btf: &["retrans_synack"],
+        tp_btf: &[("retrans_synack", "")],
         raw_tp: "synack_raw",
     },
     TracePoint {
         hook: "net_dev_queue",
-        tp_btf: &["dev_queue_direct", "dev_queue"],
+        tp_btf: &[
+            ("dev_queue_direct", "direct load"),
+            ("dev_queue", "bpf_probe_read_kernel"),
+        ],
         raw_tp: "dev_queue_raw",
     },
     TracePoint {
         hook: "kfree_skb",
-        tp_btf: &["drop_skb"],
+        tp_btf: &[("drop_skb", "")],
         raw_tp: "drop_skb_raw",
     },
 ];
@@ -127,31 +134,35 @@ impl<'a> Attacher<'a> {
 
     /// Attaches all hooks, the connect functions last: what they mark, the
     /// state hook must see.
-    pub fn all(&mut self, want: ConnectHook) -> Vec<HookStatus> {
-        let mut hooks: Vec<_> = TRACE_POINTS
-            .iter()
-            .map(|point| self.trace_point(point))
+    pub fn all(&mut self, want: Want) -> Vec<HookStatus> {
+        let points = TRACE_POINTS.iter();
+        let mut hooks: Vec<_> = points
+            .map(|point| self.trace_point(point, want.tracepoints))
             .collect();
-        hooks.extend(
-            FUNCTIONS
-                .iter()
-                .map(|function| self.function(function, want)),
-        );
+        let functions = FUNCTIONS.iter();
+        hooks.extend(functions.map(|function| self.function(function, want.connect)));
         hooks
     }
 
-    fn trace_point(&mut self, point: &TracePoint) -> HookStatus {
-        if let Some(why) = self.offsets.disabled(point.hook) {
-            return absent(point.hook, why);
+    fn trace_point(&mut self, point: &TracePoint, want: TracepointHook) -> HookStatus {
+        let hook = point.hook;
+        if let Some(why) = self.offsets.disabled(hook) {
+            return absent(hook, why);
         }
-        let Err(tp_btf) = self.tp_btf(point) else {
-            return attached(point.hook, "tp_btf", "");
-        };
-        let tp_btf = format!("tp_btf: {}", one_line(&tp_btf));
-        match self.raw_tp(point) {
-            Ok(()) => attached(point.hook, "raw_tp", &tp_btf),
-            Err(raw) => absent(point.hook, &format!("{tp_btf}; raw_tp: {}", one_line(&raw))),
+        let mut reasons = Vec::new();
+        if matches!(want, TracepointHook::Auto | TracepointHook::TpBtf) {
+            match self.tp_btf(point) {
+                Ok(detail) => return attached(hook, "tp_btf", &detail),
+                Err(error) => reasons.push(format!("tp_btf: {}", one_line(&error))),
+            }
         }
+        if matches!(want, TracepointHook::Auto | TracepointHook::RawTp) {
+            match self.raw_tp(point) {
+                Ok(()) => return attached(hook, "raw_tp", &reasons.join("; ")),
+                Err(error) => reasons.push(format!("raw_tp: {}", one_line(&error))),
+            }
+        }
+        absent(hook, &reasons.join("; "))
     }
 
     fn function(&mut self, function: &Function, want: ConnectHook) -> HookStatus {
@@ -178,22 +189,24 @@ impl<'a> Attacher<'a> {
         absent(hook, &reasons.join("; "))
     }
 
-    fn tp_btf(&mut self, point: &TracePoint) -> Result<()> {
+    /// Returns how the program reads, where that is a question, and why no better.
+    fn tp_btf(&mut self, point: &TracePoint) -> Result<String> {
         let btf = self.btf.as_ref().map_err(|why| anyhow!("{why}"))?;
-        let mut refused = anyhow!("no program");
-        for name in point.tp_btf {
+        let mut refused = None;
+        for (name, reads) in point.tp_btf {
             let program: &mut BtfTracePoint = program(self.ebpf, name)?;
-            match program.load(point.hook, btf) {
-                Ok(()) => {
-                    return program.attach().map(drop).or_else(|error| {
-                        program.unload()?;
-                        Err(error.into())
-                    });
-                }
-                Err(error) => refused = error.into(),
+            if let Err(error) = program.load(point.hook, btf) {
+                refused = Some(Error::from(error));
+                continue;
             }
+            if let Err(error) = program.attach() {
+                program.unload()?;
+                return Err(error.into());
+            }
+            let instead = refused.map(|error| format!("; {name} instead: {}", one_line(&error)));
+            return Ok(format!("{reads}{}", instead.unwrap_or_default()));
         }
-        Err(refused)
+        Err(refused.unwrap_or_else(|| anyhow!("no program")))
     }
 
     fn raw_tp(&mut self, point: &TracePoint) -> Result<()> {

@@ -4,10 +4,13 @@
 //! times that size, and find types by name without kind.
 
 mod enums;
+mod prototypes;
 
 use std::{borrow::Cow, ops::Range};
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+pub use self::prototypes::{Argument, Prototype};
 
 /// Kinds of types that matter here.
 pub mod kind {
@@ -17,10 +20,12 @@ pub mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
     pub const FUNC_PROTO: u32 = 13;
     pub const TYPE_TAG: u32 = 18;
     pub const ENUM64: u32 = 19;
@@ -167,28 +172,6 @@ impl Btf {
         self.stripped(id).map(|found| Some(found.size_or_type))
     }
 
-    /// Number of arguments of a tracepoint; `None` when the kernel lacks it.
-    ///
-    /// # Errors
-    /// When the BTF is damaged.
-    pub fn tracepoint_args(&self, name: &str) -> Result<Option<usize>> {
-        let Some(id) = self.find(kind::TYPEDEF, &format!("btf_trace_{name}"))? else {
-            return Ok(None);
-        };
-        let pointer = self.stripped(id)?;
-        ensure!(
-            pointer.kind() == kind::PTR,
-            "btf_trace_{name} is no pointer"
-        );
-        let prototype = self.stripped(pointer.size_or_type)?;
-        ensure!(
-            prototype.kind() == kind::FUNC_PROTO,
-            "btf_trace_{name} points to no function"
-        );
-        // The first parameter is the probe's own data.
-        Ok(prototype.len().checked_sub(1))
-    }
-
     fn step(&self, outer: u32, name: &str, depth: u32) -> Result<Option<Member>> {
         let holder = self.stripped(outer)?;
         if depth > MAX_DEPTH || !matches!(holder.kind(), kind::STRUCT | kind::UNION) {
@@ -235,20 +218,27 @@ impl Btf {
         })
     }
 
-    /// A type without typedefs, qualifiers and tags.
+    /// A type without typedefs, qualifiers and tags; not for `void`.
     fn stripped(&self, id: u32) -> Result<Type> {
+        self.unless_void(id)?.context("void where a type should be")
+    }
+
+    /// The same, or `None` for `void`, `const void` and the like.
+    fn unless_void(&self, id: u32) -> Result<Option<Type>> {
         let mut id = id;
         for _ in 0..32 {
-            let start = *self
-                .starts
-                .get(id as usize)
-                .context("a type id is out of range")?;
-            let found = self.type_at(start as usize)?;
+            let Some(start) = self.starts.get(id as usize) else {
+                bail!("a type id is out of range");
+            };
+            if id == 0 {
+                return Ok(None);
+            }
+            let found = self.type_at(*start as usize)?;
             match found.kind() {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
                     id = found.size_or_type;
                 }
-                _ => return Ok(found),
+                _ => return Ok(Some(found)),
             }
         }
         bail!("a chain of typedefs does not end")

@@ -8,8 +8,11 @@ mod offsets;
 use anyhow::{Context as _, bail};
 use aya::{Ebpf, EbpfLoader};
 
-pub use crate::config::ConnectHook;
-use crate::snapshot::{HookStatus, SOCKET_STATE};
+pub use self::attach::none;
+use crate::{
+    config::{Config, ConnectHook, TracepointHook},
+    snapshot::HookStatus,
+};
 
 /// The kernel's own type information (CONFIG_DEBUG_INFO_BTF).
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -29,7 +32,14 @@ pub fn kernel_types() -> anyhow::Result<btf::Btf> {
 #[derive(Debug)]
 pub struct Plan {
     offsets: offsets::Offsets,
-    want: ConnectHook,
+    want: Want,
+}
+
+/// The modes that the operator wants.
+#[derive(Clone, Copy, Debug)]
+struct Want {
+    connect: ConnectHook,
+    tracepoints: TracepointHook,
 }
 
 impl Plan {
@@ -38,7 +48,11 @@ impl Plan {
     /// # Errors
     /// When there is none, or a required hook misses a member, which is named
     /// as `struct.member`: this kernel cannot do it.
-    pub fn new(want: ConnectHook) -> anyhow::Result<Self> {
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let want = Want {
+            connect: config.connect_hook,
+            tracepoints: config.tracepoint_hook,
+        };
         let offsets = offsets::Offsets::resolve(&kernel_types()?)?;
         Ok(Self { offsets, want })
     }
@@ -70,26 +84,13 @@ impl Plan {
     }
 
     /// Attaches what can be attached.
-    fn try_attach(&self, ebpf: &mut Ebpf) -> Vec<HookStatus> {
+    pub fn try_attach(&self, ebpf: &mut Ebpf) -> Vec<HookStatus> {
         attach::Attacher::new(ebpf, &self.offsets).all(self.want)
     }
 
     /// Whether a run must not go on without this hook.
     fn requires(&self, status: &HookStatus) -> bool {
-        let by_name = matches!(self.want, ConnectHook::Fentry | ConnectHook::Kprobe);
+        let by_name = matches!(self.want.connect, ConnectHook::Fentry | ConnectHook::Kprobe);
         status.required() || (by_name && status.hook == attach::CONNECT_V4)
     }
-}
-
-/// Finds out which hooks this kernel and these privileges allow: attaches them
-/// to what `load` has loaded, and detaches them at once.
-pub fn check(
-    want: ConnectHook,
-    load: impl FnOnce(&Plan) -> anyhow::Result<Ebpf>,
-) -> Vec<HookStatus> {
-    let tried = Plan::new(want).and_then(|plan| {
-        let mut ebpf = load(&plan)?;
-        Ok(plan.try_attach(&mut ebpf))
-    });
-    tried.unwrap_or_else(|error| attach::none(&format!("{error:#}")))
 }

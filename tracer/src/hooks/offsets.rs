@@ -1,12 +1,17 @@
 //! Where the kernel programs find the struct members they read.
 
 mod conntrack;
+mod prototypes;
 mod table;
 
 use anyhow::{Context as _, Result, bail};
 
-use self::table::{FIELDS, Field, STATE, Shape};
+use self::{
+    prototypes::PROTOTYPES,
+    table::{FIELDS, Field, STATE, Shape},
+};
 use super::btf::{Btf, Member, kind};
+use crate::snapshot::SOCKET_STATE;
 
 /// What a program takes an absent member's offset for; also its initial value.
 const ABSENT: u16 = 0xffff;
@@ -50,7 +55,7 @@ impl Offsets {
                 .extend(field.global.map(|global| (global, offset)));
         }
         found.conntrack(btf);
-        found.arguments(btf)?;
+        found.prototypes(btf)?;
         Ok(found)
     }
 
@@ -72,61 +77,18 @@ impl Offsets {
             .extend(conntrack::GLOBALS.into_iter().zip(offsets));
     }
 
-    /// The tracepoints whose arguments matter and have changed.
-    fn arguments(&mut self, btf: &Btf) -> Result<()> {
-        for point in &TRACE_POINTS {
-            let found = btf.tracepoint_args(point.hook)?;
-            let has_third = found.is_some_and(|count| count > 2);
-            self.arguments
-                .extend(point.global.map(|global| (global, u8::from(has_third))));
-            let why = match found {
-                Some(count) if point.counts.contains(&count) => continue,
-                Some(count) => format!("has {count} arguments, not {}", point.expected()),
-                None => "this kernel has no such tracepoint".into(),
-            };
-            self.disabled.push((point.hook, why));
+    /// What the hooked tracepoints and functions take.
+    fn prototypes(&mut self, btf: &Btf) -> Result<()> {
+        for prototype in PROTOTYPES {
+            let found = prototype.find(btf)?;
+            self.arguments.extend(prototype.has_newest(found.as_ref()));
+            match prototype.check(found.as_ref()) {
+                Err(why) if prototype.hook == SOCKET_STATE => bail!("{SOCKET_STATE}: {why}"),
+                Err(why) => self.disabled.push((prototype.hook, why)),
+                Ok(()) => {}
+            }
         }
         Ok(())
-    }
-}
-
-/// A tracepoint whose arguments have changed, or may be absent.
-struct TracePoint {
-    hook: &'static str,
-    /// How many arguments it is known with, in all kernels so far.
-    counts: &'static [usize],
-    /// The global that says whether there is a third.
-    global: Option<&'static str>,
-}
-
-const TRACE_POINTS: [TracePoint; 4] = [
-    TracePoint {
-        hook: "tcp_retransmit_skb",
-        counts: &[2, 3],
-        global: Some("RETRANSMIT_HAS_ERR"),
-    },
-    TracePoint {
-        hook: "tcp_send_reset",
-        counts: &[2, 3],
-        global: Some("SEND_RESET_HAS_REASON"),
-    },
-    TracePoint {
-        hook: "kfree_skb",
-        counts: &[2, 3, 4],
-        global: Some("KFREE_HAS_REASON"),
-    },
-    TracePoint {
-        hook: "net_dev_queue",
-        counts: &[1],
-        global: None,
-    },
-];
-
-impl TracePoint {
-    /// The known counts for people: `2 or 3`.
-    fn expected(&self) -> String {
-        let counts: Vec<_> = self.counts.iter().map(usize::to_string).collect();
-        counts.join(" or ")
     }
 }
 

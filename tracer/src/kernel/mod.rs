@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod batch;
+mod check;
 mod counters;
 mod failures;
 mod flows;
@@ -42,11 +43,15 @@ use self::{
     unchecked::Unchecked,
     wire::{Mode, Taps},
 };
-pub use self::{interfaces::addr, object::limits};
+pub use self::{
+    check::{Checked, Loaded, check},
+    interfaces::addr,
+    object::limits,
+};
 use crate::{
     config::{Config, KernelLog},
     exit::Exit,
-    hooks::{self, Plan},
+    hooks::Plan,
     privileges,
     snapshot::{Arrival, Failures, HookStatus, Snapshot, Source, WIRE},
 };
@@ -73,8 +78,7 @@ impl Tracer {
     pub fn load(config: &Config) -> Result<Self, Exit> {
         privileges()?;
         permitted()?;
-        let plan = Plan::new(config.connect_hook)
-            .map_err(|e| Exit::unavailable("find struct offsets", e))?;
+        let plan = Plan::new(config).map_err(|e| Exit::unavailable("find struct offsets", e))?;
         check_interfaces(config)?;
         Self::assemble(config, &plan).map_err(|e| {
             Exit::unavailable("load the kernel programs", e)
@@ -266,34 +270,4 @@ fn check_interfaces(config: &Config) -> Result<(), Exit> {
         }
     }
     Ok(())
-}
-
-/// What this kernel and these privileges allow: tries every hook for a moment.
-pub fn check(config: &Config) -> Vec<HookStatus> {
-    let mut hooks = hooks::check(config.connect_hook, |plan| object::load(config, plan));
-    let tried = Plan::new(config.connect_hook)
-        .and_then(|plan| object::load(config, &plan))
-        .and_then(|mut ebpf| Taps::load(&mut ebpf, config));
-    let wire = match tried {
-        Ok(taps) => {
-            let (mode, detail) = (taps.mode().as_str(), String::new());
-            HookStatus {
-                hook: WIRE,
-                mode,
-                attached: true,
-                detail,
-            }
-        }
-        Err(e) => {
-            let detail = format!("{e:#}");
-            HookStatus {
-                hook: WIRE,
-                mode: "none",
-                attached: false,
-                detail,
-            }
-        }
-    };
-    hooks.insert(0, wire);
-    hooks
 }

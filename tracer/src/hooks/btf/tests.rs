@@ -14,7 +14,8 @@ const BASE: [(&str, u32, u32, &[u32]); 7] = [
 
 /// Types from lines such as `struct NAME SIZE, MEMBER TYPE BIT[:WIDTH], …`
 /// (also `union`, and `_` for no name), `typedef NAME TYPE`,
-/// `tracepoint NAME ARGUMENTS` and `enum NAME, ENUMERATOR VALUE, …` (also `enum64`).
+/// `pointer NAME TYPE` (of that name here alone), `tracepoint NAME TYPE…`,
+/// `function NAME RESULT TYPE…` and `enum NAME, ENUMERATOR VALUE, …` (also `enum64`).
 pub fn btf(lines: &str) -> Result<Btf> {
     Btf::parse(blob(lines))
 }
@@ -70,6 +71,13 @@ impl Writer {
         );
     }
 
+    fn prototype(&mut self, result: u32, arguments: &[&str]) -> u32 {
+        let parameters = arguments.iter().flat_map(|name| [0, self.id(name)]);
+        let parameters: Vec<u32> = parameters.collect();
+        let info = kind::FUNC_PROTO << 24 | arguments.len() as u32;
+        self.add("_", info, result, &parameters)
+    }
+
     fn line(&mut self, line: &str) {
         let parts: Vec<&str> = line.split(',').collect();
         let words: Vec<&str> = parts[0].split_whitespace().collect();
@@ -79,17 +87,21 @@ impl Writer {
                 let of = self.id(of);
                 self.add(name, kind::TYPEDEF << 24, of, &[]);
             }
-            ["tracepoint", name, arguments] => {
-                let count: u32 = arguments.parse::<u32>().unwrap() + 1;
-                let parameters = [0, U8].repeat(count as usize);
-                let prototype = self.add("_", kind::FUNC_PROTO << 24 | count, 0, &parameters);
+            ["tracepoint", name, ref arguments @ ..] => {
+                let prototype = self.prototype(0, &[&["ptr"][..], arguments].concat());
                 let pointer = self.add("_", kind::PTR << 24, prototype, &[]);
-                self.add(
-                    &format!("btf_trace_{name}"),
-                    kind::TYPEDEF << 24,
-                    pointer,
-                    &[],
-                );
+                let name = format!("btf_trace_{name}");
+                self.add(&name, kind::TYPEDEF << 24, pointer, &[]);
+            }
+            ["function", name, result, ref arguments @ ..] => {
+                let result = self.id(result);
+                let prototype = self.prototype(result, arguments);
+                self.add(name, kind::FUNC << 24, prototype, &[]);
+            }
+            ["pointer", name, to] => {
+                let to = self.id(to);
+                self.add("_", kind::PTR << 24, to, &[]);
+                name.clone_into(self.names.last_mut().unwrap());
             }
             [word @ ("enum" | "enum64"), name] => {
                 let mut data = Vec::new();
@@ -149,7 +161,10 @@ const NESTED: &str = "
     struct outer 16, whole u32 0, _ _u 64
     struct top 24, inner outer 64
     struct bits 4, flag u8 8:3
-    tracepoint shown 3";
+    typedef alias top
+    pointer top* alias
+    tracepoint shown top* u8 enum64
+    function made u32 ptr top";
 
 #[test]
 fn member_through_anonymous_struct_in_union() {
@@ -197,10 +212,23 @@ fn absent_is_none_and_kinds_are_kept_apart() {
 }
 
 #[test]
-fn arguments_of_tracepoints() {
+fn prototypes_of_tracepoints_and_functions() {
     let btf = btf(NESTED).unwrap();
-    assert_eq!(btf.tracepoint_args("shown").unwrap(), Some(3));
-    assert_eq!(btf.tracepoint_args("absent").unwrap(), None);
+    let to = |name: &str| Argument::Pointer(name.into());
+    let shown = btf.tracepoint("shown").unwrap().unwrap();
+    let expected = [to("top"), Argument::Integer(1), Argument::Integer(8)];
+    assert_eq!(
+        (shown.arguments, shown.result),
+        (expected.into(), Argument::Other)
+    );
+    let made = btf.function("made").unwrap().unwrap();
+    let expected = [to(""), Argument::Other];
+    assert_eq!(
+        (made.arguments, made.result),
+        (expected.into(), Argument::Integer(4))
+    );
+    assert_eq!(btf.tracepoint("made").unwrap(), None);
+    assert_eq!(btf.function("shown").unwrap(), None);
 }
 
 #[test]

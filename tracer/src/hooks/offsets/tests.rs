@@ -11,7 +11,10 @@ const LEAST: &str = "
     struct sk_buff 232, cb chars 320
     struct sock_extended_err 16, ee_errno u32 0, ee_origin u8 32
     struct sock_exterr_skb 48, ee sock_extended_err 192
-    tracepoint tcp_retransmit_skb 3";
+    pointer sock* sock
+    pointer skb* sk_buff
+    tracepoint inet_sock_set_state sock* u32 u32
+    tracepoint tcp_retransmit_skb sock* skb* u32";
 
 fn resolve(lines: &str) -> Result<Offsets> {
     Offsets::resolve(&btf(lines)?)
@@ -80,18 +83,88 @@ fn optional_members_missing_disable_their_hooks_only() {
 
 #[test]
 fn arguments_of_the_retransmit_tracepoint() {
-    let with = |count| resolve(&LEAST.replace("skb 3", count)).unwrap();
+    const ALL: &str = "retransmit_skb sock* skb* u32";
+    let with = |line| resolve(&LEAST.replace(ALL, line)).unwrap();
     let third = |found: &Offsets| found.arguments.contains(&("RETRANSMIT_HAS_ERR", 1));
-    assert!(!third(&with("skb 2")));
-    assert!(third(&with("skb 3")));
+    assert!(!third(&with("retransmit_skb sock* skb*")));
+    assert!(third(&with(ALL)));
     let why = |count| {
         let mut all = with(count).disabled.into_iter();
         // Behind those of its missing members.
         let last = all.rfind(|(hook, _)| *hook == "tcp_retransmit_skb");
         last.unwrap().1
     };
-    assert_eq!(why("skb 4"), "has 4 arguments, not 2 or 3");
-    assert_eq!(why("skc 2"), "this kernel has no such tracepoint");
+    for (line, expected) in [
+        (
+            "retransmit_skb sock* skb* u32 u32",
+            "has 4 arguments, not 2 or 3",
+        ),
+        (
+            "retransmit_skb skb* sock*",
+            "argument 1 is a pointer to struct sk_buff, not a pointer to struct sock",
+        ),
+        (
+            "retransmit_skb sock* skb* u64",
+            "argument 3 is an integer of 8 bytes, not an integer of 4 bytes",
+        ),
+        (
+            "retransmit_skc sock* skb*",
+            "this kernel has no such tracepoint",
+        ),
+    ] {
+        assert_eq!(why(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn another_prototype_of_the_required_hook_is_named() {
+    for (line, expected) in [
+        ("set_state sock* u32", "has 2 arguments, not 3"),
+        (
+            "set_state ptr u32 u32",
+            "argument 1 is a pointer, not a pointer to struct sock",
+        ),
+        (
+            "set_state sock* u8 u32",
+            "argument 2 is an integer of 1 bytes, not an integer of 4 bytes",
+        ),
+    ] {
+        let lines = LEAST.replace("set_state sock* u32 u32", line);
+        let error = resolve(&lines).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            format!("inet_sock_set_state: {expected}")
+        );
+    }
+}
+
+#[test]
+fn prototypes_of_functions() {
+    let with = |line: &str| {
+        let address = "\n struct sockaddr_unsized 16\n pointer addr* sockaddr_unsized\n";
+        let lines = format!("{LEAST}{address}function tcp_v4_connect {line}");
+        let found = resolve(&lines).unwrap();
+        found.disabled("tcp_v4_connect").map(str::to_owned)
+    };
+    assert_eq!(with("u32 sock* addr* u32"), None);
+    for (line, expected) in [
+        ("u32 sock* addr*", "has 2 arguments, not 3"),
+        (
+            "u32 sock* skb* u32",
+            "argument 2 is a pointer to struct sk_buff, not a pointer to struct sockaddr or sockaddr_unsized",
+        ),
+        (
+            "u64 sock* addr* u32",
+            "returns an integer of 8 bytes, not an integer of 4 bytes",
+        ),
+    ] {
+        assert_eq!(with(line).as_deref(), Some(expected), "{line}");
+    }
+    // BTF may lack a function; a kprobe does without.
+    assert_eq!(resolve(LEAST).unwrap().disabled("tcp_v6_connect"), {
+        // IPv6's members are missing there.
+        Some("sock_common.skc_v6_daddr: this kernel has no such member")
+    });
 }
 
 /// What the programs need of conntrack.
@@ -104,7 +177,7 @@ const CONNTRACK: &str = "
     struct nf_conntrack_tuple 40, src man 0, dst dst 160
     struct nf_conntrack_tuple_hash 56, tuple nf_conntrack_tuple 128
     struct nf_conn 256, tuplehash chars 128
-    tracepoint net_dev_queue 1";
+    tracepoint net_dev_queue skb*";
 
 /// `sk_buff` with conntrack's member.
 fn with_conntrack(lines: &str) -> Offsets {
@@ -134,7 +207,7 @@ fn without_conntrack_its_hook_alone_is_disabled() {
             "struct nf_conn 256, hashes",
             "nf_conn.tuplehash: this kernel has no such member",
         ),
-        ("queue 1", "queue 2", "has 2 arguments, not 1"),
+        ("queue skb*", "queue skb* skb*", "has 2 arguments, not 1"),
     ] {
         let found = with_conntrack(&CONNTRACK.replace(change, to));
         let said = found.disabled("net_dev_queue").unwrap();
