@@ -3,11 +3,12 @@
 //! kernel's own counters; nothing twice where the wire tap follows as well.
 #[path = "local_connects/bed.rs"]
 mod bed;
+#[path = "local_connects/loss.rs"]
+mod loss;
 
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
     time::Duration,
 };
 
@@ -17,9 +18,9 @@ use nix::{
     sys::socket::{setsockopt, sockopt},
 };
 use testbed::{
-    Netns, Tracer,
+    Netns, Tracer, kernel,
     peer::{Behaviour, Dial, Server},
-    rules,
+    rules, seen,
 };
 
 use bed::{
@@ -133,10 +134,13 @@ fn expected(with_immediate: bool) -> Counts {
         .collect()
 }
 
-/// All dials under one mode of the hook.
-fn every_ending(hook: &str) -> Result<()> {
+/// The programs at raw tracepoints, which serve where tp_btf cannot.
+const RAW: [&str; 2] = ["--tracepoint-hook", "raw-tp"];
+
+/// All dials under one mode of the hook at the connect functions.
+fn every_ending(hook: &str, options: &[&str]) -> Result<()> {
     let bed = Bed::new()?;
-    let tracer = bed.trace(hook)?;
+    let tracer = bed.trace(&[&["--connect-hook", hook][..], options].concat())?;
     ordinary(&bed)?;
     immediate(&bed)?;
     resets(&bed)?;
@@ -145,7 +149,7 @@ fn every_ending(hook: &str) -> Result<()> {
     let functions = ["tcp_v4_connect", "tcp_v6_connect"].map(hooked);
     match hook {
         "set-state" => assert_eq!(functions, [false, false]),
-        "auto" => assert_eq!(functions, [kernel_has_probes(); 2]),
+        "auto" => assert_eq!(functions, [kernel::has_probes(); 2]),
         _ => assert_eq!(functions, [true, true]),
     }
     assert_eq!(counts(&metrics, DIALS, "outcome"), expected(functions[0]));
@@ -154,18 +158,19 @@ fn every_ending(hook: &str) -> Result<()> {
     let resets = Counts::from([by_far(port::CLOSED, 6), by_far(port::RESET, 2), by_client]);
     assert_eq!(counts(&metrics, RESETS, "origin"), resets);
     assert_eq!(metrics.sum("tracer_events_lost_total", &[]), 0.0);
-    Ok(())
-}
-
-/// Stock kernels have kprobes and fentry; the build machines' has neither.
-fn kernel_has_probes() -> bool {
-    Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
+    seen::right(&[
+        "inet_sock_set_state",
+        "tcp_v4_connect",
+        "tcp_v6_connect",
+        "tcp_send_reset",
+        "tcp_receive_reset",
+    ])
 }
 
 /// A mode asked for by name is had, or the daemon says why not and ends.
 fn by_name(hook: &str) -> Result<()> {
-    if kernel_has_probes() {
-        return every_ending(hook);
+    if kernel::has_probes() {
+        return every_ending(hook, &[]);
     }
     let node = Netns::new("node")?;
     let mut command = node.command(Tracer::binary()?)?;
@@ -183,17 +188,22 @@ fn by_name(hook: &str) -> Result<()> {
 
 #[test]
 fn vm_every_ending_by_default() -> Result<()> {
-    every_ending("auto")
+    every_ending("auto", &[])
 }
 
 #[test]
 fn vm_every_ending_by_state_alone() -> Result<()> {
-    every_ending("set-state")
+    every_ending("set-state", &[])
 }
 
 #[test]
 fn vm_every_ending_by_fentry() -> Result<()> {
     by_name("fentry")
+}
+
+#[test]
+fn vm_every_ending_by_raw_tracepoints() -> Result<()> {
+    every_ending("auto", &RAW)
 }
 
 #[test]
@@ -209,9 +219,18 @@ fn retransmitted(bed: &Bed) -> Result<u64> {
 
 #[test]
 fn vm_retransmissions_agree_with_the_kernel() -> Result<()> {
+    retransmissions(&[])
+}
+
+#[test]
+fn vm_retransmissions_by_raw_tracepoints() -> Result<()> {
+    retransmissions(&RAW)
+}
+
+fn retransmissions(options: &[&str]) -> Result<()> {
     let bed = Bed::new()?;
     let _held = Server::start(&bed.node, (NODE_V4, port::NODE), Behaviour::NeverAccept)?;
-    let tracer = bed.trace("auto")?;
+    let tracer = bed.trace(options)?;
     bed.fails(FAR_V4, port::SILENT, Errno::ETIMEDOUT)?;
     let mut lossy = bed.dial(FAR_V4, port::LOSSY).stream()?;
     let loss = rules::add(
@@ -243,7 +262,7 @@ fn vm_retransmissions_agree_with_the_kernel() -> Result<()> {
     })?;
     let found = counts(&agreed, RETRANSMITS, "kind");
     assert_eq!(found.get(&(port::SILENT, "syn".to_owned())), Some(&1));
-    Ok(())
+    seen::right(&["tcp_retransmit_skb", "tcp_retransmit_synack"])
 }
 
 #[test]
@@ -275,7 +294,7 @@ fn vm_dials_at_once_are_each_counted() -> Result<()> {
     const THREADS: u64 = 8;
     const EACH: u64 = 100;
     let bed = Bed::new()?;
-    let tracer = bed.trace("auto")?;
+    let tracer = bed.trace(&[])?;
     let work = || -> Result<()> {
         for _ in 0..EACH {
             bed.dial(FAR_V4, port::OPEN).stream()?;

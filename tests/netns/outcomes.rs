@@ -16,6 +16,7 @@ use testbed::{
         thrift::{Message, framed},
     },
     raw::Answer,
+    seen,
     segment::flags,
     topology::PodLink,
 };
@@ -211,7 +212,7 @@ fn check(mode: Mode, link: PodLink, tap: &str) -> Result<()> {
     assert!(status.success(), "{stderr}");
     assert_eq!(counted(&metrics), expected, "{stderr}");
     check_rest(&metrics);
-    Ok(())
+    seen::right(&["wire"])
 }
 
 /// The other families of the same traffic.

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     netns::Netns,
     process::{Proc, poll_until},
+    seen,
 };
 
 /// Where the guard makes the daemon serve, inside the node's namespace.
@@ -78,13 +79,17 @@ impl<'a> Tracer<'a> {
         process.wait_until(START_LIMIT, "tracer did not become ready", |_| {
             http::get(node, address, "/readyz", TEXT).is_ok_and(|r| r.status == 200)
         })?;
-        Ok(Self {
+        let tracer = Self {
             ns: node,
             process,
             address,
             socket,
             _dir: dir,
-        })
+        };
+        if seen::wanted() {
+            seen::daemon(&tracer.metrics()?, &tracer.process.stderr())?;
+        }
+        Ok(tracer)
     }
 
     /// Scrapes `/metrics`.

@@ -16,23 +16,33 @@ use super::{
 };
 
 /// B1: SYNs meet a full queue: silence.
+const FULL: Scenario = Scenario {
+    servers: |s| s.serve_with(0, 9090, Behaviour::NeverAccept, 2),
+    traffic: |s| {
+        s.keep(s.connections(3)?);
+        s.dials_end(4, SOON, Errno::EINPROGRESS)?;
+        s.took(&s.bed.pods[0], "ListenOverflows", 4)
+    },
+    expect: || {
+        let full = failed("accept_queue_full", 4).by(0, 9090);
+        vec![full.connections(Count::AtLeast(0))]
+    },
+    rests_on: &["net_dev_queue", "kfree_skb"],
+    ..Scenario::new(31440)
+};
+
 #[test]
 fn vm_syn_meets_full_queue() -> Result<()> {
+    FULL.run()
+}
+
+#[test]
+fn vm_syn_meets_full_queue_by_raw_tracepoints() -> Result<()> {
+    const OPTIONS: &[&str] = &["--handshake-timeout", "1s", "--tracepoint-hook", "raw-tp"];
     Scenario {
-        servers: |s| s.serve_with(0, 9090, Behaviour::NeverAccept, 2),
-        traffic: |s| {
-            s.keep(s.connections(3)?);
-            s.dials_end(4, SOON, Errno::EINPROGRESS)?;
-            s.took(&s.bed.pods[0], "ListenOverflows", 4)
-        },
-        expect: || {
-            vec![
-                failed("accept_queue_full", 4)
-                    .by(0, 9090)
-                    .connections(Count::AtLeast(0)),
-            ]
-        },
-        ..Scenario::new(31440)
+        port: 31564,
+        options: OPTIONS,
+        ..FULL
     }
     .run()
 }

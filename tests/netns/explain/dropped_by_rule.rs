@@ -18,6 +18,7 @@ const SCENARIO: Scenario = Scenario {
     },
     traffic: |s| s.dials_end(3, SOON, Errno::EINPROGRESS),
     expect: || vec![failed("dropped_by_rule", 3).backend(Backend::Pod(0, 9090))],
+    rests_on: &["kfree_skb"],
     ..Scenario::new(31476)
 };
 

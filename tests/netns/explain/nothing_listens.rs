@@ -3,10 +3,10 @@
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use testbed::{Mode, Topology, peer::Behaviour};
+use testbed::{Mode, Topology, kernel, peer::Behaviour};
 
 use super::{
-    expect::{Backend, failed},
+    expect::{Backend, Expected, failed},
     scenario::Scenario,
     scene::{Family, Reply, SOON},
 };
@@ -17,12 +17,21 @@ const SCENARIO: Scenario = Scenario {
         s.dials_end(4, SOON, Errno::ECONNREFUSED)?;
         s.took(&s.bed.pods[0], "OutRsts", 4)
     },
-    expect: || vec![failed("nothing_listens", 4).by(0, 9099)],
+    expect: || vec![no_socket(failed("nothing_listens", 4).by(0, 9099))],
     ..Scenario::new(31418)
 };
 
+/// Kernels before 5.17 have no reasons of drops, by which a stack without a socket
+/// is told from a proxy that refuses.
+fn no_socket(expected: Expected) -> Expected {
+    match kernel::version() {
+        Ok(version) if version < (5, 17) => expected.or_likely(),
+        _ => expected,
+    }
+}
+
 #[test]
-fn wrong_target_port() -> Result<()> {
+fn vm_wrong_target_port() -> Result<()> {
     SCENARIO.run()
 }
 

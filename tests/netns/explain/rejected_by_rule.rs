@@ -12,7 +12,7 @@ use super::{
 
 /// After DNAT: the backend may be known, and has no part in it.
 #[test]
-fn tcp_reset() -> Result<()> {
+fn vm_tcp_reset() -> Result<()> {
     Scenario {
         fault: |s| {
             s.keep(rules::reject_with_tcp_reset(&s.bed.node, s.port)?);

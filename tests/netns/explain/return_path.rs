@@ -54,7 +54,7 @@ fn dropped_in_node() -> Result<()> {
 
 /// D4: the SYN-ACKs leave the node, and nothing comes back.
 #[test]
-fn lost_beyond_node() -> Result<()> {
+fn vm_lost_beyond_node() -> Result<()> {
     Scenario {
         traffic: |s| {
             let raw = RawClient::open(&s.bed.client)?;

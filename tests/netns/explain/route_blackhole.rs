@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use super::{expect::failed, scenario::Scenario, scene::SOON};
 
 #[test]
-fn blackhole() -> Result<()> {
+fn vm_blackhole() -> Result<()> {
     Scenario {
         fault: |s| s.bed.node.ip("route add blackhole 10.244.0.2/32\n"),
         traffic: |s| s.dials_end(3, SOON, Errno::EINPROGRESS),

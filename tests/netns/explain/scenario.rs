@@ -1,7 +1,7 @@
 //! A scenario is a table: a node, a fault, traffic, the verdicts expected.
 
 use anyhow::{Context as _, Result};
-use testbed::{Mode, ServicePort, Topology, Tracer, peer::Behaviour, topology::Builder};
+use testbed::{Mode, ServicePort, Topology, Tracer, peer::Behaviour, seen, topology::Builder};
 
 use super::{
     expect::{self, Expected},
@@ -34,6 +34,8 @@ pub struct Scenario {
     pub healthy: bool,
     /// All verdicts expected.
     pub expect: fn() -> Vec<Expected>,
+    /// Hooks without which the verdict would be another.
+    pub rests_on: &'static [&'static str],
 }
 
 impl Scenario {
@@ -52,6 +54,7 @@ impl Scenario {
             traffic: |_| Ok(()),
             healthy: true,
             expect: Vec::new,
+            rests_on: &[],
         }
     }
 
@@ -65,7 +68,8 @@ impl Scenario {
             .and_then(|()| self.beside(&scene));
         played.with_context(|| format!("the fault did not take\n{}", scene.facts()))?;
         let told = expect::check(&scene, &tracer, &(self.expect)());
-        told.with_context(|| format!("{}\n{}", scene.facts(), warnings(&tracer)))
+        told.with_context(|| format!("{}\n{}", scene.facts(), warnings(&tracer)))?;
+        seen::right(self.rests_on)
     }
 
     fn beside(&self, scene: &Scene) -> Result<()> {

@@ -121,16 +121,9 @@ impl Bed {
     }
 
     /// The daemon with its wire tap where none of the dials pass.
-    pub fn trace(&self, hook: &str) -> Result<Tracer<'_>> {
-        let args = [
-            "--interface",
-            "quiet0",
-            "--node-ports",
-            port::ALL,
-            "--connect-hook",
-            hook,
-        ];
-        Tracer::start(&self.node, &args)
+    pub fn trace(&self, options: &[&str]) -> Result<Tracer<'_>> {
+        let args = ["--interface", "quiet0", "--node-ports", port::ALL];
+        Tracer::start(&self.node, &[&args[..], options].concat())
     }
 
     pub fn dial(&self, to: impl Into<IpAddr>, port: u16) -> Dial<'_> {
