@@ -144,6 +144,11 @@ pub(crate) const VIRTUAL_MACHINES: &[Package] = &[
         probe: "cpio",
     },
     Package {
+        name: "ipvsadm",
+        why: "kube-proxy's ipvs mode, in a guest",
+        probe: "ipvsadm",
+    },
+    Package {
         name: "xz-utils",
         why: "unpacks the guest's kernel modules",
         probe: "xz",

@@ -231,7 +231,15 @@ pub(crate) struct Progress {
 impl Progress {
     /// Starts counting.
     pub(crate) fn new(name: &str) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        Self::on(name, std::io::stderr().is_terminal())
+    }
+
+    /// The same for one of several at once, which cannot share a terminal's line.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self::on(name, false)
+    }
+
+    fn on(name: &str, terminal: bool) -> Self {
         if !terminal {
             eprintln!("  {name} …");
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 
 use crate::artifacts::{self, TestBinary};
@@ -12,16 +12,20 @@ use crate::libtest::{self, Counts};
 use crate::setup::{self, Needs, Tools};
 use crate::{apt, image, kubernetes, lint, packages, proc, vm, workspace};
 
+mod guests;
+mod instructions;
+mod matrix;
 mod report;
 
+use guests::Guests;
+use matrix::Matrix;
 use report::{Outcome, Report};
 
 /// Limit of one test executable, on this kernel.
 const LIMIT: Duration = Duration::from_secs(900);
-/// Kernel series that run where none are named: the oldest supported one and a current one.
-const DEFAULT_SERIES: &str = "5.10,6.12";
-/// Tests that need nothing but a kernel and the guest's tools are named so.
-const VM_PREFIX: &str = "vm_";
+/// Kernel series that run where none are named: the oldest supported one, one without tcx but
+/// with reasons of drops, and one with all of it. In this order: two run at once.
+const DEFAULT_SERIES: &str = "5.10,6.12,6.1";
 /// The test executable that needs real Kubernetes programs.
 const KUBERNETES: &str = "kubernetes";
 
@@ -32,6 +36,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = DEFAULT_SERIES)]
     #[arg(value_parser = PossibleValuesParser::new(vm::series_names()))]
     vm: Vec<String>,
+    /// Nothing but these kernels: no lint, no unit tests, no tests on this kernel
+    #[arg(long, conflicts_with_all = ["no_vm", "kubernetes"])]
+    only_vm: bool,
+    /// Take the instruction counts of this run for the right ones
+    #[arg(long)]
+    accept_instructions: bool,
     /// Boot no other kernels
     #[arg(long, conflicts_with = "vm")]
     no_vm: bool,
@@ -57,12 +67,14 @@ fn existing(path: &str) -> Result<PathBuf> {
 /// Something that the tests need is missing (exit status 69), or a step cannot be started.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let series: &[String] = if args.no_vm { &[] } else { &args.vm };
-    let tools = prepare(series, args.kubernetes)?;
+    let tools = prepare(&args, series)?;
     let filter = args.filter.as_deref();
     let mut report = Report::default();
-    lint_steps(filter, &mut report)?;
-    if !report.failed() {
-        report.measure("unit tests", || unit_tests(filter));
+    if !args.only_vm {
+        lint_steps(filter, &mut report)?;
+        if !report.failed() {
+            report.measure("unit tests", || unit_tests(filter));
+        }
     }
     if report.failed() {
         report.skip("namespace tests and kernels", "an earlier step failed");
@@ -78,32 +90,32 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Says early what is missing, before anything long starts.
-fn prepare(series: &[String], kubernetes: bool) -> Result<Tools> {
+fn prepare(args: &Args, series: &[String]) -> Result<Tools> {
     let all = &[
-        packages::NAMESPACE_TESTS,
         packages::DEPLOYMENT,
+        packages::NAMESPACE_TESTS,
         packages::VIRTUAL_MACHINES,
     ];
-    let packages = if series.is_empty() {
-        &all[..2]
-    } else {
-        &all[..]
+    let packages = match (args.only_vm, series.is_empty()) {
+        (true, _) => &all[1..],
+        (false, true) => &all[..2],
+        (false, false) => &all[..],
     };
     let otherwise = "run as root; without it there are `cargo test` and `cargo xtask lint`";
     setup::require_root("namespaces and kernel programs", otherwise, packages)?;
     let mut tools = setup::ensure(&Needs {
         bpf: true,
         musl: true,
-        python: true,
-        captures: true,
+        python: !args.only_vm,
+        captures: !args.only_vm,
         fuzz: false,
-        node: true,
+        node: !args.only_vm,
         packages,
     })?;
-    if !series.is_empty() || kubernetes {
+    if !series.is_empty() || args.kubernetes {
         apt::require_mirror()?;
     }
-    if kubernetes {
+    if args.kubernetes {
         let packages = &[packages::KUBERNETES];
         setup::ensure(&Needs {
             packages,
@@ -149,7 +161,6 @@ fn unit_tests(filter: Option<&str>) -> Result<Outcome> {
 
 /// The steps that need the static binaries; each runs whatever became of the others.
 fn kernel_steps(args: &Args, tools: &Tools, series: &[String], report: &mut Report) {
-    let filter = args.filter.as_deref();
     let mut built = None;
     report.measure("static binaries", || {
         let tracer = args.tracer.clone().map_or_else(artifacts::tracer, Ok)?;
@@ -163,26 +174,51 @@ fn kernel_steps(args: &Args, tools: &Tools, series: &[String], report: &mut Repo
         );
         return;
     };
+    if !args.only_vm {
+        here(args, tools, &tracer, &tests, report);
+    }
+    let guests = Guests {
+        tests: &tests,
+        filter: args.filter.as_deref(),
+        tracer: &tracer,
+    };
+    let seen = guests.run(series, report);
+    instructions_step(args.accept_instructions, &seen, report);
+    report.hooks = Matrix::new(&seen);
+}
+
+/// The tests on this kernel.
+fn here(args: &Args, tools: &Tools, tracer: &Path, tests: &[TestBinary], report: &mut Report) {
     // The tests of `deploy` look for it where it is built.
     report.measure("Debian package", || {
-        image::package(&tracer)?;
+        image::package(tracer)?;
         Ok(Outcome::passed(Counts::default()))
     });
-    for test in &tests {
+    for test in tests {
         let name = format!("namespaces: {}", test.name);
         if test.name == KUBERNETES && tools.kubernetes.is_none() {
             report.skip(&name, "--kubernetes runs it");
             continue;
         }
         report.measure(&name, || {
-            namespace_tests(&name, test, filter, &tracer, tools)
+            namespace_tests(&name, test, args.filter.as_deref(), tracer, tools)
         });
     }
-    for name in series {
-        report.measure(&format!("kernel {name}"), || {
-            guest_tests(name, &tests, filter, &tracer)
-        });
+}
+
+/// What the verifier made of the programs, beside what is on file.
+fn instructions_step(accept: bool, seen: &[guests::Seen], report: &mut Report) {
+    let measured = instructions::measured(seen);
+    if measured.is_empty() {
+        return;
     }
+    report.measure("instructions", || {
+        if accept {
+            instructions::accept(&measured)
+        } else {
+            instructions::compare(&measured)
+        }
+    });
 }
 
 fn namespace_tests(
@@ -214,83 +250,4 @@ fn namespace_tests(
         command.env("TRACER_NODE", node);
     }
     outcome(&proc::step(step, command, LIMIT)?)
-}
-
-/// The `vm_` tests in a guest.
-fn guest_tests(
-    series: &str,
-    tests: &[TestBinary],
-    filter: Option<&str>,
-    tracer: &Path,
-) -> Result<Outcome> {
-    let mut binaries = vec![vm::Binary::file(tracer.to_owned())];
-    let mut expected = 0;
-    for test in tests {
-        let names = guest_test_names(test, filter)?;
-        if names.is_empty() {
-            continue;
-        }
-        expected += names.len();
-        binaries.push(guest_binary(&test.path, names));
-    }
-    if expected == 0 && filter.is_some() {
-        return Ok(Outcome::Skipped("no test of this name".to_owned()));
-    }
-    if expected == 0 {
-        bail!("package testbed has no test whose name begins with {VM_PREFIX}");
-    }
-    let report = vm::run(series, &binaries)?;
-    let counts = libtest::counts(&report.output);
-    let seen = (counts.passed + counts.failed + counts.ignored) as usize;
-    let note = format!(
-        "{}, shell after {:.0} s, tests {:.0} s",
-        report.kernel_release,
-        report.boot.as_secs_f64(),
-        report.run.as_secs_f64()
-    );
-    if report.exit == 0 && seen == expected {
-        return Ok(Outcome::Passed { counts, note });
-    }
-    eprintln!("---- {}\n{}\n----", report.log.display(), report.output);
-    let failures = libtest::failures(&report.output).join(", ");
-    let why = format!(
-        "{seen} of {expected} tests ran, exit status {}: {failures}",
-        report.exit
-    );
-    Ok(Outcome::failed(
-        counts,
-        format!("{note}; {why}; see {}", report.log.display()),
-    ))
-}
-
-fn guest_binary(path: &Path, names: Vec<String>) -> vm::Binary {
-    let mut args = vec!["--test-threads=1".to_owned(), "--exact".to_owned()];
-    args.extend(names);
-    let variables = [
-        ("TRACER_BIN", "/tests/tracer"),
-        // What belongs to the whole machine may be changed there.
-        ("TRACER_GUEST", "1"),
-        ("RUST_BACKTRACE", "0"),
-        ("TERM", "dumb"),
-    ];
-    let env = variables.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    vm::Binary {
-        path: path.to_owned(),
-        args,
-        env: env.to_vec(),
-        run: true,
-    }
-}
-
-/// Names of the tests of `test` that can run in a guest and contain `filter`.
-fn guest_test_names(test: &TestBinary, filter: Option<&str>) -> Result<Vec<String>> {
-    let mut command = workspace::command(&test.path);
-    let output = proc::output(command.args(["--list", "--format", "terse"]))
-        .with_context(|| format!("tests of {}", test.name))?;
-    let mut names = libtest::list(&output);
-    names.retain(|name| {
-        let last = name.rsplit("::").next().unwrap_or(name);
-        last.starts_with(VM_PREFIX) && filter.is_none_or(|text| name.contains(text))
-    });
-    Ok(names)
 }

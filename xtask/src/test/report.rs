@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::matrix::Matrix;
 use crate::libtest::Counts;
 
 /// What became of a step.
@@ -46,10 +47,13 @@ struct Step {
     elapsed: Duration,
 }
 
-/// All steps so far. Its display is the table and, alone on the last line, the sum of the tests.
+/// All steps so far. Its display is the table, that of hooks and kernels and, alone on the last
+/// line, the sum of the tests.
 #[derive(Default)]
 pub(crate) struct Report {
     steps: Vec<Step>,
+    /// What the guests saw.
+    pub(crate) hooks: Matrix,
 }
 
 impl Report {
@@ -148,7 +152,7 @@ impl fmt::Display for Report {
             );
             writeln!(f, "{}", line.trim_end())?;
         }
-        write!(f, "\n{}", in_words(self.sum()))
+        write!(f, "{}\n{}", self.hooks, in_words(self.sum()))
     }
 }
 

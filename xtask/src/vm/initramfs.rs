@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::kernel::Kernel;
-use super::{Binary, modules};
+use super::{Binary, SEEN, SEEN_MARK, modules};
 use crate::{proc, workspace};
 
 /// Tools of this machine that the guest gets; the others are busybox applets. Debian's busybox
@@ -28,6 +28,7 @@ const TOOLS: &[&str] = &[
     "xtables-nft-multi",
     "xtables-legacy-multi",
     "conntrack",
+    "ipvsadm",
 ];
 /// Of these tools, the ones that a guest can do without.
 const OPTIONAL_TOOLS: &[&str] = &["conntrack"];
@@ -184,7 +185,7 @@ fn stage_tests(root: &Path, binaries: &[Binary]) -> Result<()> {
     executable(&root.join("run-tests.sh"), &script(binaries)?)
 }
 
-fn guest_name(binary: &Binary) -> Result<String> {
+pub(super) fn guest_name(binary: &Binary) -> Result<String> {
     let name = binary
         .path
         .file_name()
@@ -192,7 +193,8 @@ fn guest_name(binary: &Binary) -> Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// Runs every program in order; the status is the last one that is not 0.
+/// Runs every program in order, then shows what they left; the status is the last one that is
+/// not 0.
 fn script(binaries: &[Binary]) -> Result<String> {
     let mut script = String::from("cd /tests\nstatus=0\n");
     for binary in binaries.iter().filter(|binary| binary.run) {
@@ -210,7 +212,11 @@ fn script(binaries: &[Binary]) -> Result<String> {
             args.join(" ")
         )?;
     }
-    script.push_str("exit $status\n");
+    let (_, seen) = SEEN;
+    writeln!(
+        script,
+        "[ ! -e {seen} ] || sed 's/^/{SEEN_MARK}/' {seen}\nexit $status"
+    )?;
     Ok(script)
 }
 

@@ -53,9 +53,14 @@ const SERIES: &[Series] = &[
     Series {
         name: "6.18",
         suites: &["trixie-backports"],
-        pin: None,
+        // Versions there vanish within weeks; then it is the newest one.
+        pin: Some(Pin {
+            release: "6.18.15+deb13-cloud-amd64",
+            sha256: "5a507681ea8c978d02265a7fec2f02c9588fb48b54b7f71edc1059e86007f3ec",
+        }),
     },
     Series {
+        // By its name it cannot be pinned.
         name: NEWEST,
         suites: &["trixie-backports", "sid"],
         pin: None,

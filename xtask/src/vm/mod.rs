@@ -15,6 +15,11 @@ mod qemu;
 
 pub(crate) use kernel::series_names;
 
+/// Where the guest's programs can leave lines, which come home.
+pub(crate) const SEEN: (&str, &str) = ("TRACER_SEEN", "/tmp/seen");
+/// Marks these lines on the console.
+const SEEN_MARK: &str = "@seen ";
+
 /// A program to run in the guest.
 #[derive(Clone, Debug)]
 pub(crate) struct Binary {
@@ -38,6 +43,14 @@ impl Binary {
             run: false,
         }
     }
+
+    /// Where it is in the guest.
+    ///
+    /// # Errors
+    /// Its path has no file name.
+    pub(crate) fn in_guest(&self) -> Result<String> {
+        initramfs::guest_name(self).map(|name| format!("/tests/{name}"))
+    }
 }
 
 /// What a guest did.
@@ -49,6 +62,8 @@ pub(crate) struct GuestReport {
     pub(crate) exit: i32,
     /// What the programs printed.
     pub(crate) output: String,
+    /// Lines of the file that the programs found in [`SEEN`], if they wrote one.
+    pub(crate) seen: Vec<String>,
     /// From the start of QEMU to the guest's shell.
     pub(crate) boot: Duration,
     /// From the guest's shell to its last program's end.

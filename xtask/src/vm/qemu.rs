@@ -5,19 +5,19 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::GuestReport;
 use super::kernel::Kernel;
+use super::{GuestReport, SEEN_MARK};
 use crate::proc::{self, Group, Progress};
 use crate::workspace;
 
 /// From the start of QEMU to the guest's shell.
 const BOOT_LIMIT: Duration = Duration::from_secs(150);
 /// From the guest's shell to its exit marker.
-const RUN_LIMIT: Duration = Duration::from_secs(480);
+const RUN_LIMIT: Duration = Duration::from_secs(900);
 /// Marks the guest's shell; `uname -r` follows.
 const SHELL: &str = "@shell ";
 /// Marks the end of the guest's programs; their status follows.
@@ -50,11 +50,12 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path) -> Result<GuestReport> {
                 log.display()
             );
         };
-        let (output, run) = (guest.output, guest.run);
+        let (output, seen, run) = (guest.output, guest.seen, guest.run);
         return Ok(GuestReport {
             kernel_release,
             exit,
             output,
+            seen,
             boot,
             run,
             log,
@@ -102,6 +103,7 @@ struct Guest {
     exit: Option<i32>,
     run: Duration,
     output: String,
+    seen: Vec<String>,
 }
 
 impl Guest {
@@ -117,6 +119,8 @@ impl Guest {
                 .as_ref()
                 .map_or(Duration::ZERO, |(_, boot)| *boot);
             self.run = elapsed.saturating_sub(boot);
+        } else if let Some(seen) = line.strip_prefix(SEEN_MARK) {
+            self.seen.push(seen.to_owned());
         } else if self.shell.is_some() {
             self.output.push_str(line);
             self.output.push('\n');
@@ -134,7 +138,7 @@ fn boot(series: &str, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<G
     let mut qemu = command(kernel, initramfs);
     let errors = log.with_extension("err");
     qemu.stdout(Stdio::piped()).stderr(File::create(&errors)?);
-    let mut progress = Progress::new(&format!("vm {series} ({})", kernel.release));
+    let mut progress = Progress::plain(&format!("vm {series} ({})", kernel.release));
     let mut group = Group::spawn(&mut qemu)?;
     let console = group
         .child()
@@ -176,14 +180,17 @@ fn ending_in_words(guest: &Guest, ending: &str, errors: &Path) -> Result<String>
     })
 }
 
-/// Lines of the console as they come, also written to `log`. Ends with QEMU.
+/// Lines of the console as they come, also written to `log` with the seconds since the start of
+/// QEMU. Ends with QEMU.
 fn follow(console: impl std::io::Read + Send + 'static, mut log: File) -> Receiver<String> {
     let (sender, receiver) = channel();
+    let start = Instant::now();
     std::thread::spawn(move || {
         let mut console = BufReader::new(console);
         let mut line = Vec::new();
         while matches!(console.read_until(b'\n', &mut line), Ok(length) if length > 0) {
             // Without the log the lines still count.
+            let _ = write!(log, "[{:6.1}] ", start.elapsed().as_secs_f64());
             let _ = log.write_all(&line);
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
             if sender.send(text).is_err() {
@@ -206,7 +213,8 @@ mod tests {
             "boot noise",
             "\x1b[2J@shell 6.1.0-50",
             "test result: ok",
-            "@exit 3",
+            "@seen {}",
+            "@exit 4",
         ];
         for (second, line) in (0..).zip(lines) {
             guest.line(line, Duration::from_secs(second));
@@ -214,6 +222,7 @@ mod tests {
         let shell = ("6.1.0-50".to_owned(), Duration::from_secs(1));
         assert_eq!(guest.shell, Some(shell));
         assert_eq!(guest.output, "test result: ok\n");
-        assert_eq!((guest.exit, guest.run), (Some(3), Duration::from_secs(2)));
+        assert_eq!(guest.seen, ["{}"]);
+        assert_eq!((guest.exit, guest.run), (Some(4), Duration::from_secs(3)));
     }
 }
