@@ -241,3 +241,22 @@ fn running_kernel_has_every_member() {
         assert!(found.values.contains(&fixed), "{fixed:?}");
     }
 }
+
+/// Without a value from here a program would take its member for absent.
+#[test]
+fn every_offset_of_the_programs_is_resolved() {
+    let sources = [
+        include_str!("../../../../tracer-ebpf/src/kernel.rs"),
+        include_str!("../../../../tracer-ebpf/src/kernel/packet.rs"),
+    ];
+    let lines = sources.iter().flat_map(|source| source.lines());
+    let globals =
+        lines.filter_map(|line| line.strip_prefix("static ")?.split_once(": Global<u16>"));
+    let globals: Vec<&str> = globals.map(|(name, _)| name).collect();
+    assert!(globals.len() > 20, "{globals:?}");
+    let found = resolve(LEAST).unwrap();
+    for global in globals {
+        let resolved = found.values.iter().any(|(name, _)| *name == global);
+        assert!(resolved, "{global}");
+    }
+}
