@@ -1,6 +1,9 @@
 //! The daemon, from start to stop.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -13,7 +16,7 @@ use crate::{
     exit::Exit,
     http::{self, Web},
     logging,
-    privileges::{self, Role},
+    privileges::{self, Opens, Role},
     recorder::Recorder,
     services::Services,
     snapshot::{HookStatus, Source},
@@ -69,7 +72,8 @@ where
     log_hooks(&*source);
     let recorder = Recorder::start(source, config, services);
     let recorder = recorder.map_err(|e| Exit::runtime("remember", e))?;
-    drop_privileges(config);
+    let folders = web.as_ref().map(Web::folders).unwrap_or_default();
+    drop_privileges(config, &folders);
     if let Some(web) = &web {
         web.log();
     }
@@ -104,22 +108,25 @@ where
     Ok(())
 }
 
-/// All that starting needed goes; says what is left, and with whom.
-fn drop_privileges(config: &Config) {
+/// All that starting needed goes; says what is left, and with whom. Files below
+/// `folders` will be read again.
+fn drop_privileges(config: &Config, folders: &[PathBuf]) {
     // A unit test of the daemon shares its process with others.
     if !privileges::begun() {
         return;
     }
     let held = privileges::held();
     privileges::settle(Role::Reader);
-    let walls = privileges::confine(config.socket.path());
+    let socket = config.socket.path().and_then(Path::parent);
+    let landlock = privileges::wall(Opens::Below(folders), socket);
+    let seccomp = privileges::confine();
     let kept = |role| privileges::kept(role, &held).join(",");
     tracing::info!(
         readers = kept(Role::Reader),
         keeper = kept(Role::Keeper),
         collector = kept(Role::Collector),
-        landlock = walls.landlock,
-        seccomp = walls.seccomp,
+        landlock,
+        seccomp,
         "capabilities dropped, but for these"
     );
 }

@@ -1,6 +1,7 @@
 //! What the daemon shows, by curl and openssl.
 
 use anyhow::Result;
+use testbed::cleanup::ScratchDir;
 
 use crate::bed::{ALICE, BOB, Bed, TLS, USERS};
 
@@ -100,6 +101,36 @@ fn versions_and_ciphers() -> Result<()> {
     assert_eq!(version(&["-groups", "P-256"])?, None);
     let said = bed.s_client(&["-groups", "P-384"])?;
     assert!(said.contains("Server Temp Key: ECDH, secp384r1"), "{said}");
+    Ok(())
+}
+
+/// Who answers requests opens nothing outside the folders named at the start.
+#[test]
+fn files_elsewhere_stay_closed() -> Result<()> {
+    let bed = Bed::start(TLS)?;
+    bed.scrape(&[])?.is(200);
+    let elsewhere = ScratchDir::new()?;
+    for file in ["server.crt", "server.key"] {
+        std::fs::copy(bed.dir.path().join(file), elsewhere.path().join(file))?;
+    }
+    let said = bed.said();
+    let landlock = said.contains("landlock=full") || said.contains("landlock=partial");
+    let there = elsewhere.path().display();
+    let files = format!("  cert_file: {there}/server.crt\n  key_file: {there}/server.key\n");
+    bed.web(&format!("tls_server_config:\n{files}"))?;
+    let answer = bed.scrape(&[])?;
+    if landlock {
+        answer.failed();
+        assert!(
+            bed.said().contains("only in folders named at its start"),
+            "{}",
+            bed.said()
+        );
+    } else {
+        answer.is(200);
+    }
+    bed.web(TLS)?;
+    bed.scrape(&[])?.is(200);
     Ok(())
 }
 

@@ -44,7 +44,7 @@ pub(super) fn table(held: &CapsHashSet, walls: Walls) -> String {
     let _ = writeln!(
         out,
         "\nOnce all is attached, `tracer run` holds of these what the column KEPT BY says, in that \
-         thread alone.\nNo new privileges: yes. Landlock (no file is written or run): {}. seccomp: {}.",
+         thread alone.\nNo new privileges: yes. Landlock (no file is written or run, few are read): {}. seccomp: {}.",
         there(walls.landlock != "none"),
         there(walls.seccomp)
     );
@@ -85,7 +85,11 @@ mod tests {
                 .starts_with("CAP_SYS_PTRACE    optional  yes   collector  finds")
         );
         assert!(line("CAP_NET_RAW").contains("optional  no    keeper"));
-        assert!(text.contains("Landlock (no file is written or run): not in this kernel."));
+        assert!(
+            text.contains(
+                "Landlock (no file is written or run, few are read): not in this kernel."
+            )
+        );
         let rows = json(&held);
         assert_eq!(rows.len(), NEEDS.len());
         assert_eq!(rows[0]["held"], true);

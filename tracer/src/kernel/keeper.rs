@@ -26,7 +26,7 @@ use super::{
     log::KernelLog,
     wire::Taps,
 };
-use crate::privileges::{self, Role};
+use crate::privileges::{self, Opens, Role};
 
 /// Milliseconds between two sweeps: what time alone decides is decided this
 /// much late at most.
@@ -54,6 +54,7 @@ impl Keeper {
     /// Works until `stop` becomes readable or its other end closes.
     pub fn run(mut self, stop: &OwnedFd) {
         privileges::settle(Role::Keeper);
+        privileges::wall(Opens::Below(&[]), None);
         let mut last_error = String::new();
         loop {
             let mut fds = [

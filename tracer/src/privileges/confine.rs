@@ -1,13 +1,17 @@
-//! Walls around what is left: Landlock against writing files and running
-//! programs, seccomp against calls that no thread has a use for. Both hold for
+//! Walls around what is left: Landlock against writing files, running programs and
+//! reading what a thread has no use for, seccomp against calls that no thread has a use for. Both hold for
 //! good, and where the kernel lacks one, the others stand.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use landlock::{
-    ABI, AccessFs, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetStatus,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
@@ -19,6 +23,9 @@ pub struct Walls {
     /// All threads have the filter.
     pub seccomp: bool,
 }
+
+/// What the kernel shows of itself.
+const KERNEL: [&str; 2] = ["/proc", "/sys"];
 
 /// Calls that give or use power which the daemon does not need after its start.
 const REFUSED: &[libc::c_long] = &[
@@ -86,25 +93,49 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_mknodat,
 ];
 
-/// Puts up both: seccomp for all threads, Landlock for the calling one and those
-/// that it starts from now on. Below `socket`'s folder files may be removed.
-pub fn confine(socket: Option<&Path>) -> Walls {
-    let told = |what: &str, error: anyhow::Error| {
-        tracing::info!(cause = format!("{error:#}"), "no {what}");
-    };
-    let landlock = landlock(socket).unwrap_or_else(|error| {
-        told("Landlock", error);
-        "none"
-    });
+/// Puts up seccomp, for all threads.
+pub fn confine() -> bool {
     let seccomp = seccomp();
-    let stands = seccomp.is_ok();
-    if let Err(error) = seccomp {
-        told("seccomp", error);
+    if let Err(error) = &seccomp {
+        tracing::info!(cause = format!("{error:#}"), "no seccomp");
     }
-    Walls {
-        landlock,
-        seccomp: stands,
+    seccomp.is_ok()
+}
+
+/// What a thread may go on to open.
+#[derive(Clone, Copy, Debug)]
+pub enum Opens<'a> {
+    /// What lies below these folders, and below /proc and /sys; and no connection.
+    Below(&'a [PathBuf]),
+    /// Everything: who looks up names of hosts and follows a kubeconfig's files.
+    Anything,
+}
+
+/// Walls the calling thread in by Landlock, and those that it starts from now on:
+/// it writes no file and runs none; below the folder `removes` files may go.
+/// Returns `full`, `partial` (an older Landlock) or `none`.
+///
+/// Not for the collector: who is within such walls may not look at processes
+/// outside them, and thereby not at the namespaces of pods.
+pub fn wall(opens: Opens<'_>, removes: Option<&Path>) -> &'static str {
+    if !super::begun() {
+        return "none";
     }
+    try_wall(opens, removes).unwrap_or_else(|error| {
+        tracing::info!(cause = format!("{error:#}"), "no Landlock");
+        "none"
+    })
+}
+
+/// The folders of a file: where its name lies, and where it leads to.
+pub fn folders(file: &Path) -> Vec<PathBuf> {
+    let real = fs::canonicalize(file).ok();
+    let files = [Some(file.to_owned()), real].into_iter().flatten();
+    let folder = |file: PathBuf| match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    files.map(folder).collect()
 }
 
 /// Whether this kernel has them, for `tracer check`.
@@ -118,14 +149,32 @@ pub fn available() -> Walls {
     }
 }
 
-/// Not for the collector: who is within such walls may not look at processes
-/// outside them, and thereby not at the namespaces of pods.
-fn landlock(socket: Option<&Path>) -> anyhow::Result<&'static str> {
+fn try_wall(opens: Opens<'_>, removes: Option<&Path>) -> anyhow::Result<&'static str> {
+    let reads = AccessFs::ReadFile | AccessFs::ReadDir;
     let refused = AccessFs::from_write(ABI::V5) | AccessFs::Execute;
-    let mut rules = Ruleset::default().handle_access(refused)?.create()?;
-    if let Some(folder) = socket.and_then(Path::parent) {
-        let folder = PathFd::new(folder)?;
-        rules = rules.add_rule(PathBeneath::new(folder, AccessFs::RemoveFile))?;
+    let rules = Ruleset::default().handle_access(refused)?;
+    let mut rules = match opens {
+        Opens::Anything => rules,
+        Opens::Below(_) => rules
+            .handle_access(reads)?
+            .handle_access(AccessNet::from_all(ABI::V4))?,
+    }
+    .create()?;
+    let read: Vec<&Path> = match opens {
+        Opens::Below(folders) => KERNEL
+            .iter()
+            .map(Path::new)
+            .chain(folders.iter().map(PathBuf::as_path))
+            .collect(),
+        Opens::Anything => Vec::new(),
+    };
+    let read = read.into_iter().map(|folder| (folder, reads));
+    let removes = removes.map(|folder| (folder, AccessFs::RemoveFile.into()));
+    for (folder, access) in read.chain(removes) {
+        // What is not there cannot be opened either.
+        if let Ok(folder) = PathFd::new(folder) {
+            rules = rules.add_rule(PathBeneath::new(folder, access))?;
+        }
     }
     Ok(match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => "full",
@@ -141,4 +190,66 @@ fn seccomp() -> anyhow::Result<()> {
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?;
     let filter: BpfProgram = filter.try_into().context("compile the filter")?;
     Ok(seccompiler::apply_filter_all_threads(&filter)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, net::TcpListener, net::TcpStream, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_walled_thread_reads_what_it_is_said_to() {
+        if available().landlock == "none" {
+            return;
+        }
+        let folder = std::env::temp_dir().join(format!("tracer-wall-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (inside, outside) = (folder.join("inside"), folder.with_extension("outside"));
+        fs::write(&inside, "").unwrap();
+        fs::write(&outside, "").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let walled = |opens: Opens<'_>| {
+            thread::scope(|scope| {
+                let thread = scope.spawn(|| {
+                    nix::sys::prctl::set_no_new_privs().unwrap();
+                    try_wall(opens, None).unwrap();
+                    let reads = |path: &Path| File::open(path).is_ok();
+                    let kernel = reads(Path::new("/proc/self/stat"));
+                    assert!(kernel && fs::write(&inside, "x").is_err());
+                    let connects = TcpStream::connect(address).is_ok();
+                    (reads(&inside), reads(&outside), connects)
+                });
+                thread.join().unwrap()
+            })
+        };
+        let below = [folder.clone()];
+        let (reads, strays, connects) = walled(Opens::Below(&below));
+        assert!(reads && !strays);
+        // Before Linux 6.7 it does not look at connections.
+        let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let net = rules.handle_access(AccessNet::ConnectTcp);
+        assert_eq!(connects, net.and_then(Ruleset::create).is_err());
+        assert_eq!(walled(Opens::Anything), (true, true, true));
+        assert!(File::open(&outside).is_ok(), "others are as they were");
+        fs::remove_dir_all(&folder).unwrap();
+        fs::remove_file(&outside).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_name_and_where_it_leads() {
+        let root = std::env::temp_dir().join(format!("tracer-folders-{}", std::process::id()));
+        let data = root.join("..1");
+        fs::create_dir_all(&data).unwrap();
+        fs::write(data.join("web.yml"), "").unwrap();
+        let name = root.join("web.yml");
+        std::os::unix::fs::symlink("..1/web.yml", &name).unwrap();
+        assert_eq!(
+            folders(&name),
+            [root.clone(), fs::canonicalize(&data).unwrap()]
+        );
+        assert_eq!(folders(Path::new("no-such-file")), [PathBuf::from(".")]);
+        fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-pub use confine::{Walls, available, confine};
+pub use confine::{Opens, Walls, available, confine, folders, wall};
 pub use needs::{NEEDS, Need};
 
 /// Whether [`begin`] was called: commands other than `run` end soon.

@@ -19,7 +19,7 @@ use super::{
     lock,
     system::Facts,
 };
-use crate::privileges::{self, Role};
+use crate::privileges::{self, Opens, Role};
 
 /// Time between two looks at the kernel's numbers.
 const ROUND: Duration = Duration::from_secs(1);
@@ -48,6 +48,7 @@ impl Threads {
         let shared = Arc::clone(shared);
         let recorder = Builder::new().name("recorder".into()).spawn(move || {
             privileges::settle(Role::Reader);
+            privileges::wall(Opens::Below(&[]), None);
             record(&shared, &asker, &stopped);
         })?;
         threads.recorder = Some(recorder);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{Shared, file};
-use crate::privileges::{self, Role};
+use crate::privileges::{self, Opens, Role};
 
 /// How often the file is looked at. A look is one call; being told of changes
 /// would need a watch on every directory that a mounted ConfigMap's links lead
@@ -33,6 +33,7 @@ impl Follow {
         let mut file = Watched::new(path);
         let thread = Builder::new().name("names".into()).spawn(move || {
             privileges::settle(Role::Reader);
+            privileges::wall(Opens::Below(&privileges::folders(&file.path)), None);
             file.follow(&shared, &stopped);
         })?;
         Ok(Self {

@@ -41,7 +41,7 @@ use self::{
     users::{Users, Verdict},
 };
 use super::listen::Peer;
-use crate::exit::Exit;
+use crate::{exit::Exit, privileges};
 
 /// The file, as of its last reading.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ struct Last {
 
 impl Last {
     fn settings(&mut self, path: &Path) -> Result<Arc<Settings>, String> {
-        let bytes = tls::read(path).map_err(|e| format!("read it: {e}"))?;
+        let bytes = tls::read(path).map_err(|e| format!("read it: {}", tls::told(&e)))?;
         if let Some((known, settings)) = &self.settings
             && *known == bytes
         {
@@ -129,6 +129,15 @@ impl Web {
     /// Whether connections begin with TLS.
     pub fn is_secure(&self) -> bool {
         self.0.secure
+    }
+
+    /// Where its files lie.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let settings = self.0.last().settings.as_ref().map(|last| last.1.clone());
+        let tls = settings.as_ref().and_then(|settings| settings.tls.as_ref());
+        let named = tls.into_iter().flat_map(tls::Tls::files);
+        let files = std::iter::once(self.0.path.as_path()).chain(named);
+        files.flat_map(privileges::folders).collect()
     }
 
     /// Says what is in force.

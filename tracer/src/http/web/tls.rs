@@ -15,6 +15,7 @@ use rustls::{
 };
 
 use super::clients::Clients;
+use crate::privileges;
 
 /// Largest file that is read.
 const LARGEST: u64 = 1 << 20;
@@ -79,7 +80,7 @@ impl Source {
     fn read(&self, what: &str) -> Result<Vec<u8>, String> {
         match self {
             Self::File(path) => {
-                read(path).map_err(|e| format!("{what}: read {}: {e}", path.display()))
+                read(path).map_err(|e| format!("{what}: read {}: {}", path.display(), told(&e)))
             }
             Self::Text(text) => Ok(text.clone().into_bytes()),
         }
@@ -106,7 +107,27 @@ pub(super) struct Pem {
     authority: Option<Vec<u8>>,
 }
 
+/// An error of [`read`], and what may be behind it.
+pub(super) fn told(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::PermissionDenied if privileges::begun() => {
+            format!("{e} (tracer run reads as its user, and only in folders named at its start)")
+        }
+        _ => e.to_string(),
+    }
+}
+
 impl Tls {
+    /// The files that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let authority = self.authority.as_ref();
+        let sources = [&self.certificate, &self.key].into_iter().chain(authority);
+        sources.filter_map(|source| match source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Text(_) => None,
+        })
+    }
+
     /// Reads all that is named.
     pub(super) fn pem(&self) -> Result<Pem, String> {
         let authority = self.authority.as_ref();

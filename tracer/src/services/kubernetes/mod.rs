@@ -24,7 +24,7 @@ pub use health::Health;
 use super::Shared;
 use crate::{
     exit::Exit,
-    privileges::{self, Role},
+    privileges::{self, Opens, Role},
 };
 use store::Store;
 use watch::{Dirty, watch_services, watch_slices};
@@ -81,6 +81,7 @@ fn thread(
     tell: &mpsc::SyncSender<Result<(), Exit>>,
 ) {
     privileges::settle(Role::Reader);
+    privileges::wall(Opens::Anything, None);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Names of hosts are looked up there.
