@@ -51,6 +51,9 @@ struct Inner {
     path: PathBuf,
     /// As in exporter-toolkit, whether there is TLS is not changed while running.
     secure: bool,
+    /// There were users at the start: a file that has none, such as one that is just
+    /// being written, does not let everybody in.
+    guarded: bool,
     /// Nor is the rate.
     bucket: Option<Bucket>,
     users: Users,
@@ -119,6 +122,7 @@ impl Web {
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             secure,
+            guarded: !settings.users.is_empty(),
             bucket: settings.rate.map(Bucket::new),
             users: Users::new().map_err(bad)?,
             last: last.into(),
@@ -166,20 +170,18 @@ impl Web {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let hello = LazyConfigAcceptor::new(Default::default(), stream).await?;
-        let server = self.now(Last::server).await.map_err(io::Error::other)?;
-        let server =
-            server.ok_or_else(|| io::Error::other("the web config file has no TLS now"))?;
+        let server = self.now(Inner::server).await.map_err(io::Error::other)?;
         hello.into_stream(server).await
     }
 
     /// What the files say at this moment.
     async fn now<T: Send + 'static>(
         &self,
-        look: fn(&mut Last, &Path) -> Result<T, String>,
+        look: fn(&Inner) -> Result<T, String>,
     ) -> Result<T, String> {
         let web = self.clone();
         let looked = spawn_blocking(move || {
-            let found = look(&mut web.0.last(), &web.0.path);
+            let found = look(&web.0);
             web.0.note(found.as_ref().err());
             found
         });
@@ -190,6 +192,23 @@ impl Web {
 impl Inner {
     fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settings(&self) -> Result<Arc<Settings>, String> {
+        let settings = self.last().settings(&self.path)?;
+        if self.secure && settings.tls.is_none() {
+            return Err("tls_server_config is gone: restart tracer to do without TLS".into());
+        }
+        if self.guarded && settings.users.is_empty() {
+            return Err("basic_auth_users are gone: restart tracer to do without".into());
+        }
+        Ok(settings)
+    }
+
+    fn server(&self) -> Result<Arc<ServerConfig>, String> {
+        self.settings()?;
+        let server = self.last().server(&self.path)?;
+        server.ok_or_else(|| "no TLS".into())
     }
 
     /// Tells of a change from good to bad or back, once.
@@ -212,7 +231,7 @@ fn refuse(status: StatusCode) -> Response {
 }
 
 async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let Ok(settings) = web.now(Last::settings).await else {
+    let Ok(settings) = web.now(Inner::settings).await else {
         return refuse(StatusCode::INTERNAL_SERVER_ERROR);
     };
     if web.0.bucket.as_ref().is_some_and(|bucket| !bucket.take()) {
