@@ -11,3 +11,5 @@ mod refused;
 mod starved;
 #[path = "faults/system.rs"]
 mod system;
+#[path = "faults/tables.rs"]
+mod tables;

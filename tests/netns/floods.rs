@@ -10,5 +10,7 @@ mod forged;
 mod full;
 #[path = "floods/rubbish.rs"]
 mod rubbish;
+#[path = "floods/scan.rs"]
+mod scan;
 #[path = "floods/syn.rs"]
 mod syn;

@@ -81,18 +81,32 @@ impl Metrics {
     /// The accounting identity: on every port, attempts are handshakes, pending
     /// and untracked ones. An error names the first port where that is not so.
     pub fn balanced(&self) -> Result<()> {
-        for port in self.values_of("tracer_attempts_total", "node_port") {
-            let sum = |name| self.sum(name, &[("node_port", &port)]);
-            let attempts = sum("tracer_attempts_total");
-            let handshakes = sum("tracer_handshakes_total");
-            let pending = sum("tracer_handshakes_pending");
-            let untracked = sum("tracer_untracked_syns_total");
+        let of = |name| self.by_port(name);
+        let (handshakes, pending) = (
+            of("tracer_handshakes_total"),
+            of("tracer_handshakes_pending"),
+        );
+        let untracked = of("tracer_untracked_syns_total");
+        for (port, attempts) in of("tracer_attempts_total") {
+            let sum = |sums: &BTreeMap<&str, f64>| sums.get(port).copied().unwrap_or(0.0);
+            let (handshakes, pending) = (sum(&handshakes), sum(&pending));
+            let untracked = sum(&untracked);
             ensure!(
                 attempts == handshakes + pending + untracked && pending >= 0.0,
                 "{port}: {attempts} != {handshakes} + {pending} + {untracked}"
             );
         }
         Ok(())
+    }
+
+    /// The sums of the series of `name` by port.
+    fn by_port<'a>(&'a self, name: &'a str) -> BTreeMap<&'a str, f64> {
+        let mut sums = BTreeMap::new();
+        for (labels, value) in self.series(name, &[]) {
+            let port = labels.get("node_port").map_or("", String::as_str);
+            *sums.entry(port).or_default() += value;
+        }
+        sums
     }
 
     /// Series of counters and histograms that have gone, or gone down, since

@@ -1,11 +1,16 @@
 //! The log on standard error.
 
-use std::io;
+mod queue;
+
+use std::{io, sync::OnceLock, time::Duration};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer as _, filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
+
+use self::queue::Queue;
 
 use crate::{
     config::{LogFormat, LogLevel},
@@ -19,21 +24,58 @@ const KERNEL: &str = "tracer_ebpf";
 /// by `services::kubernetes`, and without whole answers.
 const API: [&str; 2] = ["kube_client", "kube_runtime"];
 
-/// Starts logging, of the `log` crate's users too.
+/// The daemon's lines on their way.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// How long the daemon's end waits for its last lines to be read.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Starts logging, of the `log` crate's users too; each line is written by who
+/// has something to say.
 ///
 /// # Errors
 /// When logging has been started before.
 pub fn start(level: LogLevel, format: LogFormat) -> Result<(), Exit> {
+    start_to(io::stderr, level, format)
+}
+
+/// The same for the daemon, none of whose threads may wait for a reader of its
+/// log: lines go through a queue.
+///
+/// # Errors
+/// When logging has been started before, or its thread cannot be started.
+pub fn start_queued(level: LogLevel, format: LogFormat) -> Result<(), Exit> {
+    let queue = Queue::start(io::stderr()).map_err(|e| Exit::runtime("start logging", e))?;
+    start_to(queue.clone(), level, format)?;
+    let _ = QUEUE.set(queue);
+    Ok(())
+}
+
+/// Lines of the daemon that nobody will ever see.
+pub fn lost() -> u64 {
+    QUEUE.get().map_or(0, Queue::lost)
+}
+
+/// Lets the daemon's last lines go out.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(LAST);
+    }
+}
+
+fn start_to<W>(writer: W, level: LogLevel, format: LogFormat) -> Result<(), Exit>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let out = match format {
         LogFormat::Logfmt => tracing_logfmt::builder()
             .with_target(false)
             .layer()
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .boxed(),
     };
     let filter = filter(level);

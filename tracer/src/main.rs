@@ -39,13 +39,15 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(e) => return refuse(&e),
     };
-    match execute(&invocation) {
+    let code = match execute(&invocation) {
         Ok(code) => code,
         Err(exit) => {
             report(&exit, &invocation.cli.command);
             exit.code().into()
         }
-    }
+    };
+    logging::flush();
+    code
 }
 
 /// Prints why the arguments are refused, or the help that was asked for.

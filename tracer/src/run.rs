@@ -34,8 +34,10 @@ pub fn run<L>(config: &Config, load: L) -> Result<(), Exit>
 where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
 {
-    logging::start(config.log_level, config.log_format)?;
-    if let Err(error) = privileges::begin(config.pod_evidence) {
+    // Before there is any other thread.
+    let begun = privileges::begin(config.pod_evidence);
+    logging::start_queued(config.log_level, config.log_format)?;
+    if let Err(error) = begun {
         tracing::warn!(cause = format!("{error:#}"), "privileges are not dropped");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

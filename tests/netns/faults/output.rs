@@ -2,16 +2,23 @@
 
 use std::{
     fs::OpenOptions,
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    io::{ErrorKind, PipeWriter, Read as _, Write as _},
+    os::{
+        fd::{AsFd, AsRawFd as _},
+        unix::process::CommandExt as _,
+    },
     process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    mount::{MntFlags, MsFlags, mount, umount2},
+};
 use testbed::{
-    Topology, Tracer, addr::NODE_V4, cleanup::ScratchDir, http, leftovers::nothing_attached,
-    peer::Dial, process::poll_until, tracer::LISTEN,
+    Metrics, Topology, Tracer, addr::NODE_V4, cleanup::ScratchDir, http,
+    leftovers::nothing_attached, peer::Dial, process::poll_until, tracer::LISTEN,
 };
 
 const PORTS: &str = "31525-31526";
@@ -25,26 +32,43 @@ fn tracer(bed: &Topology) -> Result<Command> {
     Ok(command)
 }
 
+fn metrics(bed: &Topology) -> Result<Metrics> {
+    let page = http::get(&bed.node, LISTEN, "/metrics", "text/plain;version=0.0.4")?;
+    Metrics::parse(&page.body)
+}
+
+/// `count` dials that are refused, and counted.
+fn refused(bed: &Topology, count: usize) -> Result<()> {
+    let attempts = |m: &Metrics| m.sum("tracer_attempts_total", &[]) as usize;
+    let before = attempts(&metrics(bed)?);
+    for _ in 0..count {
+        let ended = Dial::new(&bed.client, (NODE_V4, CLOSED)).connect()?;
+        ensure!(ended.is_err(), "connected");
+    }
+    poll_until(LIMIT, "not counted", || {
+        Ok((attempts(&metrics(bed)?) == before + count).then_some(()))
+    })
+}
+
+fn lines_lost(bed: &Topology) -> Result<f64> {
+    Ok(metrics(bed)?.sum("tracer_log_lines_lost_total", &[]))
+}
+
 /// It becomes ready, counts, and ends in order, whatever its outputs are worth.
-fn works(bed: &Topology, mut command: Command) -> Result<()> {
+fn works(
+    bed: &Topology,
+    mut command: Command,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     command.args(["--socket", "none"]);
-    let get = |path| http::get(&bed.node, LISTEN, path, "text/plain;version=0.0.4");
     let mut child = command.spawn().context("start tracer")?;
     let run = || -> Result<()> {
         poll_until(LIMIT, "not ready", || {
-            Ok(get("/readyz").is_ok_and(|r| r.status == 200).then_some(()))
+            let ready = http::get(&bed.node, LISTEN, "/readyz", "*/*");
+            Ok(ready.is_ok_and(|r| r.status == 200).then_some(()))
         })?;
-        for _ in 0..5 {
-            ensure!(
-                Dial::new(&bed.client, (NODE_V4, CLOSED))
-                    .connect()?
-                    .is_err()
-            );
-        }
-        poll_until(LIMIT, "not counted", || {
-            let page = testbed::Metrics::parse(&get("/metrics")?.body)?;
-            Ok((page.sum("tracer_attempts_total", &[]) == 5.0).then_some(()))
-        })
+        refused(bed, 5)?;
+        meanwhile()
     };
     let ran = run();
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
@@ -60,13 +84,20 @@ fn works(bed: &Topology, mut command: Command) -> Result<()> {
     nothing_attached(&bed.node)
 }
 
+/// Each line is counted as lost.
+fn is_told(bed: &Topology) -> Result<()> {
+    let lost = lines_lost(bed)?;
+    ensure!(lost > 5.0, "{lost} lines lost");
+    Ok(())
+}
+
 #[test]
 fn outputs_on_a_full_disk() -> Result<()> {
     let bed = Topology::builder().pods(0).build()?;
     let full = || OpenOptions::new().write(true).open("/dev/full");
     let mut command = tracer(&bed)?;
     command.stdin(Stdio::null()).stdout(full()?).stderr(full()?);
-    works(&bed, command)
+    works(&bed, command, || is_told(&bed))
 }
 
 #[test]
@@ -79,7 +110,59 @@ fn a_log_that_nobody_reads() -> Result<()> {
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
-    works(&bed, command)
+    works(&bed, command, || is_told(&bed))
+}
+
+fn set_flags(of: impl AsFd, flags: OFlag) -> Result<()> {
+    fcntl(of, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
+/// Writes until there is no room.
+fn fill(mut pipe: &PipeWriter) -> Result<()> {
+    set_flags(pipe, OFlag::O_NONBLOCK)?;
+    loop {
+        match pipe.write(&[b'-'; 4096]) {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    set_flags(pipe, OFlag::empty())
+}
+
+#[test]
+fn a_log_whose_reader_sleeps() -> Result<()> {
+    // More lines than wait in the daemon.
+    const DIALS: usize = 1500;
+    let bed = Topology::builder().pods(0).build()?;
+    let (mut reader, writer) = std::io::pipe()?;
+    fill(&writer)?;
+    let mut command = tracer(&bed)?;
+    command.args(["--kernel-log", "debug"]);
+    let out = writer.try_clone()?;
+    command.stdin(Stdio::null()).stdout(out).stderr(writer);
+    works(&bed, command, || {
+        refused(&bed, DIALS)?;
+        let lost = lines_lost(&bed)?;
+        ensure!(lost > 100.0, "{lost} lines lost");
+        // The reader wakes up: what waited comes, then how much did not.
+        set_flags(&reader, OFlag::O_NONBLOCK)?;
+        let mut said = Vec::new();
+        poll_until(LIMIT, "not told", || {
+            match reader.read_to_end(&mut said) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                ended => bail!("{ended:?}"),
+            }
+            let text = String::from_utf8_lossy(&said);
+            let told = text.contains("lines of the log were lost") && text.contains("starting");
+            Ok(told.then_some(()))
+        })?;
+        let lost = lines_lost(&bed)?;
+        refused(&bed, 5)?;
+        ensure!(lines_lost(&bed)? == lost, "lines are lost still");
+        Ok(())
+    })
 }
 
 #[test]
@@ -95,7 +178,7 @@ fn no_outputs_at_all() -> Result<()> {
     };
     // SAFETY: the closure calls only close(2), which is async-signal-safe.
     unsafe { command.pre_exec(close) };
-    works(&bed, command)
+    works(&bed, command, || Ok(()))
 }
 
 #[test]

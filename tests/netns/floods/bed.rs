@@ -175,7 +175,7 @@ fn call(stream: &mut TcpStream) -> Result<()> {
 }
 
 /// The most that the process has ever had resident, and its maps.
-fn memory(tracer: &Tracer<'_>) -> Result<()> {
+pub fn memory(tracer: &Tracer<'_>) -> Result<()> {
     let pid = tracer.process().pid();
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -131,7 +131,7 @@ fn held(bed: &Topology, process: &Proc) -> Result<Held> {
 }
 
 /// Kills in the short form, and in the long one (`TRACER_LONG=1`).
-const KILLS: [usize; 2] = [14, 100];
+const KILLS: [usize; 2] = [50, 100];
 
 fn kills() -> usize {
     KILLS[usize::from(std::env::var_os("TRACER_LONG").is_some())]

@@ -15,6 +15,8 @@ use crate::{
 const NAME: (usize, usize) = (12, 36);
 /// Rows of the table; healthy ports beyond them share one.
 const ROWS: usize = 20;
+/// Rows of ports with failures, unless all are asked for.
+const SICK_ROWS: usize = 50;
 
 const HEADINGS: [&str; 8] = [
     PORT,
@@ -68,7 +70,7 @@ pub(super) fn shown(explanation: &Explanation) -> Vec<(&PortRow, bool)> {
 }
 
 /// The rows, ports with a verdict first, then those with failures, and how many
-/// healthy ports share the last one.
+/// share the last one.
 pub(super) fn rows(explanation: &Explanation, frame: &Frame) -> (Vec<Row>, usize) {
     let mut ports = shown(explanation);
     ports.sort_by_key(|(port, judged)| (!judged, std::cmp::Reverse(failed(port)), port.node_port));
@@ -77,7 +79,7 @@ pub(super) fn rows(explanation: &Explanation, frame: &Frame) -> (Vec<Row>, usize
         .filter(|(port, judged)| *judged || failed(port) > 0);
     let shown = match sick.count() {
         _ if frame.all || ports.len() <= ROWS => ports.len(),
-        sick => sick.max(ROWS - 1),
+        sick => sick.clamp(ROWS - 1, SICK_ROWS),
     };
     let (own, shared) = ports.split_at(shown.min(ports.len()));
     let width = frame.width.unwrap_or(usize::MAX) / 4;

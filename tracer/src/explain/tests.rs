@@ -330,3 +330,26 @@ fn impossible_numbers_do_no_harm() {
         assert!(plain(&odd, &frame(width)).contains("failed"));
     }
 }
+
+#[test]
+fn a_scan_is_not_told_port_by_port() {
+    let ports = || (30_000..32_768).map(|p| port(p, [("refused", 1)], [("unknown", 1)], []));
+    let findings = || (30_000..32_768).map(|p| finding(p, Verdict::NoServiceRule, 1, 0.0));
+    let scanned = explanation(ports().collect(), findings().collect());
+    let text = plain(&scanned, &frame(None));
+    assert!(text.lines().count() < 300, "{}", text.lines().count());
+    for words in [
+        "+2718: other ports, 2718 of them with failures; --all gives each its own row.",
+        "2748 more problems, none of them larger: no_service_rule at 2748 ports (2748 failed \
+         attempts).",
+        "are a port scan",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let all = Frame {
+        all: true,
+        ..frame(None)
+    };
+    let text = plain(&scanned, &all);
+    assert!(text.contains("2768. Port 32767") && !text.contains("more problems"));
+}

@@ -1,12 +1,19 @@
 //! An explanation for people, as text. A pure function; styles are always in
 //! the text, the output stream takes them out where they do not belong.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use anstyle::{AnsiColor, Style};
 
 use super::{rows, table, words};
-use crate::{human, report::Explanation, verdict::Finding};
+use crate::{
+    human,
+    report::Explanation,
+    verdict::{Finding, Verdict},
+};
 
 /// What is around an explanation.
 #[derive(Clone, Debug)]
@@ -25,6 +32,8 @@ pub(super) struct Frame {
     pub(super) all: bool,
 }
 
+/// Problems that are told one by one, the largest first.
+const PROBLEMS: usize = 20;
 /// Sentences are not wrapped wider or narrower.
 const WIDTHS: (usize, usize) = (40, 110);
 
@@ -44,9 +53,13 @@ pub(super) fn body(explanation: &Explanation, frame: &Frame) -> String {
         ports(&mut out, explanation, frame);
     }
     summary(&mut out, explanation);
-    for (at, finding) in explanation.verdicts.iter().enumerate() {
+    let most = if frame.all { usize::MAX } else { PROBLEMS };
+    let told = explanation.verdicts.len().min(most);
+    let (told, others) = explanation.verdicts.split_at(told);
+    for (at, finding) in told.iter().enumerate() {
         problem(&mut out, at + 1, finding);
     }
+    more(&mut out, others);
     rest(&mut out, explanation);
     out.text
 }
@@ -126,7 +139,16 @@ fn ports(out: &mut Page, explanation: &Explanation, frame: &Frame) {
     let table = table::render(&headings, &rows, frame.width, cut);
     out.text.push_str(&table);
     if shared > 0 {
-        let text = format!("+{shared}: ports without a failure; --all gives each its own row.");
+        let sick = rows::shown(explanation);
+        let sick = sick
+            .iter()
+            .filter(|(port, judged)| *judged || rows::failed(port) > 0);
+        let sick = sick.count().saturating_sub(rows.len() - 1);
+        let what = match sick {
+            0 => "ports without a failure".to_owned(),
+            sick => format!("other ports, {sick} of them with failures"),
+        };
+        let text = format!("+{shared}: {what}; --all gives each its own row.");
         out.say("", &text, Style::new());
     }
 }
@@ -214,6 +236,35 @@ fn problem(out: &mut Page, number: usize, finding: &Finding) {
     }
     let next = AnsiColor::Cyan.on_default();
     out.say(&format!("{indent}{:<6}", "next"), &finding.next, next);
+}
+
+/// Problems beyond the largest, by cause.
+fn more(out: &mut Page, others: &[Finding]) {
+    if others.is_empty() {
+        return;
+    }
+    let mut causes: BTreeMap<Verdict, (BTreeSet<u16>, u64)> = BTreeMap::new();
+    for finding in others {
+        let (ports, failed) = causes.entry(finding.verdict).or_default();
+        ports.insert(finding.node_port);
+        *failed = failed.saturating_add(finding.failed);
+    }
+    let causes = causes.into_iter().map(|(verdict, (ports, failed))| {
+        let failed = human::counted(failed, "failed attempt");
+        let ports = human::counted(ports.len() as u64, "port");
+        format!("{verdict} at {ports} ({failed})")
+    });
+    let causes = Vec::from_iter(causes).join(", ");
+    let problems = human::counted(others.len() as u64, "more problem");
+    out.gap();
+    out.say(
+        "",
+        &format!("{problems}, none of them larger: {causes}."),
+        Style::new(),
+    );
+    let hint = "A few attempts at each of very many ports are a port scan. --all tells each \
+                problem, --port those of one port.";
+    out.say("", hint, Style::new());
 }
 
 /// The Service, and where NAT sent its attempts: ` thrift/users:api -> 10.0.0.7:9092

@@ -19,7 +19,7 @@ use crate::snapshot::Failures;
 /// Kinds above which those are forgotten that are long past.
 const MANY_KINDS: usize = FAILURES as usize / 4 * 3;
 /// Seconds without another failure of its kind until a kind is long past.
-const KIND_AFTER_S: u32 = 20 * 60;
+const KIND_AFTER_S: u32 = 2 * 60;
 /// Seconds without an attempt until a backend is long past.
 const BACKEND_AFTER_S: u32 = 15 * 60;
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     build_info::{COMMIT, VERSION},
+    logging,
     snapshot::{HookStatus, Snapshot},
 };
 
@@ -22,6 +23,8 @@ pub(super) fn encode(snapshot: &Snapshot, to: &mut DescriptorEncoder<'_>) -> fmt
     for (stage, value) in Lost::ALL.iter().zip(snapshot.lost) {
         family.count(&[("stage", stage.as_str())], value)?;
     }
+    let help = "Lines of the log that could not be written, or not in time";
+    counter(to, "tracer_log_lines_lost", help)?.count_only(logging::lost())?;
     let help = "Attempts and connections in the flow table";
     gauge(to, "tracer_flows", help)?.set_only(snapshot.flows)?;
     let help = "Places in the flow table";

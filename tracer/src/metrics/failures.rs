@@ -5,7 +5,10 @@ use std::fmt;
 use prometheus_client::encoding::DescriptorEncoder;
 use tracer_common::failure::Failure;
 
-use super::{family::counter, ports::NODE_PORT};
+use super::{
+    family::counter,
+    ports::{NODE_PORT, label},
+};
 use crate::{recorder::Scrape, verdict::Verdict};
 
 /// Writes the failures of all ports.
@@ -13,8 +16,8 @@ pub(super) fn encode(scrape: &Scrape, to: &mut DescriptorEncoder<'_>) -> fmt::Re
     let help =
         "Failed attempts, by why they failed; refusals follow their outcome by about a second";
     let mut family = counter(to, "tracer_handshake_failures", help)?;
-    for (port, counts) in &scrape.verdicts {
-        let port = port.to_string();
+    for (port, counts) in &scrape.listed.verdicts {
+        let port = label(*port);
         for (verdict, count) in Verdict::ALL.iter().zip(counts) {
             let verdict = ("verdict", verdict.as_str());
             family.count(&[(NODE_PORT, &port), verdict], *count)?;

@@ -63,6 +63,11 @@ impl Family<'_> {
         self.0.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
+    /// The same of whole numbers.
+    pub(super) fn count_only(&mut self, value: u64) -> fmt::Result {
+        self.0.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
     /// Writes one series of a gauge.
     pub(super) fn set<const N: usize>(
         &mut self,

@@ -52,6 +52,7 @@ struct Page {
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         ports::encode(&self.ports, &mut encoder)?;
+        ports::others(&self.scrape, &mut encoder)?;
         failures::encode(&self.scrape, &mut encoder)?;
         services::encode(&self.scrape, &mut encoder)?;
         daemon::encode(&self.scrape.snapshot, &mut encoder)?;
@@ -65,11 +66,12 @@ impl Collector for Page {
 /// # Errors
 /// When the encoder refuses a value; there is no half page.
 pub fn render(
-    scrape: recorder::Scrape,
+    mut scrape: recorder::Scrape,
     process: Process,
     format: Format,
 ) -> Result<String, fmt::Error> {
-    let ports: Vec<Port> = scrape.snapshot.ports.iter().map(Port::new).collect();
+    let ports = std::mem::take(&mut scrape.listed.ports);
+    let ports: Vec<Port> = ports.into_iter().map(Port::new).collect();
     // A port has about 80 series, most of less than 100 bytes.
     let mut page = String::with_capacity(8192 * (ports.len() + 1));
     let mut registry = Registry::default();

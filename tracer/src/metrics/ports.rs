@@ -1,6 +1,6 @@
 //! The families that have a series per port.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use prometheus_client::encoding::DescriptorEncoder;
 use tracer_common::{
@@ -10,23 +10,34 @@ use tracer_common::{
 };
 
 use super::family::{Bucket, counter, gauge, histogram};
+use crate::recorder::{OTHER, Scrape};
 
 pub(super) const NODE_PORT: &str = "node_port";
 const TRAFFIC: &str = "traffic";
 
-/// A port with its label value, which is made once per scrape.
+/// A port, or all others, with its label value, which is made once per scrape.
 #[derive(Debug)]
 pub(super) struct Port {
-    label: String,
+    label: Cow<'static, str>,
     counters: PortCounters,
 }
 
+/// The value of [`NODE_PORT`].
+pub(super) fn label(port: Option<u16>) -> Cow<'static, str> {
+    port.map_or(OTHER.into(), |port| port.to_string().into())
+}
+
 impl Port {
-    pub(super) fn new((port, counters): &(u16, PortCounters)) -> Self {
+    pub(super) fn new((port, counters): (Option<u16>, PortCounters)) -> Self {
         Self {
-            label: port.to_string(),
-            counters: *counters,
+            label: label(port),
+            counters,
         }
+    }
+
+    /// Several ports together, whose series all exist from the start.
+    fn is_other(&self) -> bool {
+        self.label == OTHER
     }
 
     fn get(&self, cell: Cell) -> u64 {
@@ -62,6 +73,16 @@ fn possible(outcome: Outcome, traffic: Traffic) -> bool {
         Outcome::HalfOpen => traffic == Traffic::HealthCheck,
         _ => matches!(traffic, Traffic::HealthCheck | Traffic::Unknown),
     }
+}
+
+/// Writes how many ports have no series of their own.
+pub(super) fn others(scrape: &Scrape, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let Some(count) = scrape.listed.others else {
+        return Ok(());
+    };
+    let help = "Ports that were tried and count together as node_port=\"other\": nobody is known to \
+                be there, and nobody insists";
+    gauge(to, "tracer_other_ports", help)?.set_only(count as u64)
 }
 
 fn handshakes(ports: &[Port], to: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -104,7 +125,9 @@ fn answers(ports: &[Port], to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     for port in ports {
         for answer in Answer::ALL {
             let buckets = buckets(port, *answer);
-            if buckets.iter().any(|bucket| bucket.1 != 0) {
+            // Who has sent a SYN-ACK is no other port any more.
+            let is_fixed = port.is_other() && *answer != Answer::SynAck;
+            if is_fixed || buckets.iter().any(|bucket| bucket.1 != 0) {
                 let sum = seconds(port.get(Cell::latency_sum(*answer)));
                 let labels = [port.node_port(), ("answer", answer.as_str())];
                 family.observe(&labels, sum, &buckets)?;
@@ -208,7 +231,7 @@ fn local_connects(ports: &[Port], to: &mut DescriptorEncoder<'_>) -> fmt::Result
         let values = LocalOutcome::ALL
             .iter()
             .map(|o| (o, port.get(Cell::local_connect(*o))));
-        if values.clone().any(|(_, value)| value != 0) {
+        if port.is_other() || values.clone().any(|(_, value)| value != 0) {
             for (outcome, value) in values {
                 family.count(&[port.node_port(), ("outcome", outcome.as_str())], value)?;
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    recorder::Scrape,
+    recorder::{Listed, Scrape},
     services::Health,
     snapshot::{HookStatus, SOCKET_STATE, Snapshot, WIRE},
     verdict::Verdict,
@@ -107,9 +107,10 @@ fn scrape() -> Scrape {
     bad[Failure::Late.index()] = 3;
     let mut rest = [0; Failure::COUNT];
     rest[Failure::TimedOut.index()] = 2;
+    let snapshot = snapshot();
     Scrape {
-        snapshot: snapshot().into(),
-        verdicts: vec![(30080, busy), (32767, quiet)],
+        listed: Listed::all(&snapshot.ports, &[(30080, busy), (32767, quiet)]),
+        snapshot: snapshot.into(),
         backends: Some(vec![
             (30080, Some("10.0.0.7:9092".parse().unwrap()), bad),
             (30080, Some("[fd00::7]:9092".parse().unwrap()), bad),
@@ -217,9 +218,7 @@ fn every_outcome_has_a_series_from_the_first_attempt_on() {
 /// Names and labels of the page of a port with these cells.
 fn series(cells: &[(Cell, i64)]) -> std::collections::BTreeSet<String> {
     let mut scrape = scrape();
-    let mut snapshot = snapshot();
-    snapshot.ports = vec![(30080, counters(cells))];
-    scrape.snapshot = snapshot.into();
+    scrape.listed.ports = vec![(Some(30080), counters(cells))];
     let page = render(scrape, PROCESS, Format::Text).unwrap();
     let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
     lines.map(|(series, _)| series.to_owned()).collect()

@@ -13,7 +13,10 @@ use super::{
     collecting::Asker,
     history::{Kind, Window},
     ledger::{BackendLedger, Ledger},
-    lock, monotonic, nanoseconds,
+    listing::Listing,
+    lock,
+    losses::Losses,
+    monotonic, nanoseconds,
     rounds::{Failed, Single},
     rows,
 };
@@ -36,17 +39,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Judging {
     ledger: Ledger,
     backends: Option<BackendLedger>,
+    listing: Listing,
+    losses: Losses,
     context: Evidence,
     /// When the context was last asked for.
     asked: Option<Instant>,
 }
 
 impl Judging {
-    /// With counts by backend for so many per port, or without.
-    pub(super) fn new(backends: Option<usize>) -> Self {
+    /// For so many watched ports; with counts by backend for so many per port, or
+    /// without.
+    pub(super) fn new(watched: usize, backends: Option<usize>) -> Self {
         Self {
             ledger: Ledger::default(),
             backends: backends.map(BackendLedger::new),
+            listing: Listing::new(watched),
+            losses: Losses::default(),
             context: Evidence::default(),
             asked: None,
         }
@@ -98,7 +106,7 @@ impl Shared {
         let (snapshot, unjudged, places) = {
             let mut rounds = lock(&self.rounds);
             let snapshot = rounds.look(&*self.source, monotonic)?;
-            let places = judging.backends.is_some().then(|| rounds.places().clone());
+            let places = rounds.places().clone();
             (snapshot, rounds.unjudged(), places)
         };
         let records = unjudged.records.iter().map(|failed| &failed.kind);
@@ -121,16 +129,23 @@ impl Shared {
                 ledger.count((row.node_port, backend), row.failure, *count);
             }
         }
-        if let (Some(ledger), Some(places)) = (&mut judging.backends, places) {
+        if let Some(ledger) = &mut judging.backends {
             ledger.retain(&places);
         }
         judging.ledger.settle(&snapshot.ports);
         self.tell(&unjudged.records, &mut verdicts);
+        let names = self.services.table();
+        let has_backend: BTreeSet<u16> = places.iter().map(|(port, _)| *port).collect();
+        let is_known = |port: u16| has_backend.contains(&port) || names.port(port).is_some();
+        let counts = judging.ledger.counts();
+        let now = monotonic();
+        judging.losses.look(&snapshot, now);
+        let listing = &mut judging.listing;
         Ok(Scrape {
+            listed: listing.look(now, &snapshot.ports, &counts, is_known),
             snapshot,
-            verdicts: judging.ledger.counts(),
             backends: judging.backends.as_ref().map(BackendLedger::counts),
-            names: self.services.table(),
+            names,
             kubernetes: self.services.health(),
         })
     }

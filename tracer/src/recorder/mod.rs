@@ -8,6 +8,8 @@ mod explanation;
 mod history;
 mod judging;
 mod ledger;
+mod listing;
+mod losses;
 mod packing;
 mod rounds;
 mod rows;
@@ -36,6 +38,7 @@ pub use self::{
     events::{EventFilter, Follower},
     explanation::port_row,
     ledger::{ByFailure, ByVerdict},
+    listing::{Listed, OTHER},
     rows::{address, note},
     top::TopAsked,
 };
@@ -61,8 +64,8 @@ const PATIENCE: Duration = Duration::from_millis(1_700);
 pub struct Scrape {
     /// The counters.
     pub snapshot: Arc<Snapshot>,
-    /// Failed attempts by port and verdict; ports that have any, ascending.
-    pub verdicts: Vec<(u16, ByVerdict)>,
+    /// The same and failed attempts by verdict, as they have series.
+    pub listed: Listed,
     /// Failures by port and backend (`None`: the others), when asked for.
     pub backends: Option<Vec<(u16, Option<std::net::SocketAddr>, ByFailure)>>,
     /// What ports are called.
@@ -112,7 +115,8 @@ impl Recorder {
     /// Without facts from the system.
     #[cfg(test)]
     pub fn bare(source: Arc<dyn Source>) -> Self {
-        let config = Config::new(Default::default(), Default::default()).unwrap();
+        let mut config = Config::new(Default::default(), Default::default()).unwrap();
+        config.ports = "30000-30199".parse().unwrap();
         let nothing = || Box::new(system::Nothing);
         let services = Services::default();
         Self::with(source, &config, services, nothing(), nothing()).unwrap()
@@ -129,7 +133,7 @@ impl Recorder {
         let shared = Arc::new(Shared {
             source,
             rounds: Mutex::new(Rounds::new(run)),
-            judging: Mutex::new(Judging::new(config.backend_metrics)),
+            judging: Mutex::new(Judging::new(config.ports.len(), config.backend_metrics)),
             events: events::Events::new(),
             names: Mutex::new(names),
             services,

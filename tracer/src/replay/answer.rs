@@ -14,7 +14,7 @@ use tracer_replay::{FLOWS, Player, Table};
 use super::warnings::warnings;
 use crate::{
     evidence::{Absent, Evidence, PACKETS_ONLY, Row},
-    recorder::{self, ByVerdict, Scrape},
+    recorder::{self, ByVerdict, Listed, Scrape},
     report::{Event, Explanation},
     services,
     snapshot::Snapshot,
@@ -186,8 +186,8 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
         hooks: Vec::new(),
     };
     Scrape {
+        listed: Listed::all(&snapshot.ports, &Vec::from_iter(verdicts)),
         snapshot: snapshot.into(),
-        verdicts: verdicts.into_iter().collect(),
         backends: None,
         names: evidence.names,
         kubernetes: None,

@@ -2,6 +2,7 @@
 //! no forwarding stand in between, unless asked for: they would make the bare side dearer and the
 //! share of the programs smaller.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::thread::sleep;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use testbed::addr::{NODE_V4, pod_v4};
+use testbed::cleanup::ScratchDir;
 use testbed::peer::{Behaviour, Server, thrift::Message};
 use testbed::{KubeProxy, Mode, Netns, ServicePort, Topology};
 
@@ -36,7 +38,11 @@ pub(super) struct Bed {
     /// Client and node.
     pub(super) topology: Topology,
     _servers: Vec<Server>,
+    names: ScratchDir,
 }
+
+/// Below [`Bed::names`].
+const NAMES: &str = "names.yaml";
 
 /// What a long connection carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +116,7 @@ impl Bed {
         Ok(Self {
             topology,
             _servers: servers,
+            names: ScratchDir::new()?,
         })
     }
 
@@ -180,6 +187,20 @@ impl Bed {
             }
             finish(stream)
         })
+    }
+
+    /// A file for `--services` with a name for each port of the default range, so that those that
+    /// refuse have series of their own.
+    pub(super) fn names(&self) -> Result<String> {
+        let mut text = "ports:\n".to_owned();
+        for port in FIRST_PORT..32_768 {
+            let _ = writeln!(
+                text,
+                "- {{node_port: {port}, namespace: bench, service: s{port}}}"
+            );
+        }
+        let path = self.names.write(NAMES, &text)?;
+        Ok(path.to_string_lossy().into_owned())
     }
 
     /// One refused dial to each of the first `count` NodePorts of the default range that have no

@@ -39,7 +39,9 @@ const SILENT: u16 = 30_099;
 /// Starts a daemon of its own.
 pub(super) fn rows(bed: &Bed, binary: &Path) -> Result<Vec<Row>> {
     // Time to make all the flows before the first is given up.
-    let tracer = start(bed, binary, &["--handshake-timeout", "60s"])?;
+    let names = bed.names()?;
+    let args = ["--handshake-timeout", "60s", "--services", &names];
+    let tracer = start(bed, binary, &args)?;
     let mut rows = resident("fresh", &tracer)?;
     bed.touch_ports(ACTIVE_PORTS)?;
     tracer.metrics()?;

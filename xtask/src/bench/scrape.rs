@@ -35,7 +35,7 @@ const FORMATS: [(&str, &str); 2] = [
 pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     let scrape = Scrape {
         node: &bed.topology.node,
-        tracer: start(bed, binary, &[])?,
+        tracer: start(bed, binary, &["--services", &bed.names()?])?,
         plan,
     };
     let mut rows = scrape.formats("no active port")?;

@@ -23,6 +23,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 const TRACER_ARGS: &[&str] = &[
     "--interface",
     "eth0",
+    "--node-ports",
+    "30101-30120",
     "--handshake-timeout",
     "3s",
     "--idle-after",

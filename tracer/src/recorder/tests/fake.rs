@@ -147,6 +147,7 @@ impl Source for Fake {
 
 /// Verdicts on a port's failed attempts.
 pub(super) fn judged(scrape: &Scrape, port: u16) -> u64 {
-    let counts = scrape.verdicts.iter().find(|(p, _)| *p == port);
+    let mut all = scrape.listed.verdicts.iter();
+    let counts = all.find(|(p, _)| *p == Some(port));
     counts.map_or(0, |(_, counts)| counts.iter().sum())
 }

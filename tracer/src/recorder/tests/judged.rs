@@ -44,14 +44,17 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Checks a scrape against the counters and the one before it.
-fn check(scrape: &Scrape, before: &mut BTreeMap<(u16, usize), u64>) -> Result<(), TestCaseError> {
+fn check(
+    scrape: &Scrape,
+    before: &mut BTreeMap<(Option<u16>, usize), u64>,
+) -> Result<(), TestCaseError> {
     for (port, counters) in &scrape.snapshot.ports {
         prop_assert_eq!(fake::judged(scrape, *port), ledger::failed(counters));
     }
-    for (port, counts) in &scrape.verdicts {
+    for (port, counts) in &scrape.listed.verdicts {
         for (verdict, count) in counts.iter().enumerate() {
             let before = before.entry((*port, verdict)).or_default();
-            prop_assert!(*count >= *before, "{port} {verdict} fell");
+            prop_assert!(*count >= *before, "{port:?} {verdict} fell");
             *before = *count;
         }
     }

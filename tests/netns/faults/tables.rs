@@ -1,0 +1,148 @@
+//! Tables of the kernel programs that are full: attempts are exact, what has no
+//! place is counted and told once, and what has one goes on.
+
+use std::{
+    net::SocketAddr,
+    os::fd::{AsRawFd as _, OwnedFd},
+    time::Duration,
+};
+
+use anyhow::{Result, bail, ensure};
+use nix::{
+    errno::Errno,
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket},
+    },
+};
+use testbed::{
+    Metrics, RawClient, Topology, Tracer,
+    addr::{NODE_V4, phantom_v4},
+    flood::Frames,
+    peer::Dial,
+    process::poll_until,
+    rules,
+    segment::Segment,
+    tun::TunPeer,
+};
+
+/// The hooks see the sockets of every namespace: these are this file's.
+const PORTS: &str = "31530-31531";
+const CLOSED: u16 = 31530;
+const SILENT: u16 = 31531;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Places in the table of dials, and more.
+const DIALS: usize = 4096;
+const MORE: usize = 200;
+/// Places in the table of backends.
+const BACKENDS: u32 = 1024;
+
+fn node(port: u16) -> SocketAddr {
+    (NODE_V4, port).into()
+}
+
+fn lost(metrics: &Metrics, stage: &str) -> f64 {
+    metrics.sum("tracer_events_lost_total", &[("stage", stage)])
+}
+
+/// One line when it begins, however many are lost.
+fn is_told(tracer: &Tracer<'_>, stage: &str, words: &str) -> Result<()> {
+    poll_until(LIMIT, "not told", || {
+        let said = tracer.process().stderr();
+        let told = |line: &&str| line.contains(&format!("stage={stage}")) && line.contains(words);
+        match said.lines().filter(told).count() {
+            0 => Ok(None),
+            1 => Ok(Some(())),
+            many => bail!("{many} lines: {said}"),
+        }
+    })
+}
+
+/// A dial that nobody answers, and that waits.
+fn begin(to: SocketAddr) -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let dial = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    match connect(dial.as_raw_fd(), &SockaddrStorage::from(to)) {
+        Err(Errno::EINPROGRESS) => Ok(dial),
+        ended => bail!("{ended:?}"),
+    }
+}
+
+fn files(count: usize) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let count = count as u64 + 1000;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, count, hard.max(count))?)
+}
+
+#[test]
+fn more_dials_than_places() -> Result<()> {
+    files(DIALS + MORE)?;
+    let bed = Topology::builder().pods(0).build()?;
+    rules::drop_syns(&bed.node, SILENT)?;
+    let tracer = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    let dials = |m: &Metrics, outcome| {
+        let labels = [("outcome", outcome)];
+        m.sum("tracer_local_connects_total", &labels)
+    };
+    let waiting = bed.client.enter(|| -> Result<Vec<OwnedFd>> {
+        let all = (0..DIALS + MORE).map(|_| begin(node(SILENT)));
+        all.collect()
+    })??;
+    let full = tracer.metrics_when(LIMIT, "none lost", |m| lost(m, "dials") >= MORE as f64)?;
+    full.balanced()?;
+    is_told(&tracer, "dials", "the table of dials is full")?;
+    drop(waiting);
+    let followed = (DIALS + MORE) as f64 - lost(&full, "dials");
+    let given_up = |m: &Metrics| dials(m, "cancelled") == followed;
+    tracer.metrics_when(LIMIT, "not given up", given_up)?;
+    // There is room again.
+    let ended = Dial::new(&bed.client, node(CLOSED)).connect()?;
+    ensure!(ended.is_err(), "connected");
+    let after = tracer.metrics_when(LIMIT, "not followed", |m| dials(m, "refused") == 1.0)?;
+    assert_eq!(lost(&after, "dials"), lost(&full, "dials"));
+    Ok(())
+}
+
+#[test]
+fn more_backends_than_places() -> Result<()> {
+    let bed = Topology::builder().pods(0).build()?;
+    // Pods that swallow what comes.
+    let _pods = TunPeer::silent(&bed.node, &["10.244.8.0/21"])?;
+    bed.node.sysctls(&[("net/ipv4/ip_forward", "1")])?;
+    let choose = format!("tcp dport {SILENT} dnat ip to 10.244.8.1-10.244.15.254:9090");
+    rules::nat(&bed.node, "prerouting", &choose)?;
+    let args = ["--node-ports", PORTS, "--handshake-timeout", "1s"];
+    let tracer = Tracer::start(&bed.node, &args)?;
+    let timed_out = |m: &Metrics| {
+        let timed_out = [("outcome", "timed_out")];
+        m.sum("tracer_handshakes_total", &timed_out)
+    };
+    let raw = RawClient::open(&bed.client)?;
+    let first = SocketAddr::from((phantom_v4(0), 777));
+    raw.syn_only(first, node(SILENT), 1)?;
+    tracer.metrics_when(LIMIT, "not counted", |m| timed_out(m) == 1.0)?;
+    // Each source has a backend of its own, or nearly so.
+    let sources = 1..BACKENDS * 4;
+    let syns = sources.clone().map(|i| {
+        let from = SocketAddr::from((phantom_v4(i), 777));
+        Segment::syn(from, node(SILENT), 1)
+    });
+    Frames::to_node(&bed.client)?.send(syns)?;
+    let all = f64::from(BACKENDS * 4);
+    let full = tracer.metrics_when(LIMIT, "not counted", |m| {
+        timed_out(m) == all && m.sum("tracer_handshake_failures_total", &[]) == all
+    })?;
+    full.balanced()?;
+    ensure!(
+        lost(&full, "backends") > 100.0,
+        "{}",
+        lost(&full, "backends")
+    );
+    is_told(&tracer, "backends", "the table of backends is full")?;
+    // Who has a place keeps it.
+    raw.syn_only(first, node(SILENT), 9_000_000)?;
+    let after = tracer.metrics_when(LIMIT, "not counted", |m| timed_out(m) == all + 1.0)?;
+    assert_eq!(lost(&after, "backends"), lost(&full, "backends"));
+    Ok(())
+}
