@@ -16,8 +16,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::privileges::{self, Role};
 
-/// Lines that may wait, some 200 KB.
-const WAITING: usize = 1024;
+/// Lines that may wait, some 50 KB.
+const WAITING: usize = 256;
 /// Time between two looks at whether all is written.
 const LOOK: Duration = Duration::from_millis(2);
 
