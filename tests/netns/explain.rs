@@ -77,3 +77,5 @@ mod syn_queue_full;
 mod window;
 #[path = "explain/without_conntrack.rs"]
 mod without_conntrack;
+#[path = "explain/without_pods.rs"]
+mod without_pods;

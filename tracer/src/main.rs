@@ -25,6 +25,7 @@ mod services;
 mod snapshot;
 mod top;
 mod verdict;
+mod yaml;
 
 use std::{env, io::IsTerminal as _, process::ExitCode, sync::Arc};
 

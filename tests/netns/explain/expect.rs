@@ -155,6 +155,7 @@ pub struct Explanation {
     pub ports: Vec<PortRow>,
     pub verdicts: Vec<Finding>,
     pub unexplained: u64,
+    pub not_visible: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -150,7 +150,7 @@ fn vm_threads_of_root() -> Result<()> {
 /// Of all that root has, what looking into pods takes is given up when that is
 /// switched off.
 #[test]
-fn without_evidence_from_pods() -> Result<()> {
+fn vm_without_evidence_from_pods() -> Result<()> {
     let ns = node()?;
     let mut command = command(&ns)?;
     command.arg("--pod-evidence=false");

@@ -234,6 +234,18 @@ async fn clients_that_never_read_or_never_ask_keep_nobody_waiting() {
 }
 
 #[tokio::test]
+async fn the_condition_is_told() {
+    let server = start("condition").await;
+    let client = client::Client::new(&server.path, client::Limits::default());
+    let condition = client.condition().await.unwrap().unwrap();
+    assert!(
+        condition.ready && condition.cause.is_none(),
+        "{condition:?}"
+    );
+    server.end().await;
+}
+
+#[tokio::test]
 async fn sockets_are_private_replaced_when_stale_and_never_stolen() {
     let server = start("socket").await;
     let folder = server.path.parent().unwrap().to_owned();

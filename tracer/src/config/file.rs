@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Settings;
-use crate::exit::Exit;
+use crate::{exit::Exit, yaml};
 
 /// Reads a YAML file: every key is a long flag with `_` for `-`; the flags
 /// `--web.…` and `--log.…` are the keys of the sections `web` and `log`, where
@@ -23,10 +23,5 @@ pub fn read(path: &Path) -> Result<Settings, Exit> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Settings, String> {
-    let blank = |line: &str| matches!(line.trim().as_bytes(), [] | [b'#', ..] | b"---");
-    if text.lines().all(blank) {
-        return Ok(Settings::default());
-    }
-    let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())
+    yaml::parse(text)
 }

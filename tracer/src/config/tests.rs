@@ -55,6 +55,8 @@ kernel_log: debug
 web:
   listen_address: '[::1]:9000'
   telemetry_path: /m
+  config_file: /etc/tracer/web.yml
+pod_evidence: false
 log:
   level: warn
   format: json
@@ -86,6 +88,11 @@ log:
     assert_eq!(config.kernel_log, KernelLog::Debug);
     assert_eq!(config.listen.to_string(), "[::1]:9000");
     assert_eq!(config.telemetry_path, "/m");
+    assert_eq!(
+        config.web_config.as_deref(),
+        Some(Path::new("/etc/tracer/web.yml"))
+    );
+    assert!(!config.pod_evidence);
     assert_eq!(config.log_level, LogLevel::Warn);
     assert_eq!(config.log_format, LogFormat::Json);
 }

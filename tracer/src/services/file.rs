@@ -9,7 +9,7 @@ use super::{
     name,
     table::{Pod, ServicePort, Table},
 };
-use crate::exit::Exit;
+use crate::{exit::Exit, yaml};
 
 /// Largest file.
 const LARGEST: u64 = 8 << 20;
@@ -67,13 +67,7 @@ fn text(path: &Path) -> std::io::Result<String> {
 }
 
 fn parse(text: &str) -> Result<Table, String> {
-    let blank = |line: &str| matches!(line.trim().as_bytes(), [] | [b'#', ..] | b"---");
-    if text.lines().all(blank) {
-        return Ok(Table::default());
-    }
-    let options = serde_saphyr::options! { with_snippet: false };
-    let contents: Contents =
-        serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())?;
+    let contents: Contents = yaml::parse(text)?;
     let mut table = Table::default();
     for entry in contents.ports.unwrap_or_default() {
         let at = place(&entry);

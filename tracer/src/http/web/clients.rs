@@ -189,3 +189,48 @@ impl ClientCertVerifier for Clients {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    /// For the address 127.0.0.1.
+    const CERTIFICATE: &[u8] = include_bytes!("../../services/kubernetes/tests/testdata/cert.pem");
+
+    fn certificate() -> Vec<u8> {
+        CertificateDer::from_pem_slice(CERTIFICATE)
+            .unwrap()
+            .to_vec()
+    }
+
+    #[test]
+    fn names_are_those_of_the_certificate() {
+        let names = names(&certificate().into()).unwrap();
+        assert!(names.contains(&"127.0.0.1".to_owned()), "{names:?}");
+    }
+
+    proptest! {
+        /// A client may show anything.
+        #[test]
+        fn no_certificate_panics(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            length in any::<prop::sample::Index>(),
+            is_cut in any::<bool>(),
+        ) {
+            let mut bytes = certificate();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if is_cut {
+                bytes.truncate(length.index(bytes.len()));
+            }
+            let shown = CertificateDer::from(bytes);
+            let _ = names(&shown);
+            let _ = holds(&shown, UnixTime::now());
+        }
+    }
+}

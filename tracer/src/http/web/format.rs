@@ -12,7 +12,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bcrypt::HashParts;
 use serde::Deserialize;
 
-use super::tls::{ClientAuth, Source, Tls};
+use super::{
+    names,
+    tls::{ClientAuth, Source, Tls},
+};
+use crate::yaml;
 
 /// Headers that may be set, and the values allowed where there are but a few.
 const HEADERS: [(&str, &[&str]); 5] = [
@@ -92,13 +96,7 @@ pub(super) struct Rate {
 /// # Errors
 /// What is wrong, with the line and column where YAML has them.
 pub(super) fn parse(text: &str, folder: &Path) -> Result<Settings, String> {
-    let blank = |line: &str| matches!(line.trim().as_bytes(), [] | [b'#', ..] | b"---");
-    if text.lines().all(blank) {
-        return Ok(Settings::default());
-    }
-    let options = serde_saphyr::options! { with_snippet: false };
-    let contents: Contents =
-        serde_saphyr::from_str_with_options(text, options).map_err(|e| e.to_string())?;
+    let contents: Contents = yaml::parse(text)?;
     let http = contents.http_server_config.unwrap_or_default();
     let users = contents.basic_auth_users.unwrap_or_default();
     for (user, hash) in &users {
@@ -171,31 +169,35 @@ fn tls(given: TlsContents, folder: &Path) -> Result<Option<Tls>, String> {
         return Err("needs one of cert and cert_file, and one of key and key_file".into());
     };
     let authority = source(given.client_ca_file, given.client_ca, folder);
-    let clients = ClientAuth::named(given.client_auth_type.as_deref().unwrap_or_default())?;
-    if clients == ClientAuth::None && authority.is_some() {
-        return Err("client_ca is of no use without client_auth_type".into());
-    }
-    if clients == ClientAuth::None && given.client_allowed_sans.is_some() {
-        return Err("client_allowed_sans is of no use without client_auth_type".into());
-    }
-    if clients.verifies() && authority.is_none() {
-        let why = "needs client_ca or client_ca_file: public authorities are not trusted here";
-        return Err(format!("client_auth_type: {why}"));
-    }
+    let policy = given.client_auth_type.as_deref().unwrap_or_default();
+    let has_names = given.client_allowed_sans.is_some();
     Ok(Some(Tls {
         certificate,
         key,
+        clients: clients(policy, authority.is_some(), has_names)?,
         authority,
-        clients,
         allowed_sans: given.client_allowed_sans,
-        versions: super::names::versions(
-            given.min_version.as_deref(),
-            given.max_version.as_deref(),
-        )?,
-        suites: super::names::suites(&given.cipher_suites.unwrap_or_default())?,
-        groups: super::names::groups(&given.curve_preferences.unwrap_or_default())?,
+        versions: names::versions(given.min_version.as_deref(), given.max_version.as_deref())?,
+        suites: names::suites(&given.cipher_suites.unwrap_or_default())?,
+        groups: names::groups(&given.curve_preferences.unwrap_or_default())?,
         own_order: given.prefer_server_cipher_suites.unwrap_or(true),
     }))
+}
+
+/// What is asked of clients, given an authority or not, and names or not.
+fn clients(policy: &str, has_authority: bool, has_names: bool) -> Result<ClientAuth, String> {
+    let clients = ClientAuth::named(policy)?;
+    if clients == ClientAuth::None && has_authority {
+        return Err("client_ca is of no use without client_auth_type".into());
+    }
+    if clients == ClientAuth::None && has_names {
+        return Err("client_allowed_sans is of no use without client_auth_type".into());
+    }
+    if clients.verifies() && !has_authority {
+        let why = "needs client_ca or client_ca_file: public authorities are not trusted here";
+        return Err(format!("client_auth_type: {why}"));
+    }
+    Ok(clients)
 }
 
 /// A file stands before text given in place, as in exporter-toolkit.
