@@ -14,7 +14,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::privileges::{self, Role};
+use crate::privileges::{self, Opens, Role};
 
 /// Lines that may wait, some 50 KB.
 const WAITING: usize = 256;
@@ -48,6 +48,7 @@ impl Queue {
         let of_thread = Arc::clone(&counts);
         Builder::new().name("log".into()).spawn(move || {
             privileges::settle(Role::Reader);
+            privileges::wall(Opens::Below(&[]), None);
             write_all(out, &waiting, &of_thread);
         })?;
         Ok(Self { lines, counts })
