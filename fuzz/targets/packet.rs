@@ -7,8 +7,12 @@ use tracer_common::packet::{self, Ip, Link, Packet, Skip, TcpHeader, ethertype};
 struct Cut<'a>(&'a [u8], u32);
 
 impl Packet for Cut<'_> {
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.0.get(offset as usize..)?.first_chunk().copied()
+    fn half(&self, offset: u32) -> Option<u16> {
+        packet::half(self.0, offset)
+    }
+
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        packet::words(self.0, offset)
     }
 
     fn len(&self) -> u32 {

@@ -16,7 +16,14 @@ impl Addr {
     #[must_use]
     #[inline(always)]
     pub const fn v4(bytes: [u8; 4]) -> Self {
-        Self([0, 0, 0xffff_u32.to_be(), u32::from_ne_bytes(bytes)])
+        Self::mapped(u32::from_ne_bytes(bytes))
+    }
+
+    /// Maps an IPv4 address given as the word in which it stands in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn mapped(word: u32) -> Self {
+        Self([0, 0, 0xffff_u32.to_be(), word])
     }
 
     /// Takes an IPv6 address given as its sixteen bytes in network byte order.

@@ -7,10 +7,13 @@ pub use quote::{Quote, unreachable};
 
 use crate::flow::Addr;
 
-/// Random access to a packet's bytes.
+/// Random access to a packet's bytes, by whole words: byte by byte a kernel
+/// program needs many times the instructions.
 pub trait Packet {
-    /// `N` bytes from `offset`; `None` past the end.
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// 2 bytes from `offset` as they stand in memory; `None` past the end.
+    fn half(&self, offset: u32) -> Option<u16>;
+    /// 4 * `N` bytes from `offset` as they stand in memory; `None` past the end.
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]>;
     /// Length in bytes from offset 0.
     fn len(&self) -> u32;
     /// No bytes at all.
@@ -64,16 +67,16 @@ pub struct Link {
 #[inline(always)]
 pub fn ethernet<P: Packet>(packet: &P) -> Result<Link, Skip> {
     let mut link = Link {
-        ethertype: be16(packet.load(12).ok_or(Skip::NotOurs)?),
+        ethertype: u16::from_be(packet.half(12).ok_or(Skip::NotOurs)?),
         offset: 14,
     };
     for _ in 0..MAX_TAGS {
         if link.ethertype != ethertype::VLAN && link.ethertype != ethertype::QINQ {
             break;
         }
-        let next = packet.load(link.offset + 2).ok_or(Skip::NotOurs)?;
+        let next = packet.half(link.offset + 2).ok_or(Skip::NotOurs)?;
         link = Link {
-            ethertype: be16(next),
+            ethertype: u16::from_be(next),
             offset: link.offset + 4,
         };
     }
@@ -111,10 +114,12 @@ pub fn ip<P: Packet>(packet: &P, link: Link) -> Result<Ip, Skip> {
 /// RFC 791, section 3.1.
 #[inline(always)]
 fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
-    let h: [u8; 20] = packet.load(offset).ok_or(Skip::NotOurs)?;
-    let header = u32::from(h[0] & 0xf) * 4;
-    let total = u32::from(be16([h[2], h[3]]));
-    if h[9] == TCP && be16([h[6], h[7]]) & 0x3fff != 0 {
+    let [first, fragment, second, src, dst] = packet.words(offset).ok_or(Skip::NotOurs)?;
+    let (first, fragment) = (u32::from_be(first), u32::from_be(fragment));
+    let protocol = (u32::from_be(second) >> 16) as u8;
+    let header = (first >> 24 & 0xf) * 4;
+    let total = first & 0xffff;
+    if protocol == TCP && fragment & 0x3fff != 0 {
         return Err(Skip::Fragment);
     }
     // The kernel writes 0 for packets above 64 KiB (BIG TCP).
@@ -123,13 +128,13 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
     } else {
         offset + total
     };
-    if h[0] >> 4 != 4 || header < 20 || end < offset + header {
+    if first >> 28 != 4 || header < 20 || end < offset + header {
         return Err(Skip::Malformed);
     }
     Ok(Ip {
-        src: Addr::v4([h[12], h[13], h[14], h[15]]),
-        dst: Addr::v4([h[16], h[17], h[18], h[19]]),
-        protocol: h[9],
+        src: Addr::mapped(src),
+        dst: Addr::mapped(dst),
+        protocol,
         payload: offset + header,
         end,
     })
@@ -138,26 +143,27 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
 /// RFC 8200, sections 3 and 4.
 #[inline(always)]
 fn ipv6<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
-    let h: [u8; 8] = packet.load(offset).ok_or(Skip::NotOurs)?;
-    if h[0] >> 4 != 6 {
+    let [first, second] = packet.words(offset).ok_or(Skip::NotOurs)?;
+    let (first, second) = (u32::from_be(first), u32::from_be(second));
+    if first >> 28 != 6 {
         return Err(Skip::Malformed);
     }
-    let src = packet.load(offset + 8).ok_or(Skip::Malformed)?;
-    let dst = packet.load(offset + 24).ok_or(Skip::Malformed)?;
-    let length = u32::from(be16([h[4], h[5]]));
+    let src = packet.words(offset + 8).ok_or(Skip::Malformed)?;
+    let dst = packet.words(offset + 24).ok_or(Skip::Malformed)?;
+    let length = second >> 16;
     // 0 stands for a jumbogram (RFC 2675) or BIG TCP.
     let end = if length == 0 {
         packet.len()
     } else {
         offset + 40 + length
     };
-    let (protocol, payload) = extensions(packet, h[6], offset + 40)?;
+    let (protocol, payload) = extensions(packet, (second >> 8) as u8, offset + 40)?;
     if end < payload {
         return Err(Skip::Malformed);
     }
     Ok(Ip {
-        src: Addr::v6(src),
-        dst: Addr::v6(dst),
+        src: Addr(src),
+        dst: Addr(dst),
         protocol,
         payload,
         end,
@@ -176,12 +182,14 @@ fn extensions<P: Packet>(packet: &P, next: u8, offset: u32) -> Result<(u8, u32),
         if next != HOP_BY_HOP && next != ROUTING && next != DESTINATION && next != FRAGMENT {
             return Ok((next, offset));
         }
-        let h: [u8; 4] = packet.load(offset).ok_or(Skip::Malformed)?;
+        let [header] = packet.words(offset).ok_or(Skip::Malformed)?;
+        let header = u32::from_be(header);
+        let after = (header >> 24) as u8;
         if next == FRAGMENT {
             // An atomic fragment (RFC 6946) is a whole packet.
-            let atomic = be16([h[2], h[3]]) & 0xfff9 == 0;
+            let atomic = header & 0xfff9 == 0;
             if !atomic {
-                return Err(if h[0] == TCP {
+                return Err(if after == TCP {
                     Skip::Fragment
                 } else {
                     Skip::NotOurs
@@ -189,9 +197,9 @@ fn extensions<P: Packet>(packet: &P, next: u8, offset: u32) -> Result<(u8, u32),
             }
             offset += 8;
         } else {
-            offset += (u32::from(h[1]) + 1) * 8;
+            offset += ((header >> 16 & 0xff) + 1) * 8;
         }
-        next = h[0];
+        next = after;
     }
     Ok((next, offset))
 }
@@ -224,29 +232,38 @@ pub fn tcp<P: Packet>(packet: &P, ip: &Ip) -> Result<TcpHeader, Skip> {
     if ip.protocol != TCP {
         return Err(Skip::NotOurs);
     }
-    let h: [u8; 16] = packet.load(ip.payload).ok_or(Skip::Malformed)?;
-    let header = u32::from(h[12] >> 4) * 4;
+    let [ports, seq, ack, rest] = packet.words(ip.payload).ok_or(Skip::Malformed)?;
+    let (ports, rest) = (u32::from_be(ports), u32::from_be(rest));
+    let header = (rest >> 28) * 4;
     let payload = ip.payload + header;
     if header < 20 || ip.end < payload {
         return Err(Skip::Malformed);
     }
     Ok(TcpHeader {
-        src_port: be16([h[0], h[1]]),
-        dst_port: be16([h[2], h[3]]),
-        seq: be32([h[4], h[5], h[6], h[7]]),
-        ack: be32([h[8], h[9], h[10], h[11]]),
-        flags: h[13],
+        src_port: (ports >> 16) as u16,
+        dst_port: ports as u16,
+        seq: u32::from_be(seq),
+        ack: u32::from_be(ack),
+        flags: (rest >> 16) as u8,
         payload,
         payload_len: ip.end - payload,
     })
 }
 
-#[inline(always)]
-const fn be16(bytes: [u8; 2]) -> u16 {
-    u16::from_be_bytes(bytes)
+/// [`Packet::half`] of bytes that are all there.
+#[must_use]
+pub fn half(bytes: &[u8], offset: u32) -> Option<u16> {
+    let bytes = bytes.get(offset as usize..)?.first_chunk()?;
+    Some(u16::from_ne_bytes(*bytes))
 }
 
-#[inline(always)]
-const fn be32(bytes: [u8; 4]) -> u32 {
-    u32::from_be_bytes(bytes)
+/// [`Packet::words`] of bytes that are all there.
+#[must_use]
+pub fn words<const N: usize>(bytes: &[u8], offset: u32) -> Option<[u32; N]> {
+    let bytes = bytes.get(offset as usize..)?.get(..4 * N)?;
+    let mut words = [0; N];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_ne_bytes(*bytes);
+    }
+    Some(words)
 }

@@ -91,14 +91,12 @@ impl<'a> Entry<'a> {
         Some(unsafe { &mut *flow })
     }
 
-    /// Puts an unused flow for the port at `slot` into the table; `None` when full.
+    /// Puts a flow that is not in use into the table; `None` when full.
     #[inline(always)]
-    pub fn insert(&self, slot: u16) -> Option<&'static mut Flow> {
-        let flow = Flow {
-            slot,
-            ..Flow::default()
-        };
-        FLOWS.insert(self.key, flow, u64::from(BPF_NOEXIST)).ok()?;
+    pub fn insert(&self, unused: &Flow) -> Option<&'static mut Flow> {
+        FLOWS
+            .insert(self.key, unused, u64::from(BPF_NOEXIST))
+            .ok()?;
         self.flow()
     }
 

@@ -192,7 +192,7 @@ impl Sock {
     #[inline(always)]
     fn addr(self, v4: &Global<u16>, v6: &Global<u16>) -> Option<Addr> {
         match read(self.0, &SKC_FAMILY)? {
-            AF_INET => read(self.0, v4).map(Addr::v4),
+            AF_INET => read(self.0, v4).map(Addr::mapped),
             AF_INET6 => read(self.0, v6).map(Addr),
             _ => None,
         }

@@ -13,7 +13,7 @@ use tracer_common::{
     config::{PORT_LINES, PORTS_PER_LINE, PortLine, Tail, UNCHECKED_WORDS},
     counters::{CELLS, Cell, PortCounters, Tally},
     failure::Got,
-    flow::{Addr, FlowKey},
+    flow::{Addr, Flow, FlowKey},
     machine::Segment,
     words::Lost,
 };
@@ -68,6 +68,9 @@ pub struct Work {
     pub slot: u16,
     /// An ICMP error that quotes a segment of the flow.
     pub got: Got,
+    /// What to put into the flow table: nothing but the slot is ever written.
+    /// (Zeroed on the stack, it would take a call of a byte-wise `memset`.)
+    pub unused: Flow,
 }
 
 /// Scratch space of one packet. It is a map and not the stack because the
@@ -78,11 +81,11 @@ pub struct Work {
 #[map]
 static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
 
-/// This CPU's scratch space.
+/// This CPU's scratch space, zero at the start.
 #[inline(always)]
 pub fn work() -> Option<&'static mut Work> {
     // SAFETY: the element is this CPU's own; every field is written before it
-    // is read.
+    // is read, or zero.
     WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
 }
 

@@ -1,6 +1,8 @@
 //! The packet behind a program's context, as [`Packet`] and [`Payload`]. With
 //! `kernel.rs` the only place that touches memory which is not a map's.
 
+use core::{arch::asm, mem::MaybeUninit};
+
 use aya_ebpf::{
     EbpfContext,
     bindings::__sk_buff,
@@ -62,37 +64,59 @@ impl<const DIRECT: bool> Skb<DIRECT> {
         }
     }
 
+    /// Copies from the packet, its linear part or not.
     #[inline(always)]
-    pub fn load_by_helper<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0u8; N];
-        // SAFETY: `bytes` is N bytes long, and the context is the program's own.
-        let failed = unsafe {
-            bpf_skb_load_bytes(self.0.cast(), offset, bytes.as_mut_ptr().cast(), N as u32)
-        };
-        (failed == 0).then_some(bytes)
+    pub fn copy<T>(&self, offset: u32) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        let (to, len) = (value.as_mut_ptr().cast(), size_of::<T>() as u32);
+        // SAFETY: `value` is `len` bytes long, and the context is the program's own.
+        let failed = unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to, len) };
+        // SAFETY: the helper has filled it; `T` is of integers, for which any
+        // bytes are valid.
+        (failed == 0).then(|| unsafe { value.assume_init() })
+    }
+
+    /// Where `len` bytes from `offset` stand, if the linear part has them.
+    #[inline(always)]
+    fn linear(&self, offset: u32, len: usize) -> Option<u64> {
+        if !DIRECT {
+            return None;
+        }
+        // The verifier follows packet pointers only to offsets it can bound;
+        // no header lies further in than this.
+        let offset = (offset & 0x3fff) as usize;
+        // SAFETY: a field of the program's own context.
+        let data = unsafe { (*self.0).data } as usize;
+        // SAFETY: as above.
+        let end = unsafe { (*self.0).data_end } as usize;
+        // Opaque, or LLVM adds `offset + len` first and the verifier cannot
+        // relate the two sums ("invalid access to packet").
+        let at = opaque((data + offset) as u64);
+        (at as usize + len <= end).then_some(at)
     }
 }
 
 impl<const DIRECT: bool> Packet for Skb<DIRECT> {
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        if DIRECT {
-            // The verifier follows packet pointers only to offsets it can bound;
-            // no header lies further in than this.
-            let offset = (offset & 0x3fff) as usize;
-            // SAFETY: a field of the program's own context.
-            let data = unsafe { (*self.0).data } as usize;
-            // SAFETY: as above.
-            let end = unsafe { (*self.0).data_end } as usize;
-            // Opaque, or LLVM adds `offset + N` first and the verifier cannot
-            // relate the two sums ("invalid access to packet").
-            let at = opaque((data + offset) as u64) as usize;
-            if at + N <= end {
-                // SAFETY: the N bytes at `at` lie within the packet, as just checked.
-                return Some(unsafe { (at as *const [u8; N]).read_unaligned() });
-            }
+    fn half(&self, offset: u32) -> Option<u16> {
+        match self.linear(offset, 2) {
+            // SAFETY: these bytes lie within the packet, as just checked.
+            Some(at) => Some(unsafe { half_at(at) }),
+            None => self.copy(offset),
         }
-        self.load_by_helper(offset)
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        let Some(at) = self.linear(offset, 4 * N) else {
+            return self.copy(offset);
+        };
+        let mut words = [0; N];
+        for (word, place) in words.iter_mut().zip((at..).step_by(4)) {
+            // SAFETY: these bytes lie within the packet, as just checked.
+            *word = unsafe { word_at(place) };
+        }
+        Some(words)
     }
 
     #[inline(always)]
@@ -100,6 +124,35 @@ impl<const DIRECT: bool> Packet for Skb<DIRECT> {
         // SAFETY: a field of the program's own context.
         unsafe { (*self.0).len }
     }
+}
+
+/// Loads the word at an address, in one instruction: LLVM takes apart what may
+/// not be aligned, which headers are not; the machine does not mind.
+///
+/// # Safety
+/// Four bytes of the packet are there.
+#[inline(always)]
+unsafe fn word_at(at: u64) -> u32 {
+    let word: u64;
+    // SAFETY: see above.
+    unsafe {
+        asm!("{0} = *(u32 *)({1} + 0)", out(reg) word, in(reg) at, options(pure, readonly, nostack, preserves_flags));
+    }
+    word as u32
+}
+
+/// [`word_at`] for two bytes.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn half_at(at: u64) -> u16 {
+    let half: u64;
+    // SAFETY: see above.
+    unsafe {
+        asm!("{0} = *(u16 *)({1} + 0)", out(reg) half, in(reg) at, options(pure, readonly, nostack, preserves_flags));
+    }
+    half as u16
 }
 
 /// The TCP payload of an skb, paged or not.

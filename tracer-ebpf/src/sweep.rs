@@ -20,11 +20,9 @@ pub fn sweep(ctx: TcContext) -> i32 {
     let skb = Skb::<true>::from(&ctx);
     for i in 0..SWEEP_KEYS {
         let offset = i * size_of::<FlowKey>() as u32;
-        let Some(bytes) = skb.load_by_helper(offset) else {
+        let Some(key) = skb.copy::<FlowKey>(offset) else {
             break;
         };
-        // SAFETY: any 36 bytes are a valid key.
-        let key = unsafe { core::mem::transmute::<[u8; size_of::<FlowKey>()], FlowKey>(bytes) };
         tick(&key);
     }
     globals::abi().cast_signed()

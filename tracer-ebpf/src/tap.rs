@@ -72,10 +72,8 @@ fn read<const DIRECT: bool>(skb: &Skb<DIRECT>, to_node: bool, has_link_header: b
 /// The IP version stands in the first four bits.
 #[inline(always)]
 fn no_link_header<const DIRECT: bool>(skb: &Skb<DIRECT>) -> Result<Link, Skip> {
-    // The shortest IP header whole: asked for its first byte alone, LLVM makes
-    // a comparison that the verifier does not take ("invalid access to packet").
-    let header: [u8; 20] = skb.load(0).ok_or(Skip::NotOurs)?;
-    let ethertype = if header[0] >> 4 == 4 {
+    let [first] = skb.words(0).ok_or(Skip::NotOurs)?;
+    let ethertype = if u32::from_be(first) >> 28 == 4 {
         ethertype::IPV4
     } else {
         ethertype::IPV6
@@ -105,6 +103,7 @@ fn read_segment<const DIRECT: bool>(
         return Seen::Nothing;
     };
     work.slot = slot;
+    work.unused.slot = slot;
     work.key = FlowKey {
         client,
         node,
@@ -201,7 +200,7 @@ fn step<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>, effec
     let flow = match entry.flow() {
         Some(flow) => flow,
         None if !opens => return,
-        None => match entry.insert(work.slot) {
+        None => match entry.insert(&work.unused) {
             Some(flow) => flow,
             None => return untracked(effects),
         },

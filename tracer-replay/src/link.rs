@@ -47,6 +47,22 @@ impl<'a> Captured<'a> {
         self.short.get()
     }
 
+    /// `N` bytes from `offset`; `None` past the end of what was captured.
+    #[inline(always)]
+    pub(crate) fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let bytes = self.bytes.get(offset as usize..);
+        self.noting(offset, N, bytes.and_then(<[u8]>::first_chunk).copied())
+    }
+
+    /// What was `found` of `len` bytes at `offset`.
+    #[inline(always)]
+    fn noting<T>(&self, offset: u32, len: usize, found: Option<T>) -> Option<T> {
+        if found.is_none() && (offset as usize).saturating_add(len) <= self.original as usize {
+            self.short.set(true);
+        }
+        found
+    }
+
     /// The TCP payload of `len` bytes at `offset`.
     pub(crate) fn payload(&self, offset: u32, len: u32) -> Cut<'a> {
         let bytes = self.bytes.get(offset as usize..).unwrap_or_default();
@@ -60,15 +76,13 @@ impl<'a> Captured<'a> {
 
 impl Packet for Captured<'_> {
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let found = self
-            .bytes
-            .get(offset as usize..)
-            .and_then(<[u8]>::first_chunk);
-        if found.is_none() && (offset as usize).saturating_add(N) <= self.original as usize {
-            self.short.set(true);
-        }
-        found.copied()
+    fn half(&self, offset: u32) -> Option<u16> {
+        self.noting(offset, 2, packet::half(self.bytes, offset))
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        self.noting(offset, 4 * N, packet::words(self.bytes, offset))
     }
 
     #[inline(always)]

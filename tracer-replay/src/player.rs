@@ -10,7 +10,7 @@ use tracer_common::{
         Now, Segment,
         tcp::{ACK, RST, SYN},
     },
-    packet::{self, Ip, Packet as _, Skip, TcpHeader, ethertype},
+    packet::{self, Ip, Skip, TcpHeader, ethertype},
     words::{Lost, ResetOrigin},
 };
 

@@ -45,7 +45,7 @@ mod window;
 
 pub use message::{Message, MessageType, Protocol};
 pub use probes::{PROBE_METHOD_MAX, PROBE_METHODS, ProbeMethodError, ProbeMethods};
-pub use thrift::{MAX_FRAME, message_at_start};
+pub use thrift::{MAX_FRAME, message_at_start, message_in};
 
 use proxy::Header;
 use thrift::State;
@@ -107,7 +107,7 @@ pub enum Decision {
 /// What is kept of a connection until its first bytes are decided: 36 bytes
 /// without padding, all zero at the start.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstBytes {
     /// The first `len` bytes after any PROXY header, as little-endian words; what
     /// follows is zero. While `len` is 0, the first word is where the next round
@@ -121,13 +121,22 @@ pub struct FirstBytes {
     stage: u8,
 }
 
+impl Default for FirstBytes {
+    #[inline(always)]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FirstBytes {
     /// The state before any byte.
     #[must_use]
     #[inline(always)]
     pub const fn new() -> Self {
+        // Known zeros would become a call of a byte-wise `memset`.
+        let zero = core::hint::black_box(0);
         Self {
-            prefix: [0; 8],
+            prefix: [zero; 8],
             left: 0,
             len: 0,
             stage: proxy::START,

@@ -4,7 +4,7 @@
 
 use super::message::{Message, MessageType, Protocol};
 use super::window::{Window, min};
-use super::{CHUNK, Decision, ProbeMethods, probes::PROBE_METHOD_MAX};
+use super::{CHUNK, Decision, Payload, ProbeMethods, probes::PROBE_METHOD_MAX};
 
 /// Longest frame: the default of the Thrift libraries, in bytes.
 pub const MAX_FRAME: u32 = 16_384_000;
@@ -286,7 +286,22 @@ pub(super) fn decide(look: &Look, probes: &ProbeMethods) -> Decision {
 #[must_use]
 #[inline(always)]
 pub fn message_at_start(bytes: &[u8; CHUNK], len: u32, old_binary: bool) -> Option<Message> {
-    let look = look(&Window::new(bytes, len));
+    message(&Window::new(bytes, len), old_binary)
+}
+
+/// The same of a segment's payload from `offset` on.
+#[inline(always)]
+pub fn message_in<P: Payload + ?Sized>(
+    payload: &P,
+    offset: u32,
+    old_binary: bool,
+) -> Option<Message> {
+    message(&Window::read(payload, offset).0, old_binary)
+}
+
+#[inline(always)]
+fn message(window: &Window, old_binary: bool) -> Option<Message> {
+    let look = look(window);
     if !matches!(look.state, State::Known | State::TypeUnknown) {
         return None;
     }

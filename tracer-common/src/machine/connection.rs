@@ -3,7 +3,7 @@
 use super::{Fate, Limits, Now, Segment, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got};
-use crate::first_bytes::{CHUNK, Decision, Message, MessageType, Payload, message_at_start};
+use crate::first_bytes::{CHUNK, Decision, Message, MessageType, Payload, message_in};
 use crate::flow::{Flow, flag, mark, state};
 use crate::words::{Outcome, Retransmit, Traffic};
 
@@ -139,10 +139,8 @@ impl Flow {
             self.server_next = end;
         }
         if self.has(flag::THRIFT) {
-            let mut bytes = [0; CHUNK];
             let known = segment.payload_len.saturating_sub(ahead.unsigned_abs());
-            let len = payload.read(known, &mut bytes);
-            if let Some(message) = message_at_start(&bytes, len, self.first.old_binary()) {
+            if let Some(message) = message_in(payload, known, self.first.old_binary()) {
                 let message = if segment.to_node {
                     message
                 } else {

@@ -1,6 +1,6 @@
 //! ICMP errors and the segments that they quote.
 
-use super::{Ip, Packet, Skip, TCP, be16, be32, extensions};
+use super::{Ip, Packet, Skip, TCP, extensions};
 use crate::failure::{Got, Reply};
 use crate::flow::Addr;
 
@@ -33,21 +33,22 @@ pub struct Quote {
 /// A [`Skip`] when it is anything else or quotes anything but TCP.
 #[inline(always)]
 pub fn unreachable<P: Packet>(packet: &P, ip: &Ip) -> Result<Quote, Skip> {
-    let [kind, code] = packet.load(ip.payload).ok_or(Skip::NotOurs)?;
+    let [kind, code] = packet.half(ip.payload).ok_or(Skip::NotOurs)?.to_ne_bytes();
     let inner = ip.payload + 8;
     let (reply, src, dst, protocol, tcp) = match (ip.protocol, kind) {
         (ICMP, ICMP_UNREACHABLE) => {
-            let h: [u8; 20] = packet.load(inner).ok_or(Skip::NotOurs)?;
-            let header = u32::from(h[0] & 0xf) * 4;
-            let src = Addr::v4([h[12], h[13], h[14], h[15]]);
-            let dst = Addr::v4([h[16], h[17], h[18], h[19]]);
-            (Reply::Icmp, src, dst, h[9], inner + header)
+            let [first, _, second, src, dst] = packet.words(inner).ok_or(Skip::NotOurs)?;
+            let header = (u32::from_be(first) >> 24 & 0xf) * 4;
+            let protocol = (u32::from_be(second) >> 16) as u8;
+            let (src, dst) = (Addr::mapped(src), Addr::mapped(dst));
+            (Reply::Icmp, src, dst, protocol, inner + header)
         }
         (ICMPV6, ICMPV6_UNREACHABLE) => {
-            let h: [u8; 8] = packet.load(inner).ok_or(Skip::NotOurs)?;
-            let src = Addr::v6(packet.load(inner + 8).ok_or(Skip::NotOurs)?);
-            let dst = Addr::v6(packet.load(inner + 24).ok_or(Skip::NotOurs)?);
-            let (protocol, tcp) = extensions(packet, h[6], inner + 40)?;
+            let [_, second] = packet.words(inner).ok_or(Skip::NotOurs)?;
+            let src = Addr(packet.words(inner + 8).ok_or(Skip::NotOurs)?);
+            let dst = Addr(packet.words(inner + 24).ok_or(Skip::NotOurs)?);
+            let next = (u32::from_be(second) >> 8) as u8;
+            let (protocol, tcp) = extensions(packet, next, inner + 40)?;
             (Reply::Icmpv6, src, dst, protocol, tcp)
         }
         _ => return Err(Skip::NotOurs),
@@ -56,13 +57,14 @@ pub fn unreachable<P: Packet>(packet: &P, ip: &Ip) -> Result<Quote, Skip> {
         return Err(Skip::NotOurs);
     }
     // RFC 792 promises the first 8 bytes behind the quoted IP header.
-    let h: [u8; 8] = packet.load(tcp).ok_or(Skip::NotOurs)?;
+    let [ports, seq] = packet.words(tcp).ok_or(Skip::NotOurs)?;
+    let ports = u32::from_be(ports);
     Ok(Quote {
         src,
         dst,
-        src_port: be16([h[0], h[1]]),
-        dst_port: be16([h[2], h[3]]),
-        seq: be32([h[4], h[5], h[6], h[7]]),
+        src_port: (ports >> 16) as u16,
+        dst_port: ports as u16,
+        seq: u32::from_be(seq),
         got: Got { reply, code },
     })
 }

@@ -102,7 +102,7 @@ impl Conntrack {
 #[inline(always)]
 fn addr(family: u16, words: [u32; 4]) -> Option<Addr> {
     match family {
-        super::AF_INET => Some(Addr([0, 0, 0xffff_u32.to_be(), words[0]])),
+        super::AF_INET => Some(Addr::mapped(words[0])),
         super::AF_INET6 => Some(Addr(words)),
         _ => None,
     }
@@ -169,13 +169,25 @@ impl SkBuff {
 /// The linear part of a packet from its IP header on.
 struct Headers(u64);
 
+impl Headers {
+    #[inline(always)]
+    fn read<T>(&self, offset: u32) -> Option<T> {
+        let at = self.0 + u64::from(offset);
+        // SAFETY: the helper copies or fails, whatever the address; `T` is of
+        // integers, for which any bytes are valid.
+        unsafe { bpf_probe_read_kernel(at as *const T) }.ok()
+    }
+}
+
 impl Packet for Headers {
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let at = self.0 + u64::from(offset);
-        // SAFETY: the helper copies or fails, whatever the address; any bytes
-        // are valid.
-        unsafe { bpf_probe_read_kernel(at as *const [u8; N]) }.ok()
+    fn half(&self, offset: u32) -> Option<u16> {
+        self.read(offset)
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: u32) -> Option<[u32; N]> {
+        self.read(offset)
     }
 
     /// Not known: what is pulled already does not count in `skb->len`.
