@@ -177,6 +177,8 @@ pub mod mark {
     pub const REPORTED: u8 = 1 << 3;
     /// The port is none that the load balancer's health check goes to.
     pub const UNCHECKED: u8 = 1 << 5;
+    /// Where NAT has sent the last SYN is known: no other hop need look.
+    pub const SENT_ON: u8 = 1 << 6;
     /// Refused, unreachable or reset, which is counted and will be reported:
     /// the kernel drops the SYN only after it has sent its answer, and what drops
     /// it says why; a socket's own RST has left when its hook tells of it.

@@ -8,8 +8,9 @@ use aya_ebpf::{
 use tracer_common::{failure::seen, flow::FlowKey, machine::tcp};
 
 use crate::{
+    joins::Followed,
     kernel::packet::{Info, SkBuff},
-    nat::{Join, flow_at, reversed},
+    nat::{flow_at, reversed},
     notes::Dropped,
 };
 
@@ -106,9 +107,9 @@ impl Owner {
 #[inline(always)]
 fn by_conntrack(skb: SkBuff) -> Option<(FlowKey, Info)> {
     let (entry, info) = skb.conntrack()?;
-    let join = Join::of(entry)?;
-    join.learn();
-    Some((join.flow, info))
+    let join = Followed::of(entry)?.join(entry)?;
+    join.learn(0);
+    Some((join.flow.key, info))
 }
 
 /// The flow, and whether the segment comes from its client.

@@ -15,6 +15,7 @@ mod drops;
 mod failures;
 mod flows;
 mod globals;
+mod joins;
 mod kernel;
 mod maps;
 mod nat;

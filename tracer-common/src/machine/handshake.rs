@@ -14,6 +14,7 @@ impl Flow {
         if self.state != state::EMPTY && self.isn == segment.seq {
             if self.ifindex_in == segment.ifindex {
                 tally.count(Cell::retransmit(Retransmit::Syn));
+                self.marks &= !mark::SENT_ON;
                 if self.state == state::SYN_SEEN {
                     self.marks |= mark::SYN_AGAIN;
                 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use testbed::Tracer;
 
+use super::elsewhere::Elsewhere;
 use super::load::{Bed, Short, Words};
 use super::programs::{Meter, Use};
 use super::report::Row;
@@ -23,6 +24,17 @@ const SELDOM: f64 = 0.05;
 /// Programs that see packets: of the wire tap, at `net_dev_queue`, at `kfree_skb`.
 const PACKETS: [&str; 3] = ["wire_", "dev_queue", "drop_skb"];
 const KIB_64: usize = 64 * 1024;
+
+/// Short connections, with what is promised.
+const KINDS: [(Short, &str, Option<f64>); 3] = [
+    (
+        Short::Call,
+        "connection with one Thrift call",
+        Some(CONNECTION_NS),
+    ),
+    (Short::Probe, "connect and close", Some(CONNECTION_NS)),
+    (Short::Refused, "refused dial", None),
+];
 
 /// Both kinds of tap; with the first, connections that are forwarded to a pod too.
 ///
@@ -108,19 +120,17 @@ impl<'a> Bench<'a> {
         Ok(rows)
     }
 
-    /// Short connections of each kind.
+    /// Short connections of each kind: of this kernel's own sockets, then as from another machine.
     fn short(&self) -> Result<Vec<Row>> {
+        let count = self.plan.connections;
         let mut rows = Vec::new();
-        for (kind, name, promise) in [
-            (
-                Short::Call,
-                "connection with one Thrift call",
-                Some(CONNECTION_NS),
-            ),
-            (Short::Probe, "connect and close", Some(CONNECTION_NS)),
-            (Short::Refused, "refused dial", None),
-        ] {
-            let uses = self.rounds(|| self.bed.short(kind, self.plan.connections))?;
+        for (kind, name, promise) in KINDS {
+            let uses = self.rounds(|| self.bed.short(kind, count))?;
+            rows.extend(self.connections(&format!("{name}, dialed here"), &uses, promise));
+        }
+        let elsewhere = Elsewhere::of(self.bed)?;
+        for (kind, name, promise) in KINDS {
+            let uses = self.rounds(|| elsewhere.short(kind, count))?;
             rows.extend(self.connections(name, &uses, promise));
         }
         Ok(rows)

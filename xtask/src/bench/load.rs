@@ -73,6 +73,16 @@ pub(super) enum Short {
     Refused,
 }
 
+impl Short {
+    /// The NodePort that it is to.
+    pub(super) fn port(self) -> u16 {
+        match self {
+            Self::Refused => CLOSED,
+            Self::Call | Self::Probe => SHORT,
+        }
+    }
+}
+
 impl Bed {
     /// Makes the namespaces and starts the servers in the node's.
     pub(super) fn new() -> Result<Self> {
@@ -152,8 +162,13 @@ impl Bed {
 
     /// `count` short connections, one after the other, each to its very end.
     pub(super) fn short(&self, kind: Short, count: usize) -> Result<()> {
+        self.short_by(kind, kind.port(), count)
+    }
+
+    /// The same to another port, which leads to that of this kind.
+    pub(super) fn short_by(&self, kind: Short, port: u16, count: usize) -> Result<()> {
         in_client(&self.topology.client, || {
-            (0..count).try_for_each(|_| short(kind))
+            (0..count).try_for_each(|_| short(kind, port))
         })
     }
 
@@ -164,7 +179,7 @@ impl Bed {
             let start = Instant::now();
             for i in 0..count {
                 sleep((every * i).saturating_sub(start.elapsed()));
-                short(kind)?;
+                short(kind, kind.port())?;
             }
             let (took, planned) = (start.elapsed(), every * count);
             ensure!(
@@ -250,11 +265,11 @@ fn dial(port: u16) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn short(kind: Short) -> Result<()> {
+fn short(kind: Short, port: u16) -> Result<()> {
     if kind == Short::Refused {
-        return refused(CLOSED);
+        return refused(port);
     }
-    let mut stream = dial(SHORT)?;
+    let mut stream = dial(port)?;
     if kind == Short::Call {
         let message = Words::Thrift.message();
         stream.write_all(&message).context("send the call")?;

@@ -13,6 +13,7 @@ use crate::{artifacts, proc, workspace};
 
 mod bpf;
 mod daemon;
+mod elsewhere;
 mod explain;
 mod kernel;
 mod load;

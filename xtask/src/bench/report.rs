@@ -209,8 +209,9 @@ this page.
   each program), less those of an empty program at the same hook in the same round. The statistics
   themselves cost what the rows *subtracted* show. The tap runs before the empty program, so reading
   the packet's headers for the first time is on its account. Programs at tracepoints run for the
-  whole machine: here for both ends of each connection (on a node the client's end is elsewhere), and for
-  what else goes on.
+  whole machine: for both ends of each connection, and for what else goes on. *Dialed here*: the client's
+  sockets count as dials made on the node; else its NAT hides the NodePort from it, so that they cost what
+  they cost on a node whose clients are elsewhere, or a little more.
 - Clients and servers are two network namespaces joined by veth, without kube-proxy rules or
   forwarding, unless a section says so: that makes the bare side cheap and the share of the programs
   large.
