@@ -18,7 +18,7 @@ use tracer_common::{
 use crate::{
     maps::{Port, lost},
     notes, records,
-    verifier::{forget, opaque},
+    verifier::forget,
 };
 
 /// How often each kind of failure was seen.
@@ -85,8 +85,7 @@ impl Effects {
             reply: failed.reply as u8,
             code: failed.code,
             seen: note.seen,
-            // Known zeros would become a call of a byte-wise `memset`.
-            pad: [opaque(0) as u8; 3],
+            pad: [0; 3],
         };
         count(key);
         records::leave(flow, failed, key);

@@ -35,6 +35,6 @@ pub fn leave(flow: &FlowKey, failed: &Failed, key: &FailureKey) {
     record.flow = *flow;
     record.key = *key;
     record.traffic = failed.traffic;
-    record.pad = key.pad;
+    record.pad = [0; 3];
     place.submit(u64::from(BPF_RB_NO_WAKEUP));
 }

@@ -1,5 +1,7 @@
-//! The packet behind a program's context, as [`Packet`] and [`Payload`]. With
+//! The packet behind a program's context, as [`Packet`] and payload. With
 //! `kernel.rs` the only place that touches memory which is not a map's.
+
+mod payload;
 
 use core::{arch::asm, mem::MaybeUninit};
 
@@ -9,12 +11,9 @@ use aya_ebpf::{
     helpers::generated::bpf_skb_load_bytes,
     programs::{SkBuffContext, TcContext},
 };
-use tracer_common::{
-    first_bytes::{CHUNK, Payload},
-    packet::Packet,
-    words::ResetOrigin,
-};
+use tracer_common::{packet::Packet, words::ResetOrigin};
 
+pub use self::payload::SkbPayload;
 use crate::verifier::opaque;
 
 /// An skb. `DIRECT` programs may look at its linear part without a helper
@@ -134,7 +133,7 @@ impl<const DIRECT: bool> Packet for Skb<DIRECT> {
 #[inline(always)]
 unsafe fn word_at(at: u64) -> u32 {
     let word: u64;
-    // SAFETY: see above.
+    // SAFETY: reads what the caller says is there.
     unsafe {
         asm!("{0} = *(u32 *)({1} + 0)", out(reg) word, in(reg) at, options(pure, readonly, nostack, preserves_flags));
     }
@@ -148,45 +147,9 @@ unsafe fn word_at(at: u64) -> u32 {
 #[inline(always)]
 unsafe fn half_at(at: u64) -> u16 {
     let half: u64;
-    // SAFETY: see above.
+    // SAFETY: reads what the caller says is there.
     unsafe {
         asm!("{0} = *(u16 *)({1} + 0)", out(reg) half, in(reg) at, options(pure, readonly, nostack, preserves_flags));
     }
     half as u16
-}
-
-/// The TCP payload of an skb, paged or not.
-pub struct SkbPayload<'a, const DIRECT: bool> {
-    /// The packet.
-    pub skb: &'a Skb<DIRECT>,
-    /// Offset of the payload in the packet.
-    pub offset: u32,
-    /// Its length in bytes.
-    pub len: u32,
-}
-
-impl<const DIRECT: bool> Payload for SkbPayload<'_, DIRECT> {
-    #[inline(always)]
-    fn len(&self) -> u32 {
-        self.len
-    }
-
-    #[inline(always)]
-    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
-        let left = self.len.saturating_sub(offset);
-        if left == 0 {
-            return 0;
-        }
-        let last = if left < CHUNK as u32 {
-            left - 1
-        } else {
-            CHUNK as u32 - 1
-        };
-        let want = (opaque(u64::from(last)) as u32 & (CHUNK as u32 - 1)) + 1;
-        let at = self.offset.wrapping_add(offset);
-        let out = out.as_mut_ptr().cast();
-        // SAFETY: `want` is 1 to CHUNK, the length of `out`.
-        let failed = unsafe { bpf_skb_load_bytes(self.skb.0.cast(), at, out, want) };
-        if failed == 0 { want } else { 0 }
-    }
 }
