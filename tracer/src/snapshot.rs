@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub ports: Vec<(u16, PortCounters)>,
     /// What was not taken into account, by [`Lost`].
     pub lost: [u64; Lost::COUNT],
+    /// How often the kernel left a program at a socket hook out.
+    pub misses: u64,
     /// Flows in the flow table.
     pub flows: u64,
     /// Places in the flow table.

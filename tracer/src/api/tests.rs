@@ -31,6 +31,7 @@ impl Source for Node {
             ports: vec![],
             lost: Default::default(),
             flows: 0,
+            misses: 0,
             flows_capacity: 64,
             hooks: vec![],
         })

@@ -24,6 +24,7 @@ impl Source for Fake {
             ports: vec![],
             lost: Default::default(),
             flows: 3,
+            misses: 0,
             flows_capacity: 64,
             hooks: vec![],
         })

@@ -24,6 +24,7 @@ use super::{
     flows::{Flows, monotonic},
     interfaces::{Changes, Inventory, addr, inventory},
     log::KernelLog,
+    misses::misses,
     wire::Taps,
 };
 use crate::privileges::{self, Opens, Role};
@@ -45,6 +46,7 @@ pub struct Keeper {
     pub local: HashMap<MapData, Addr, u8>,
     pub known: BTreeSet<IpAddr>,
     pub flow_count: Arc<AtomicU64>,
+    pub misses: Arc<AtomicU64>,
     pub tables: Arc<Tables>,
     pub next_clean_s: u32,
     pub log: Option<KernelLog>,
@@ -95,6 +97,7 @@ impl Keeper {
         let now = self.tick_clock()?;
         let flows = self.flows.sweep(&mut self.ebpf, now)?;
         self.flow_count.store(flows, Ordering::Relaxed);
+        self.misses.store(misses(&self.ebpf), Ordering::Relaxed);
         if now.s >= self.next_clean_s {
             self.next_clean_s = now.s.saturating_add(CLEAN_EVERY_S);
             self.tables.clean(now.s, self.flows.used())?;

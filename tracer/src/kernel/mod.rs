@@ -10,6 +10,7 @@ mod flows;
 mod interfaces;
 mod keeper;
 mod log;
+mod misses;
 mod object;
 mod unchecked;
 mod wire;
@@ -64,6 +65,7 @@ pub struct Tracer {
     unchecked: Mutex<Unchecked>,
     lost: PerCpuArray<MapData, u64>,
     flow_count: Arc<AtomicU64>,
+    misses: Arc<AtomicU64>,
     flows_capacity: u32,
     hooks: Vec<HookStatus>,
     stop: Option<OwnedFd>,
@@ -97,6 +99,7 @@ impl Tracer {
         let unchecked = Unchecked::new(object::take(&mut ebpf, "UNCHECKED")?);
         let lost = object::take(&mut ebpf, "LOST")?;
         let flow_count = Arc::new(AtomicU64::new(0));
+        let misses = Arc::new(AtomicU64::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
         let flows = Flows::new(&mut ebpf, object::limits(config)?)?;
         let arrivals = Arrivals::new(&mut ebpf, &flows)?;
@@ -108,6 +111,7 @@ impl Tracer {
             local: object::take(&mut ebpf, "LOCAL")?,
             known: BTreeSet::new(),
             flow_count: Arc::clone(&flow_count),
+            misses: Arc::clone(&misses),
             tables: Arc::clone(&tables),
             next_clean_s: 0,
             ebpf,
@@ -131,6 +135,7 @@ impl Tracer {
             unchecked: Mutex::new(unchecked),
             lost,
             flow_count,
+            misses,
             flows_capacity: config.flows,
             hooks,
             stop: Some(stop),
@@ -170,6 +175,7 @@ impl Source for Tracer {
         Ok(Snapshot {
             ports: self.counters.read(),
             lost: read_lost(&self.lost)?,
+            misses: self.misses.load(Ordering::Relaxed),
             flows: self.flow_count.load(Ordering::Relaxed),
             flows_capacity: u64::from(self.flows_capacity),
             hooks: self.hooks.clone(),

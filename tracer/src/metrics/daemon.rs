@@ -25,6 +25,9 @@ pub(super) fn encode(snapshot: &Snapshot, to: &mut DescriptorEncoder<'_>) -> fmt
     }
     let help = "Lines of the log that could not be written, or not in time";
     counter(to, "tracer_log_lines_lost", help)?.count_only(logging::lost())?;
+    let help = "Times that the kernel left a program at a socket hook out, since it was running on that \
+                CPU already: what it would have counted or noted is missing";
+    counter(to, "tracer_hook_misses", help)?.count_only(snapshot.misses)?;
     let help = "Attempts and connections in the flow table";
     gauge(to, "tracer_flows", help)?.set_only(snapshot.flows)?;
     let help = "Places in the flow table";
@@ -61,7 +64,7 @@ pub(super) fn build(to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 pub(super) fn process(process: &Process, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     if let Some(value) = process.cpu_seconds {
         let help = "User and system CPU time of this process in seconds";
-        counter(to, "process_cpu_seconds", help)?.count_seconds(value)?;
+        counter(to, "process_cpu_seconds", help)?.count_only(value)?;
     }
     let gauges = [
         (

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet},
+    encoding::{
+        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+    },
     metrics::MetricType,
 };
 
@@ -59,12 +61,7 @@ impl Family<'_> {
     }
 
     /// Writes a counter without labels.
-    pub(super) fn count_seconds(&mut self, value: f64) -> fmt::Result {
-        self.0.encode_counter::<NoLabelSet, _, f64>(&value, None)
-    }
-
-    /// The same of whole numbers.
-    pub(super) fn count_only(&mut self, value: u64) -> fmt::Result {
+    pub(super) fn count_only(&mut self, value: impl EncodeCounterValue) -> fmt::Result {
         self.0.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 

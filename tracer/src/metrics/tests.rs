@@ -83,6 +83,7 @@ fn snapshot() -> Snapshot {
         ports: vec![(30080, busy()), (32767, quiet)],
         lost,
         flows: 9,
+        misses: 0,
         flows_capacity: 65_536,
         hooks: vec![
             hook(WIRE, "tcx", true),

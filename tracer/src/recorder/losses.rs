@@ -84,6 +84,7 @@ mod tests {
             ports: Vec::new(),
             lost,
             flows: 0,
+            misses: 0,
             flows_capacity: 0,
             hooks: Vec::new(),
         }

@@ -182,6 +182,7 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
         ports: evidence.ports.into_iter().filter(changed).collect(),
         lost: player.seen.lost,
         flows: player.table.flows() as u64,
+        misses: 0,
         flows_capacity: FLOWS as u64,
         hooks: Vec::new(),
     };

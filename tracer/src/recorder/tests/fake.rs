@@ -114,6 +114,7 @@ impl Source for Fake {
             ports: state.ports.iter().map(|(p, c)| (*p, *c)).collect(),
             lost: [0; Lost::COUNT],
             flows: 0,
+            misses: 0,
             flows_capacity: 64,
             hooks: vec![],
         })
