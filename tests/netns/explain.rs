@@ -69,8 +69,6 @@ mod sockets;
 mod stale_conntrack;
 #[path = "explain/standalone.rs"]
 mod standalone;
-#[path = "explain/syn_flood.rs"]
-mod syn_flood;
 #[path = "explain/syn_queue_full.rs"]
 mod syn_queue_full;
 #[path = "explain/window.rs"]

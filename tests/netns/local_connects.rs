@@ -312,6 +312,21 @@ fn vm_dials_at_once_are_each_counted() -> Result<()> {
     })?;
     let ends = [(port::OPEN, "established"), (port::CLOSED, "refused")];
     let all = ends.map(|(port, word)| ((port, word.to_owned()), THREADS * EACH));
-    assert_eq!(counts(&tracer.metrics()?, DIALS, "outcome"), all.into());
+    let skipped = kernel::skipped(tracer.process().pid())?;
+    let found = counts(&tracer.metrics()?, DIALS, "outcome");
+    if skipped == 0 || kernel::version()? < (7, 0) {
+        assert_eq!(found, all.into(), "programs were skipped {skipped} times");
+        return Ok(());
+    }
+    // Tracepoints can be preempted there, and the kernel runs no program inside
+    // itself on a CPU: the daemon has to say how often, and counts no dial twice.
+    tracer.metrics_when(LIMIT, "nothing is said of it", |metrics| {
+        metrics.sum("tracer_hook_misses_total", &[]) >= skipped as f64
+    })?;
+    let missing = 2 * THREADS * EACH - found.values().sum::<u64>();
+    ensure!(
+        missing <= skipped,
+        "{missing} missing, skipped {skipped} times: {found:?}"
+    );
     Ok(())
 }

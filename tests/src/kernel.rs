@@ -28,3 +28,22 @@ pub fn has_tcx() -> Result<bool> {
 pub fn has_probes() -> bool {
     Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
 }
+
+/// How often the kernel has skipped programs of the process `pid` because the same one
+/// was running on that CPU already: interrupted, or preempted (from 5.12).
+///
+/// # Errors
+/// /proc does not tell.
+pub fn skipped(pid: i32) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // Closed since.
+        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
+        let lines = text.lines();
+        let counts = lines.filter_map(|line| line.strip_prefix("recursion_misses:"));
+        sum += counts
+            .filter_map(|count| count.trim().parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Ok(sum)
+}
