@@ -41,7 +41,7 @@ struct Done {
 }
 
 impl Guests<'_> {
-    /// Runs the tests on each kernel; returns what they saw, in the order of `series`.
+    /// Runs the tests on each kernel; returns what they saw, the oldest kernel first.
     pub(super) fn run(self, series: &[String], report: &mut Report) -> Vec<Seen> {
         let waiting = Mutex::new(series.iter().rev().collect::<Vec<_>>());
         let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -58,7 +58,8 @@ impl Guests<'_> {
             });
             ended.into_iter().flatten().collect()
         });
-        done.sort_by_key(|done| series.iter().position(|known| *known == done.series));
+        let known = vm::series_names();
+        done.sort_by_key(|done| known.iter().position(|known| *known == done.series));
         let seen = done.into_iter().map(|done| {
             report.add(
                 &format!("kernel {}", done.series),
