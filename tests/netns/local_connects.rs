@@ -186,8 +186,9 @@ fn by_name(hook: &str) -> Result<()> {
     Ok(())
 }
 
+/// In guests that is by fentry.
 #[test]
-fn vm_every_ending_by_default() -> Result<()> {
+fn every_ending_by_default() -> Result<()> {
     every_ending("auto", &[])
 }
 
