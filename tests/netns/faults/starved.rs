@@ -57,6 +57,9 @@ fn a_ring_of_records_that_nobody_empties() -> Result<()> {
     let metrics = all_counted(&tracer, sent)?;
     let lost_then = lost(&metrics, "records");
     ensure!(lost_then > 10_000.0, "only {lost_then} records lost");
+    let said = tracer.process().stderr();
+    let told = said.lines().filter(|line| line.contains("stage=records"));
+    assert_eq!(told.count(), 1, "{said}");
     // From then on each failure has its event again.
     let raw = RawClient::open(&bed.client)?;
     raw.syn(

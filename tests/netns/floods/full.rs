@@ -63,6 +63,8 @@ fn more_idle_connections_than_places() -> Result<()> {
     eprintln!("{idle} idle, {untracked} untracked");
     assert_eq!(idle + untracked, u64::from(IDLE));
     assert!(idle > 48_000 && untracked > 100_000, "{idle}, {untracked}");
+    let said = tracer.process().stderr();
+    ensure!(said.contains("the flow table is full"), "{said}");
     room_again(&scene, &tracer)
 }
 

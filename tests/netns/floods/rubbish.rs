@@ -49,7 +49,7 @@ fn sound(rng: &mut Rng, to_node: bool) -> Vec<u8> {
         segment.ip_options = bytes(rng, 40);
         segment.ext_headers = extensions(rng);
     }
-    segment.vlan = (0..rng.usize(..4) / 2).map(|_| rng.u16(..)).collect();
+    segment.vlan = (0..rng.usize(..3)).map(|_| rng.u16(..)).collect();
     if rng.u8(..4) > 0 {
         let (to, from) = macs(to_node);
         return segment.frame(to, from);

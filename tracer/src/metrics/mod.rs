@@ -20,6 +20,7 @@ use crate::recorder;
 
 use ports::Port;
 pub use process::Process;
+use text::ToText;
 
 /// The form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,18 +74,25 @@ pub fn render(
     let ports = std::mem::take(&mut scrape.listed.ports);
     let ports: Vec<Port> = ports.into_iter().map(Port::new).collect();
     // A port has about 80 series, most of less than 100 bytes.
-    let mut page = String::with_capacity(8192 * (ports.len() + 1));
+    let bytes = 8192 * (ports.len() + 1);
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page {
         ports,
         scrape,
         process,
     }));
-    encode(&mut page, &registry)?;
-    Ok(match format {
-        Format::OpenMetrics => page,
-        Format::Text => text::from_openmetrics(&page),
-    })
+    match format {
+        Format::OpenMetrics => {
+            let mut page = String::with_capacity(bytes);
+            encode(&mut page, &registry)?;
+            Ok(page)
+        }
+        Format::Text => {
+            let mut page = ToText::with_capacity(bytes);
+            encode(&mut page, &registry)?;
+            Ok(page.finish())
+        }
+    }
 }
 
 #[cfg(test)]

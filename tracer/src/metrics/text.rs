@@ -1,54 +1,95 @@
 //! The text format 0.0.4, made from OpenMetrics 1.0: sample lines are the same
 //! in both, only the lines that describe families differ.
 
-use std::collections::HashSet;
+use std::fmt;
 
-/// Rewrites an OpenMetrics page as text format 0.0.4.
-#[must_use]
-pub(super) fn from_openmetrics(page: &str) -> String {
-    let mut out = String::with_capacity(page.len() + 1024);
-    let counters = counters(page);
-    let mut rest = page;
-    while !rest.is_empty() {
-        let samples = samples_end(rest);
-        out.push_str(&rest[..samples]);
-        rest = &rest[samples..];
-        let end = rest.find('\n').map_or(rest.len(), |newline| newline + 1);
-        descriptor(&rest[..end], &counters, &mut out);
-        rest = &rest[end..];
-    }
-    out
+/// What the line begins with that is being written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    /// Nothing so far.
+    #[default]
+    Empty,
+    Sample,
+    Descriptor,
 }
 
-/// Length of the run of sample lines at the start.
-fn samples_end(text: &str) -> usize {
-    if text.starts_with('#') {
-        return 0;
-    }
-    text.find("\n#").map_or(text.len(), |newline| newline + 1)
+/// Takes an OpenMetrics page and makes it one in text format 0.0.4 on the way,
+/// so that a large page is in memory once.
+#[derive(Debug, Default)]
+pub(super) struct ToText {
+    page: String,
+    line: Line,
+    descriptor: String,
+    /// Waits for its family's type.
+    help: String,
 }
 
-/// Names of the counter families.
-fn counters(page: &str) -> HashSet<&str> {
-    let types = page.match_indices("# TYPE ").filter_map(|(at, key)| {
-        let line = page[at + key.len()..].lines().next()?;
-        line.strip_suffix(" counter")
-    });
-    types.collect()
+impl ToText {
+    /// With room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            page: String::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
+    /// The page.
+    pub(super) fn finish(self) -> String {
+        self.page
+    }
+
+    fn part(&mut self, part: &str) {
+        if self.line == Line::Empty {
+            self.line = if part.starts_with('#') {
+                Line::Descriptor
+            } else {
+                Line::Sample
+            };
+        }
+        match self.line {
+            Line::Descriptor => self.descriptor.push_str(part),
+            _ => self.page.push_str(part),
+        }
+    }
+
+    /// A family of counters is named like its samples, which only its type tells;
+    /// it follows the help.
+    fn end(&mut self) {
+        if std::mem::take(&mut self.line) != Line::Descriptor {
+            return;
+        }
+        let line = std::mem::take(&mut self.descriptor);
+        if line.starts_with("# HELP ") {
+            self.help = line;
+            return;
+        }
+        let is_counter = line.starts_with("# TYPE ") && line.ends_with(" counter\n");
+        let help = std::mem::take(&mut self.help);
+        descriptor(&help, is_counter, &mut self.page);
+        descriptor(&line, is_counter, &mut self.page);
+    }
+}
+
+impl fmt::Write for ToText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive('\n') {
+            self.part(part);
+            if part.ends_with('\n') {
+                self.end();
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `# EOF` and `# UNIT` do not exist in 0.0.4, a counter family is named like
 /// its samples, an unknown type is called untyped, quotes are not escaped.
-fn descriptor(line: &str, counters: &HashSet<&str>, out: &mut String) {
+fn descriptor(line: &str, is_counter: bool, out: &mut String) {
     let mut words = line.trim_end().splitn(4, ' ').skip(1);
     let (Some(key @ ("HELP" | "TYPE")), Some(name)) = (words.next(), words.next()) else {
         return;
     };
-    let suffix = if counters.contains(name) {
-        "_total"
-    } else {
-        ""
-    };
+    let suffix = if is_counter { "_total" } else { "" };
     let text = words.next().unwrap_or_default();
     let text = match (key, text) {
         ("TYPE", "unknown") => "untyped",
@@ -68,6 +109,8 @@ fn descriptor(line: &str, counters: &HashSet<&str>, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -78,12 +121,20 @@ mod tests {
         let text = "# HELP a_b_total Says \"a\".\n# TYPE a_b_total counter\na_b_total{x=\"# EOF\"} 1\n\
                     # HELP c Gauge.\n# TYPE c gauge\nc 2.5\nc{d=\"e\"} 3\n\
                     # TYPE u untyped\nu 1\n";
-        assert_eq!(from_openmetrics(page), text);
+        // However it is cut into pieces.
+        for size in [1, 2, 3, 7, 1000] {
+            let mut to = ToText::default();
+            for piece in page.as_bytes().chunks(size) {
+                to.write_str(std::str::from_utf8(piece).unwrap()).unwrap();
+            }
+            assert_eq!(to.finish(), text, "{size}");
+        }
     }
 
     #[test]
     fn nothing_stays_nothing() {
-        assert_eq!(from_openmetrics(""), "");
-        assert_eq!(from_openmetrics("# EOF\n"), "");
+        let mut to = ToText::default();
+        to.write_str("# EOF\n").unwrap();
+        assert_eq!(to.finish(), "");
     }
 }
