@@ -12,6 +12,7 @@ use testbed::{
     Metrics, RawClient, Topology, Tracer,
     addr::{NODE_V4, phantom_v4},
     flood,
+    process::poll_until,
 };
 
 /// The hooks see the sockets of every namespace: these are this file's.
@@ -57,9 +58,11 @@ fn a_ring_of_records_that_nobody_empties() -> Result<()> {
     let metrics = all_counted(&tracer, sent)?;
     let lost_then = lost(&metrics, "records");
     ensure!(lost_then > 10_000.0, "only {lost_then} records lost");
-    let said = tracer.process().stderr();
-    let told = said.lines().filter(|line| line.contains("stage=records"));
-    assert_eq!(told.count(), 1, "{said}");
+    poll_until(LIMIT, "not told", || {
+        let said = tracer.process().stderr();
+        let told = said.lines().filter(|line| line.contains("stage=records"));
+        Ok((told.count() == 1).then_some(()))
+    })?;
     // From then on each failure has its event again.
     let raw = RawClient::open(&bed.client)?;
     raw.syn(
