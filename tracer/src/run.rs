@@ -69,8 +69,9 @@ where
         .local_addr()
         .map_or(config.listen, |address| address);
     let socket = api::bind(&config.socket).await?;
-    let services = Services::start(config)?;
     let source = load(config)?;
+    // Not before: what loading takes in memory is free again by now.
+    let services = Services::start(config)?;
     log_hooks(&*source);
     let recorder = Recorder::start(source, config, services);
     let recorder = recorder.map_err(|e| Exit::runtime("remember", e))?;
