@@ -36,7 +36,7 @@ fn vm_retransmissions_under_random_loss() -> Result<()> {
     bed.node.run(&[&["tc"], &netem[..]].concat())?;
     let mut made = 0;
     for _ in 0..DIALS {
-        // One in a thousand loses five SYNs and takes longer; those count all the same.
+        // What takes too long counts all the same.
         let Ok(mut stream) = bed.dial(FAR_V4, port::OPEN).limit(6 * LIMIT).stream() else {
             continue;
         };
