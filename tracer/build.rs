@@ -10,6 +10,10 @@ use std::{
 };
 
 use aya_build::{Package, Toolchain};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // At run time: a target folder may be shared by two checkouts.
@@ -79,6 +83,14 @@ fn build_object(root: &Path, linker: &Path) -> Result<(), Box<dyn std::error::Er
     // aya-build turns each line of that cargo into a warning of this one.
     // SAFETY: as above.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
+    // No path of this machine in names and debug information: the same bytes everywhere.
+    for (key, value) in [
+        ("CARGO_UNSTABLE_TRIM_PATHS", "true"),
+        ("CARGO_PROFILE_RELEASE_TRIM_PATHS", "object"),
+    ] {
+        // SAFETY: as above.
+        unsafe { env::set_var(key, value) };
+    }
     let root_dir = root.join("tracer-ebpf");
     let package = Package {
         name: "tracer-ebpf",
@@ -88,6 +100,27 @@ fn build_object(root: &Path, linker: &Path) -> Result<(), Box<dyn std::error::Er
         ..Package::default()
     };
     aya_build::build_ebpf([package], Toolchain::Custom(&toolchain))?;
+    strip(&Path::new(&env::var("OUT_DIR")?).join("tracer-ebpf"))
+}
+
+/// Takes out the DWARF, from which bpf-linker has made the BTF: four fifths of the object,
+/// and nothing reads it.
+fn strip(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let bytes = fs::read(path)?;
+    let mut object = Builder::read(&*bytes)?;
+    for section in object.sections.iter_mut() {
+        let name = section.name.strip_prefix(b".rel").unwrap_or(&section.name);
+        section.delete = name.starts_with(b".debug_");
+    }
+    object.delete_orphans();
+    // LLVM keeps the names of sections with those of symbols; the writer wants them apart.
+    let names = object.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = elf::SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    object.write(&mut stripped)?;
+    fs::write(path, stripped)?;
     Ok(())
 }
 
