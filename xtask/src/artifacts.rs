@@ -1,6 +1,7 @@
-//! The static binaries that tests, demo and bench run.
+//! The static binaries that tests, demo and bench run, and what they are built with.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,8 +20,7 @@ const LIMIT: Duration = Duration::from_secs(1500);
 /// # Errors
 /// The build fails; the end of its log has been shown.
 pub(crate) fn tracer() -> Result<PathBuf> {
-    let cargo = workspace::cargo(&["build", "--release", "-p", "tracer", "--target", MUSL]);
-    proc::must("build tracer (static, release)", cargo, LIMIT)?;
+    proc::must("build tracer (static, release)", build_tracer(), LIMIT)?;
     let binary = workspace::target(MUSL).join("release/tracer");
     if !binary.is_file() {
         bail!(
@@ -29,6 +29,28 @@ pub(crate) fn tracer() -> Result<PathBuf> {
         );
     }
     Ok(binary)
+}
+
+fn build_tracer() -> Command {
+    workspace::cargo(&["build", "--release", "-p", "tracer", "--target", MUSL])
+}
+
+/// The build script of that binary, which makes the kernel object. Needs the same.
+///
+/// # Errors
+/// The build fails; the end of its log has been shown.
+pub(crate) fn build_script() -> Result<PathBuf> {
+    let mut cargo = build_tracer();
+    cargo.arg("--message-format=json-render-diagnostics");
+    let done = proc::must("build script of tracer", cargo, LIMIT)?;
+    let source = workspace::root().join("tracer/build.rs");
+    let messages = messages(&done.output()?)?;
+    let script = messages.into_iter().find(|message| {
+        let target = message.target.as_ref();
+        target.is_some_and(|target| target.src_path == source)
+    });
+    let script = script.and_then(|message| message.filenames.into_iter().next());
+    script.with_context(|| format!("cargo named no build script; see {}", done.log.display()))
 }
 
 /// A test executable.
@@ -68,6 +90,8 @@ struct Message {
     #[serde(default)]
     executable: Option<PathBuf>,
     #[serde(default)]
+    filenames: Vec<PathBuf>,
+    #[serde(default)]
     profile: Option<Profile>,
     #[serde(default)]
     target: Option<Target>,
@@ -81,26 +105,30 @@ struct Profile {
 #[derive(Deserialize)]
 struct Target {
     name: String,
+    #[serde(default)]
+    src_path: PathBuf,
 }
 
-/// Test executables among cargo's JSON messages, which may be mixed with other lines.
+/// Cargo's JSON messages, which may be mixed with other lines.
+fn messages(log: &str) -> Result<Vec<Message>> {
+    let json = log.lines().filter(|line| line.starts_with('{'));
+    json.map(|line| serde_json::from_str(line).with_context(|| format!("cargo's message: {line}")))
+        .collect()
+}
+
+/// Test executables among cargo's messages.
 fn executables(log: &str) -> Result<Vec<TestBinary>> {
-    let mut binaries = Vec::new();
-    for line in log.lines().filter(|line| line.starts_with('{')) {
-        let message: Message =
-            serde_json::from_str(line).with_context(|| format!("cargo's message: {line}"))?;
-        let is_test = message.profile.is_some_and(|profile| profile.test);
-        if message.reason != "compiler-artifact" || !is_test {
-            continue;
-        }
-        if let (Some(path), Some(target)) = (message.executable, message.target) {
-            binaries.push(TestBinary {
-                name: target.name,
-                path,
-            });
-        }
-    }
-    Ok(binaries)
+    let tests = messages(log)?.into_iter().filter(|message| {
+        let test = message.profile.as_ref().is_some_and(|profile| profile.test);
+        test && message.reason == "compiler-artifact"
+    });
+    let found = tests.filter_map(|message| {
+        Some(TestBinary {
+            name: message.target?.name,
+            path: message.executable?,
+        })
+    });
+    Ok(found.collect())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! `cargo xtask lint`: format, clippy, licences.
+//! `cargo xtask lint`: format, clippy, and the crates that we build with.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -11,7 +12,13 @@ use crate::{proc, setup, workspace};
 const LIMIT: Duration = Duration::from_secs(1200);
 
 const BPF_CLIPPY: &str = "clippy (kernel programs)";
-const LICENCES: &str = "licences and bans";
+const LICENCES: &str = "licences, bans, sources";
+const UNUSED: &str = "unused dependencies";
+const ADVISORIES: &str = "advisories";
+/// Where cargo-deny has the advisories from.
+const DATABASE: &str = "https://github.com/RustSec/advisory-db";
+/// How long the host of the database may take to answer.
+const REACH: Duration = Duration::from_secs(20);
 
 /// Options of `lint`: none so far.
 #[derive(clap::Args)]
@@ -54,12 +61,13 @@ pub(crate) fn run(_: Args) -> Result<ExitCode> {
 /// A check cannot be started.
 pub(crate) fn checks() -> Result<Vec<(&'static str, Check)>> {
     let fmt = workspace::cargo(&["fmt", "--all", "--check", "--", "--color", "never"]);
-    Ok(vec![
+    let mut checks = vec![
         ("fmt", run_check("fmt", fmt)?),
         ("clippy", run_check("clippy", clippy())?),
         (BPF_CLIPPY, bpf_check()?),
-        (LICENCES, licences()?),
-    ])
+    ];
+    checks.extend(dependencies()?);
+    Ok(checks)
 }
 
 fn run_check(name: &str, command: Command) -> Result<Check> {
@@ -105,11 +113,45 @@ fn bpf_clippy() -> Command {
     clippy
 }
 
-fn licences() -> Result<Check> {
-    if workspace::find_command("cargo-deny").is_none() {
-        let reason = "cargo-deny is not installed (cargo install cargo-deny --locked)";
-        return Ok(Check::Skipped(reason.to_owned()));
+fn dependencies() -> Result<Vec<(&'static str, Check)>> {
+    let checkers = match setup::ensure_checkers()? {
+        Ok(checkers) => checkers,
+        Err(reason) => {
+            let names = [LICENCES, UNUSED, ADVISORIES];
+            let skipped = names.map(|name| (name, Check::Skipped(reason.clone())));
+            return Ok(skipped.into());
+        }
+    };
+    let mut licences = deny(&checkers.deny);
+    // Exceptions that are no longer needed go.
+    licences.args(["--deny", "unmatched-skip", "licenses", "bans", "sources"]);
+    let mut shear = workspace::command(&checkers.shear);
+    shear.args(["--locked", "--deny-warnings", "--color", "never"]);
+    Ok(vec![
+        (LICENCES, run_check(LICENCES, licences)?),
+        (UNUSED, run_check(UNUSED, shear)?),
+        (ADVISORIES, advisories(&checkers.deny)?),
+    ])
+}
+
+fn deny(program: &Path) -> Command {
+    let mut deny = workspace::command(program);
+    deny.args(["--locked", "--color", "never", "check"]);
+    deny
+}
+
+/// Known flaws of our crates, and withdrawn versions, where the database can be had.
+fn advisories(program: &Path) -> Result<Check> {
+    let mut host = workspace::command("git");
+    host.args(["ls-remote", DATABASE, "HEAD"])
+        .env("GIT_TERMINAL_PROMPT", "0");
+    let host = proc::step("database of advisories", host, REACH)?;
+    if !host.success {
+        let said = host.output()?;
+        let why = said.lines().last().unwrap_or(&host.ending);
+        return Ok(Check::Skipped(format!("{DATABASE}: {why}")));
     }
-    let deny = workspace::cargo(&["deny", "check", "licenses", "bans"]);
-    run_check(LICENCES, deny)
+    let mut advisories = deny(program);
+    advisories.arg("advisories");
+    run_check(ADVISORIES, advisories)
 }

@@ -16,6 +16,7 @@ mod libtest;
 mod lint;
 mod packages;
 mod proc;
+mod reproduce;
 mod setup;
 mod soak;
 mod test;
@@ -45,7 +46,7 @@ enum Verb {
     Fuzz(fuzz::Args),
     /// All tests: lint, unit, namespaces on this kernel, other kernels in virtual machines.
     Test(test::Args),
-    /// Format, clippy and licence checks.
+    /// Format, clippy, and the crates that we build with: licences, sources, advisories.
     Lint(lint::Args),
     /// The static binary, its Debian package and, where an engine works, its container image.
     Image(image::Args),

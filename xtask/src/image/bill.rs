@@ -1,79 +1,29 @@
 //! What the binary is made of: a software bill of materials in CycloneDX JSON, from cargo's own
 //! metadata and the sums in `Cargo.lock`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::VERSION;
+use super::{VERSION, git};
 use crate::setup::MUSL;
 use crate::{proc, workspace};
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    resolve: Resolve,
-}
+mod graph;
 
-#[derive(Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-    version: String,
-    license: Option<String>,
-}
+use graph::{Crate, Graph, Id};
 
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<Kind>,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    /// None for what the binary itself depends on.
-    kind: Option<String>,
-}
-
-impl Metadata {
-    /// Everything that is linked into `tracer`, by id.
-    fn linked(&self) -> BTreeSet<&str> {
-        let tracer = self
-            .packages
-            .iter()
-            .find(|package| package.name == "tracer");
-        let mut open: Vec<&str> = tracer.iter().map(|package| package.id.as_str()).collect();
-        let mut linked = BTreeSet::new();
-        while let Some(id) = open.pop() {
-            if !linked.insert(id) {
-                continue;
-            }
-            let node = self.resolve.nodes.iter().find(|node| node.id == id);
-            let deps = node.into_iter().flat_map(|node| &node.deps);
-            let runs = |dep: &&Dependency| dep.dep_kinds.iter().any(|kind| kind.kind.is_none());
-            open.extend(deps.filter(runs).map(|dep| dep.pkg.as_str()));
-        }
-        linked
-    }
-}
+/// Target of the kernel object.
+const BPF: &str = "bpfel-unknown-none";
+const LICENCE: &str = "MIT OR Apache-2.0";
 
 /// SHA-256 of each crate's archive, by name and version.
-fn sums(lock: &str) -> BTreeMap<(&str, &str), &str> {
+type Sums<'a> = BTreeMap<(&'a str, &'a str), &'a str>;
+
+fn sums(lock: &str) -> Sums<'_> {
     let entries = lock.split("[[package]]").skip(1);
     let field = |entry: &'_ str, name: &str| -> Option<(usize, usize)> {
         let start = entry.find(&format!("\n{name} = \""))? + name.len() + 5;
@@ -90,50 +40,79 @@ fn sums(lock: &str) -> BTreeMap<(&str, &str), &str> {
 /// Writes `target/bill/tracer-VERSION.cdx.json`.
 ///
 /// # Errors
-/// cargo cannot tell, or the file cannot be written.
+/// cargo or git cannot tell, or the file cannot be written.
 pub(crate) fn bill() -> Result<PathBuf> {
-    let mut cargo = workspace::cargo(&["metadata", "--format-version", "1", "--locked"]);
-    cargo.args(["--filter-platform", MUSL]);
-    let metadata: Metadata = serde_json::from_str(&proc::output(&mut cargo)?)?;
+    let mut graph = Graph::default();
+    let tracer = graph.add_linked("tracer", MUSL)?;
+    // The daemon carries the kernel object; cargo knows of no such dependency.
+    let object = graph.add_linked("tracer-ebpf", BPF)?;
+    let standard = standard_library(&mut graph)?;
+    let linked = graph.0.entry(tracer.clone()).or_default();
+    linked.on.extend([object, standard]);
     let lock = fs::read_to_string(workspace::root().join("Cargo.lock"))?;
-    let document = document(&metadata, &sums(&lock));
+    let document = document(&graph, &tracer, &sums(&lock))?;
     let path = workspace::target_dir("bill")?.join(format!("tracer-{VERSION}.cdx.json"));
     fs::write(&path, serde_json::to_string_pretty(&document)? + "\n")
         .with_context(|| format!("write {}", path.display()))?;
     Ok(path)
 }
 
-fn document(metadata: &Metadata, sums: &BTreeMap<(&str, &str), &str>) -> Value {
-    let linked = metadata.linked();
-    let packages = metadata.packages.iter();
-    let mut packages: Vec<&Package> = packages
-        .filter(|package| linked.contains(package.id.as_str()) && package.name != "tracer")
+fn document(graph: &Graph, tracer: &Id, sums: &Sums<'_>) -> Result<Value> {
+    let parts = graph.0.iter().filter(|(id, _)| *id != tracer);
+    let components: Vec<Value> = parts
+        .map(|(id, part)| component(id, &part.licence, sums))
         .collect();
-    packages.sort_by_key(|package| (&package.name, &package.version));
-    let components: Vec<Value> = packages
-        .into_iter()
-        .map(|package| component(package, sums))
-        .collect();
-    json!({
+    let dependencies: Vec<Value> = graph.0.iter().map(depends).collect();
+    Ok(json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": { "component": {
-            "type": "application",
-            "name": "tracer",
-            "version": VERSION,
-            "licenses": [{ "expression": "MIT OR Apache-2.0" }],
-        } },
+        "metadata": {
+            // Of the commit: the same sources have the same bill.
+            "timestamp": git(&["log", "-1", "--format=%cI"])?,
+            "component": {
+                "bom-ref": reference(tracer),
+                "type": "application",
+                "name": tracer.0,
+                "version": tracer.1,
+                "licenses": [{ "expression": LICENCE }],
+            },
+        },
         "components": components,
-    })
+        "dependencies": dependencies,
+    }))
 }
 
-fn component(package: &Package, sums: &BTreeMap<(&str, &str), &str>) -> Value {
-    let Package { name, version, .. } = package;
-    let mut component = json!({ "type": "library", "name": name, "version": version });
-    // Old manifests have a slash where SPDX has OR.
-    if let Some(license) = &package.license {
-        component["licenses"] = json!([{ "expression": license.replace('/', " OR ") }]);
+fn depends((id, part): (&Id, &Crate)) -> Value {
+    let on: Vec<String> = part.on.iter().map(reference).collect();
+    json!({ "ref": reference(id), "dependsOn": on })
+}
+
+/// Adds Rust's own libraries, in the version of the pinned compiler.
+fn standard_library(graph: &mut Graph) -> Result<Id> {
+    let said = proc::output(workspace::command("rustc").arg("--version"))?;
+    let version = said.split_whitespace().nth(1).context("rustc --version")?;
+    let id = ("std".to_owned(), version.to_owned());
+    graph.0.entry(id.clone()).or_default().licence = LICENCE.to_owned();
+    Ok(id)
+}
+
+fn reference((name, version): &Id) -> String {
+    format!("{name}@{version}")
+}
+
+fn component(id: &Id, licence: &str, sums: &Sums<'_>) -> Value {
+    let (name, version) = id;
+    let mut component = json!({
+        "bom-ref": reference(id),
+        "type": "library",
+        "name": name,
+        "version": version,
+    });
+    if !licence.is_empty() {
+        // Old manifests have a slash where SPDX has OR.
+        let licence = licence.replace('/', " OR ");
+        component["licenses"] = json!([{ "expression": licence }]);
     }
     // The project's own crates come from no registry.
     if let Some(sum) = sums.get(&(name.as_str(), version.as_str())) {
@@ -164,8 +143,12 @@ mod tests {
         );
         assert_eq!(aya["hashes"][0]["content"].as_str().unwrap().len(), 64);
         assert!(named("tracer-common").unwrap().get("purl").is_none());
-        // Only the tests and the build need these.
-        assert!(named("proptest").is_none() && named("aya-build").is_none());
+        // The kernel object has crates of its own.
+        assert!(named("aya-ebpf").is_some());
+        // Only the tests, the build and the compiler need these.
+        for absent in ["proptest", "aya-build", "serde_derive", "syn"] {
+            assert!(named(absent).is_none(), "{absent}");
+        }
         let unlicensed = components.iter().filter(|c| c.get("licenses").is_none());
         assert_eq!(unlicensed.count(), 0);
     }

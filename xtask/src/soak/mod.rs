@@ -80,11 +80,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     setup::ensure(&Needs {
         bpf: args.tracer.is_none(),
         musl: args.tracer.is_none(),
-        python: false,
-        node: false,
-        captures: false,
-        fuzz: false,
         packages,
+        ..Needs::default()
     })?;
     let binary = match &args.tracer {
         Some(path) => path.clone(),
