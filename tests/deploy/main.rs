@@ -1,5 +1,5 @@
 //! What `deploy/` holds, checked by the tools that will read it: promtool, Helm,
-//! Kubernetes' and Grafana's schemas, dpkg, systemd.
+//! Kubernetes' and Grafana's schemas, dpkg, systemd; and what the binary is made of.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,6 +12,7 @@ use testbed::peers::thrift;
 
 mod chart;
 mod container;
+mod crates;
 mod dashboards;
 mod package;
 mod rules;
