@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use nix::errno::Errno;
-use testbed::Mode;
+use testbed::{Mode, Policy};
 
 use super::{
     expect::failed,
     scenario::Scenario,
-    scene::{Family, SECOND_SYN},
+    scene::{Family, SECOND_SYN, SOON},
 };
 
 const SCENARIO: Scenario = Scenario {
@@ -38,6 +38,40 @@ fn nftables_v6() -> Result<()> {
         port: 31404,
         rules: Mode::Nftables,
         family: Family::V6,
+        ..SCENARIO
+    }
+    .run()
+}
+
+/// The kernel answers some and limits the rate of the rest (`icmp_ratelimit`).
+#[test]
+fn silenced_by_the_rate_limit() -> Result<()> {
+    Scenario {
+        port: 31540,
+        traffic: |s| {
+            // Whatever these see: a socket that is busy connecting misses its ICMP.
+            s.dials(20, SOON)?;
+            s.took(&s.bed.node, "OutRateLimitHost", 1)
+        },
+        expect: || vec![failed("no_endpoints", 20)],
+        ..SCENARIO
+    }
+    .run()
+}
+
+/// First without endpoints, then with some elsewhere alone: both in one window. Kernels that
+/// do not count what ICMP's rate limit keeps back (before 6.3) cannot tell them apart.
+#[test]
+fn then_dropped_without_an_answer() -> Result<()> {
+    Scenario {
+        port: 31542,
+        traffic: |s| {
+            s.dials_end(2, SECOND_SYN, Errno::ECONNREFUSED)?;
+            let away = s.service().backend(s.far_pod(9090));
+            s.apply(vec![away.policy(Policy::Local)])?;
+            s.dials_end(3, SOON, Errno::EINPROGRESS)
+        },
+        expect: || vec![failed("no_local_endpoint", 3), failed("no_endpoints", 2)],
         ..SCENARIO
     }
     .run()

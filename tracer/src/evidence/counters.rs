@@ -30,6 +30,7 @@ impl Totals for Namespace {
             &mut self.abort_on_memory,
         ]
         .into_iter()
+        .chain(&mut self.icmp_limited)
     }
 }
 
@@ -122,6 +123,9 @@ fn cell<'a>(totals: &'a mut Namespace, table: &str, name: &str) -> Option<&'a mu
         ("TcpExt", "TCPAbortOnMemory") => &mut totals.abort_on_memory,
         ("Tcp", "InCsumErrors") => &mut totals.checksum_errors,
         ("Tcp", "OutRsts") => &mut totals.out_rsts,
+        ("Icmp", "OutRateLimitGlobal" | "OutRateLimitHost") | ("", "Icmp6OutRateLimitHost") => {
+            totals.icmp_limited.get_or_insert_default()
+        }
         ("Ip", "FragFails") | ("", "Ip6FragFails") => &mut totals.frag_fails,
         _ => return None,
     })
@@ -137,6 +141,8 @@ mod tests {
     const SNMP: &str = "\
 Ip: Forwarding DefaultTTL FragOKs FragFails FragCreates
 Ip: 1 64 0 5 0
+Icmp: InMsgs OutErrors OutRateLimitGlobal OutRateLimitHost OutDestUnreachs
+Icmp: 2 0 20 1 5
 Tcp: RtoMin RtoMax MaxConn OutRsts InCsumErrors
 Tcp: 200 120000 -1 42 3
 ";
@@ -154,7 +160,8 @@ IpExt: 1 2
         pairs(SNMP, &mut totals);
         pairs(NETSTAT, &mut totals);
         lines(
-            "Ip6InReceives \t 9\nIp6FragFails                    \t2\n",
+            "Ip6InReceives \t 9\nIp6FragFails                    \t2\n\
+             Icmp6OutRateLimitHost           \t300\n",
             &mut totals,
         );
         let expected = Namespace {
@@ -170,6 +177,7 @@ IpExt: 1 2
             frag_fails: 7,
             out_rsts: 42,
             abort_on_memory: 9,
+            icmp_limited: Some(321),
         };
         assert_eq!(totals, expected);
     }

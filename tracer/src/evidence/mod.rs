@@ -196,6 +196,9 @@ pub struct Namespace {
     pub out_rsts: u64,
     /// TcpExt TCPAbortOnMemory
     pub abort_on_memory: u64,
+    /// Icmp OutRateLimitGlobal + OutRateLimitHost, in the node's namespace with
+    /// Icmp6OutRateLimitHost: ICMP errors kept back. `None` before Linux 6.3.
+    pub icmp_limited: Option<u64>,
 }
 
 /// A socket in the node's namespace that listens on a watched port, as

@@ -178,7 +178,8 @@ fn no_answer(case: &Case<'_>) -> Option<Opinion> {
     let by_rule = case.syn_cause().is_some_and(Cause::is_netfilter);
     if by_rule && (case.is_silent() || case.is_late()) {
         // The kernel limits the rate of ICMP, not that of the rule.
-        let rejects = case.count(is_port_unreachable) > 0;
+        let limited = case.evidence.node.icmp_limited != Some(0);
+        let rejects = limited && case.count(is_port_unreachable) > 0;
         let told = if rejects {
             no_endpoints(case)
         } else {

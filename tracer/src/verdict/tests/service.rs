@@ -30,6 +30,13 @@ fn resets(out_rsts: u64) -> Namespace {
     }
 }
 
+fn limited(icmp: u64) -> Namespace {
+    Namespace {
+        icmp_limited: Some(icmp),
+        ..Namespace::default()
+    }
+}
+
 #[test]
 fn no_endpoints() {
     let v6 = row(Unreachable).reply(Icmpv6, 4);
@@ -46,9 +53,22 @@ fn no_endpoints() {
         ),
         ("IPv6", bed([v6]), &[(NoEndpoints, Certain, 3, 0)]),
         (
-            "ICMP's rate limit silences some",
+            "ICMP's rate limit silences some, on a kernel that does not count them",
             bed([icmp(3), silent().syn(RULE.0, RULE.1)]),
             &[(NoEndpoints, Certain, 6, 0)],
+        ),
+        (
+            "ICMP's rate limit silences some",
+            bed([icmp(3), silent().syn(RULE.0, RULE.1)]).node(limited(3)),
+            &[(NoEndpoints, Certain, 6, 0)],
+        ),
+        (
+            "no ICMP was kept back: two rules, one after the other",
+            bed([icmp(3), silent().syn(RULE.0, RULE.1)]).node(limited(0)),
+            &[
+                (NoEndpoints, Certain, 3, 0),
+                (NoLocalEndpoint, Certain, 3, 0),
+            ],
         ),
     ]);
 }
