@@ -36,7 +36,7 @@ pub struct Condition {
 }
 
 /// One port in the window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PortRow {
     /// The port.
     pub node_port: u16,

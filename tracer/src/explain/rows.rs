@@ -155,18 +155,7 @@ fn items(counts: &BTreeMap<String, u64>, wanted: impl Fn(&str) -> bool) -> Vec<S
 
 /// All of them as one; quantiles cannot be added up.
 fn sum(ports: &[(&PortRow, bool)]) -> PortRow {
-    let mut total = PortRow {
-        node_port: 0,
-        service: None,
-        health_check_port: None,
-        attempts: 0,
-        untracked: 0,
-        outcomes: BTreeMap::new(),
-        traffic: BTreeMap::new(),
-        answer: None,
-        answered_by: BTreeMap::new(),
-        backends: Vec::new(),
-    };
+    let mut total = PortRow::default();
     for (port, _) in ports {
         total.attempts = total.attempts.saturating_add(port.attempts);
         total.untracked = total.untracked.saturating_add(port.untracked);

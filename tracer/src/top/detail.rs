@@ -6,19 +6,18 @@ use ratatui::{
 };
 use tracer_common::words::{Outcome, Traffic};
 
+mod tables;
+
 use super::{
     draw::span,
     help::title,
-    lines::{Lines, beside, small_table},
+    lines::{Lines, beside},
     look::{self, Look},
     model::{Model, is_failure},
     title::{clock, ways},
     ui::{Row, Ui},
 };
-use crate::{
-    explain, human,
-    report::{Event, STEP_S, TopBackend, TopClients, TopDetail},
-};
+use crate::{explain, human, report::STEP_S};
 
 /// Width from which on there are two columns.
 const TWO: usize = 150;
@@ -33,15 +32,18 @@ pub(super) fn lines(model: &Model, ui: &Ui, row: &Row<'_>, width: usize, look: L
         None => format!("Port {port}"),
     };
     let mut lines = vec![title(&name, width, look)];
-    lines.extend(numbers(row, ui, width));
+    lines.extend(wrapped(&numbers(row, ui), width));
+    if let Some(checks) = checks(model, port) {
+        lines.extend(wrapped(&checks, width));
+    }
     let detail = model.top.as_ref().and_then(|top| top.detail.as_ref());
     let detail = detail.filter(|detail| detail.node_port == port);
     let half = if width >= TWO { width / 2 - 1 } else { width };
     let mut left = outcomes(model, port, half, look);
     match detail {
         Some(detail) => {
-            left.extend(backends(detail, half, look));
-            left.extend(clients(&detail.clients, half, look));
+            left.extend(tables::backends(detail, half, look));
+            left.extend(tables::clients(&detail.clients, half, look));
         }
         None => left.push(Line::styled("Asking for more …", look.faint())),
     }
@@ -54,13 +56,33 @@ pub(super) fn lines(model: &Model, ui: &Ui, row: &Row<'_>, width: usize, look: L
         lines.extend(left);
     }
     if let Some(detail) = detail {
-        lines.extend(failures(&detail.failures, width, look));
+        lines.extend(tables::failures(&detail.failures, width, look));
     }
     lines
 }
 
+fn wrapped(text: &str, width: usize) -> Lines {
+    let lines = textwrap::wrap(text, width.max(20)).into_iter();
+    lines.map(|line| Line::raw(line.into_owned())).collect()
+}
+
+/// Where the load balancer's health checks go, if that is known, a sentence.
+fn checks(model: &Model, port: u16) -> Option<String> {
+    let (explanation, _) = model.explained.as_ref()?;
+    let row = explanation.ports.iter().find(|row| row.node_port == port)?;
+    Some(match row.health_check_port? {
+        checked if checked == port => {
+            "The load balancer's health check goes to this port.".to_owned()
+        }
+        checked => format!(
+            "The load balancer's health check goes to port {checked} only: what comes here and says \
+             nothing is no check."
+        ),
+    })
+}
+
 /// The row in words.
-fn numbers(row: &Row<'_>, ui: &Ui, width: usize) -> Lines {
+fn numbers(row: &Row<'_>, ui: &Ui) -> String {
     let counts = &row.counts;
     let mut text = format!(
         "{}, {}/s",
@@ -94,11 +116,7 @@ fn numbers(row: &Row<'_>, ui: &Ui, width: usize) -> Lines {
     if !again.is_empty() {
         text.push_str(&format!("; sent again: {}", again.join(", ")));
     }
-    let wrapped = textwrap::wrap(&text, width.max(20));
-    wrapped
-        .into_iter()
-        .map(|line| Line::raw(line.into_owned()))
-        .collect()
+    text
 }
 
 /// Outcomes over time.
@@ -168,123 +186,5 @@ fn why(model: &Model, port: u16, width: usize, look: Look) -> Lines {
             Line::styled("  no problem", look.good())
         });
     }
-    lines
-}
-
-fn backends(detail: &TopDetail, width: usize, look: Look) -> Lines {
-    let mut lines = vec![title("Backends", width, look)];
-    if detail.backends.is_empty() {
-        lines.push(Line::styled(
-            "  NAT was not seen choosing any",
-            look.faint(),
-        ));
-        return lines;
-    }
-    let row = |backend: &TopBackend| {
-        let share = backend
-            .attempts
-            .filter(|n| *n > 0)
-            .map(|n| human::share((backend.failed as f64 / n as f64).min(1.0)));
-        let ways = backend.failures.iter();
-        let ways = ways.map(|(word, n)| format!("{} {}", human::count(*n), explain::label(word)));
-        let ways: Vec<String> = ways.collect();
-        vec![
-            backend
-                .address
-                .map_or("not known".to_owned(), |a| a.to_string()),
-            backend
-                .pod
-                .as_deref()
-                .map_or("-".into(), human::printable)
-                .into_owned(),
-            backend.attempts.map_or("-".to_owned(), human::count),
-            human::count(backend.failed),
-            share.unwrap_or("-".to_owned()),
-            ways.join(", "),
-        ]
-    };
-    let rows: Vec<Vec<String>> = detail.backends.iter().map(row).collect();
-    let bad = |at: usize| detail.backends.get(at).is_some_and(|b| b.failed > 0);
-    let headings = [
-        "ADDRESS",
-        "POD",
-        "TRIED",
-        "FAILED",
-        "SHARE",
-        "WHAT WENT WRONG",
-    ];
-    lines.extend(small_table(&headings, &[0, 1, 5], &rows, bad, look));
-    lines
-}
-
-fn clients(clients: &TopClients, width: usize, look: Look) -> Lines {
-    let known = human::count(clients.known.min(clients.attempts));
-    let of = human::counted(clients.attempts, "attempt");
-    let text = format!("Clients (of {known} of {of})");
-    let mut lines = vec![title(&text, width, look)];
-    if let Some(why) = &clients.absent {
-        let why = human::printable(why);
-        lines.push(Line::styled(format!("  not known: {why}"), look.doubtful()));
-        return lines;
-    }
-    let rows = clients.top.iter().map(|client| {
-        let every = client
-            .every_s
-            .map(|s| format!("every {}", human::duration(s)));
-        vec![
-            client.address.to_string(),
-            human::count(client.attempts),
-            human::count(client.failed),
-            every.unwrap_or("-".to_owned()),
-        ]
-    });
-    let rows: Vec<Vec<String>> = rows.collect();
-    if rows.is_empty() {
-        lines.push(Line::styled("  none", look.faint()));
-        return lines;
-    }
-    let bad = |at: usize| clients.top.get(at).is_some_and(|c| c.failed > 0);
-    let headings = ["ADDRESS", "TRIED", "FAILED", "RHYTHM"];
-    lines.extend(small_table(&headings, &[0, 3], &rows, bad, look));
-    let listed = clients.top.len() as u64;
-    if clients.addresses > listed {
-        let more = human::count(clients.addresses - listed);
-        lines.push(Line::styled(
-            format!("  and {more} other addresses"),
-            look.faint(),
-        ));
-    }
-    lines
-}
-
-fn failures(events: &[Event], width: usize, look: Look) -> Lines {
-    let mut lines = vec![title("Last failures", width, look)];
-    if events.is_empty() {
-        lines.push(Line::styled("  none is remembered", look.faint()));
-        return lines;
-    }
-    let row = |event: &Event| {
-        vec![
-            clock(event.time),
-            event.client.to_string(),
-            event.backend.map_or("-".to_owned(), |b| b.to_string()),
-            explain::label(&event.outcome).into_owned(),
-            explain::label(&event.answered_by).into_owned(),
-            event.verdict.as_str().to_owned(),
-            human::duration(event.latency),
-            human::printable(&event.evidence).into_owned(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = events.iter().map(row).collect();
-    let headings = [
-        "TIME", "CLIENT", "BACKEND", "OUTCOME", "BY", "VERDICT", "AFTER", "EVIDENCE",
-    ];
-    lines.extend(small_table(
-        &headings,
-        &[0, 1, 2, 3, 4, 5, 7],
-        &rows,
-        |_| false,
-        look,
-    ));
     lines
 }

@@ -2,6 +2,8 @@ use std::path::Path;
 
 use ratatui::{Terminal, backend::TestBackend, style::Modifier};
 
+use crate::report::PortRow;
+
 use super::{
     super::{
         columns::Column,
@@ -63,6 +65,27 @@ fn the_detail_says_why_who_and_where() {
         other.contains("Port 30101") && other.contains("Asking for more"),
         "{other}"
     );
+}
+
+#[test]
+fn the_detail_says_where_health_checks_go() {
+    let mut ui = ui();
+    (ui.pane, ui.selected) = (Pane::Detail, Some(30_102));
+    for (checked, told) in [
+        (Some(30_101), "health check goes to port 30101 only"),
+        (Some(30_102), "health check goes to this port"),
+        (None, ""),
+    ] {
+        let mut model = model();
+        model.explained.as_mut().unwrap().0.ports.push(PortRow {
+            node_port: 30_102,
+            health_check_port: checked,
+            ..PortRow::default()
+        });
+        let text = screen(&model, &ui, (120, 40));
+        assert_eq!(text.contains("health check"), checked.is_some(), "{text}");
+        assert!(text.contains(told), "{text}");
+    }
 }
 
 #[test]
