@@ -27,6 +27,7 @@ pub struct Capture {
 pub struct Captured {
     _dir: ScratchDir,
     path: PathBuf,
+    said: String,
 }
 
 impl Capture {
@@ -65,11 +66,22 @@ impl Capture {
         Ok(Captured {
             path: self.dir.path().join("capture.pcap"),
             _dir: self.dir,
+            said: self.process.stderr(),
         })
     }
 }
 
 impl Captured {
+    /// What tcpdump says of packets that it could not take.
+    #[must_use]
+    pub fn lost(&self) -> &str {
+        let lines = self.said.lines();
+        lines
+            .rev()
+            .find(|line| line.contains("dropped by"))
+            .unwrap_or("tcpdump says nothing of lost packets")
+    }
+
     /// The pcap file.
     #[must_use]
     pub fn path(&self) -> &Path {
