@@ -1,16 +1,21 @@
-//! The flow table of a replay, its counters and its failures: what the kernel
-//! programs keep in maps.
+//! The flow table of a replay: what the kernel programs keep in maps, as are its
+//! counters and its failures.
+
+mod failures;
+mod ports;
 
 use std::collections::{HashMap, hash_map::Entry};
 
 use tracer_common::{
-    counters::{Cell, PortCounters, Tally},
-    failure::{Failed, FailureKey, Record},
+    counters::{Cell, PortCounters, Tally as _},
     first_bytes::Payload,
     flow::{Flow, FlowKey, mark},
     machine::{Fate, Limits, Now, Segment},
     packet::Quote,
 };
+
+pub use failures::Failures;
+use ports::Ports;
 
 use super::clock;
 
@@ -34,113 +39,6 @@ pub struct Table {
     swept_s: u32,
 }
 
-/// Counters of the ports that had an attempt.
-struct Ports {
-    /// Position of each port's counters plus one; 0: none yet.
-    places: Box<[u16]>,
-    watched: Box<[bool]>,
-    counters: Vec<(u16, PortCounters)>,
-}
-
-/// Failures by kind, and the first of them one by one.
-pub struct Failures {
-    /// How often each kind.
-    pub kinds: HashMap<FailureKey, u64>,
-    /// The first ones.
-    pub records: Vec<Record>,
-    /// Failures that have no record, for there was no more room.
-    pub unrecorded: u64,
-    room: usize,
-}
-
-/// Where the effects of one step go.
-struct Effects<'a> {
-    counters: &'a mut PortCounters,
-    failed: Option<Failed>,
-}
-
-impl Tally for Effects<'_> {
-    #[inline(always)]
-    fn add(&mut self, cell: Cell, delta: i64) {
-        self.counters.add(cell, delta);
-    }
-
-    fn failed(&mut self, failed: Failed) {
-        self.failed = Some(failed);
-    }
-}
-
-impl Ports {
-    fn new(watched: &[u16]) -> Self {
-        let mut ports = Self {
-            places: vec![0; 1 << 16].into(),
-            watched: vec![false; 1 << 16].into(),
-            counters: Vec::new(),
-        };
-        for port in watched {
-            if let Some(watched) = ports.watched.get_mut(usize::from(*port)) {
-                *watched = true;
-            }
-        }
-        ports
-    }
-
-    fn watches(&self, port: u16) -> bool {
-        self.watched
-            .get(usize::from(port))
-            .copied()
-            .unwrap_or(false)
-    }
-
-    /// The position of the port's counters, which are made if need be.
-    fn slot(&mut self, port: u16) -> u16 {
-        let place = self.places.get(usize::from(port)).copied().unwrap_or(0);
-        if place != 0 {
-            return place - 1;
-        }
-        // Port 0 is never watched: there are 65,535 places at most.
-        let slot = self.counters.len() as u16;
-        self.counters.push((port, PortCounters::ZERO));
-        if let Some(place) = self.places.get_mut(usize::from(port)) {
-            *place = slot + 1;
-        }
-        slot
-    }
-
-    fn effects(&mut self, slot: u16) -> Option<Effects<'_>> {
-        let (_, counters) = self.counters.get_mut(usize::from(slot))?;
-        Some(Effects {
-            counters,
-            failed: None,
-        })
-    }
-}
-
-impl Failures {
-    fn count(&mut self, flow: &FlowKey, slot: u16, failed: &Failed, now: Now) {
-        let key = FailureKey {
-            slot,
-            failure: failed.failure as u8,
-            reply: failed.reply as u8,
-            code: failed.code,
-            ..FailureKey::default()
-        };
-        *self.kinds.entry(key).or_default() += 1;
-        if self.records.len() == self.room {
-            self.unrecorded += 1;
-            return;
-        }
-        self.records.push(Record {
-            at: if failed.at == 0 { now.ns } else { failed.at },
-            syn_at: failed.syn_at,
-            flow: *flow,
-            key,
-            traffic: failed.traffic,
-            ..Record::default()
-        });
-    }
-}
-
 impl Table {
     /// An empty table, with room for so many failures one by one.
     #[must_use]
@@ -149,12 +47,7 @@ impl Table {
             limits,
             flows: HashMap::new(),
             ports: Ports::new(watched),
-            failures: Failures {
-                kinds: HashMap::new(),
-                records: Vec::new(),
-                unrecorded: 0,
-                room: records,
-            },
+            failures: Failures::new(records),
             swept_s: 0,
         }
     }
@@ -287,7 +180,7 @@ impl Table {
     #[must_use]
     pub fn port_at(&self, slot: u16) -> Option<u16> {
         self.ports
-            .counters
+            .counters()
             .get(usize::from(slot))
             .map(|(port, _)| *port)
     }
@@ -295,14 +188,14 @@ impl Table {
     /// Whether the accounting identity holds for every port.
     #[must_use]
     pub fn balances(&self) -> bool {
-        let mut ports = self.ports.counters.iter();
+        let mut ports = self.ports.counters().iter();
         ports.all(|(_, counters)| counters.balances())
     }
 
     /// The counters of all ports that had an attempt, ascending.
     #[must_use]
     pub fn counters(&self) -> Vec<(u16, PortCounters)> {
-        let mut counters = self.ports.counters.clone();
+        let mut counters = self.ports.counters().to_vec();
         counters.sort_unstable_by_key(|(port, _)| *port);
         counters
     }
