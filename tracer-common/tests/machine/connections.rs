@@ -7,11 +7,7 @@ use tracer_common::{
     words::{Close, Outcome, ResetOrigin, Retransmit, Traffic},
 };
 
-use crate::lab::{ISN, Lab, MS, S, SERVER_ISN};
-
-const CALL: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x00\x00";
-const REPLY: &[u8] = b"\x80\x01\x00\x02\x00\x00\x00\x04ping\x00\x00\x00\x00\x00";
-const CALL_LEN: u32 = CALL.len() as u32;
+use crate::lab::{CALL, ISN, LEN, Lab, MS, REPLY, S, SERVER_ISN};
 
 fn open(lab: &Lab, traffic: Traffic) -> u64 {
     lab.get(Cell::open(traffic))
@@ -59,8 +55,8 @@ fn thrift_call_and_reply() {
     lab.establish()
         .data(0, CALL)
         .reply(0, REPLY)
-        .client_fin(CALL_LEN)
-        .server_fin(CALL_LEN);
+        .client_fin(LEN)
+        .server_fin(LEN);
     lab.outcomes(&[(Outcome::Established, Traffic::Thrift, 1)]);
     lab.closes(&[(Close::ClientFin, Traffic::Thrift, 1)]);
     let messages = |kind| lab.get(Cell::message(kind, Protocol::Binary));
@@ -75,8 +71,8 @@ fn messages_after_the_first_are_counted_and_retransmissions_are_not() {
     let mut lab = Lab::new();
     lab.establish()
         .data(0, CALL)
-        .data(CALL_LEN, CALL)
-        .data(CALL_LEN, CALL);
+        .data(LEN, CALL)
+        .data(LEN, CALL);
     assert_eq!(
         lab.get(Cell::message(MessageType::Call, Protocol::Binary)),
         2
@@ -88,7 +84,7 @@ fn messages_after_the_first_are_counted_and_retransmissions_are_not() {
 fn first_bytes_split_and_retransmitted_with_more() {
     let mut lab = Lab::new();
     // The frame's length alone, then that and the message in one segment.
-    let frame = [&CALL_LEN.to_be_bytes()[..], CALL].concat();
+    let frame = [&LEN.to_be_bytes()[..], CALL].concat();
     lab.establish().data(0, &frame[..4]);
     lab.outcomes(&[]);
     lab.data(0, &frame)
@@ -144,7 +140,7 @@ fn server_closes_first() {
 fn reset_after_a_fin_is_the_first_closers() {
     let mut lab = Lab::new();
     lab.establish().data(0, CALL).server_fin(0);
-    lab.client(tcp::RST, ISN.wrapping_add(1 + CALL_LEN), 0, &[]);
+    lab.client(tcp::RST, ISN.wrapping_add(1 + LEN), 0, &[]);
     lab.closes(&[(Close::ServerFin, Traffic::Thrift, 1)]);
 }
 
@@ -181,10 +177,7 @@ fn forgotten_connections_are_given_up() {
     lab.closes(&[(Close::TimeoutIdle, Traffic::Thrift, 1)]);
     assert!(lab.flow.is_none());
     let mut lab = Lab::new();
-    lab.establish()
-        .data(0, CALL)
-        .client_fin(CALL_LEN)
-        .wait(120 * S);
+    lab.establish().data(0, CALL).client_fin(LEN).wait(120 * S);
     lab.closes(&[(Close::TimeoutIdle, Traffic::Thrift, 1)]);
 }
 
@@ -193,7 +186,7 @@ fn packets_keep_a_connection_alive() {
     let mut lab = Lab::new();
     lab.establish().data(0, CALL);
     for i in 1..4 {
-        lab.wait(3599 * S).data(CALL_LEN * i, CALL);
+        lab.wait(3599 * S).data(LEN * i, CALL);
     }
     assert!(lab.established());
 }
@@ -202,7 +195,7 @@ fn packets_keep_a_connection_alive() {
 fn keep_alive_probes_are_no_retransmissions() {
     let mut lab = Lab::new();
     lab.establish().data(0, CALL);
-    lab.data(CALL_LEN - 1, &[0]).data(CALL_LEN - 1, &[]);
+    lab.data(LEN - 1, &[0]).data(LEN - 1, &[]);
     assert_eq!(lab.retransmits(Retransmit::Data), 0);
 }
 
@@ -261,7 +254,7 @@ fn http_is_other() {
 #[test]
 fn bytes_that_were_missed_are_no_health_check() {
     let mut lab = Lab::new();
-    lab.establish().client_fin(CALL_LEN);
+    lab.establish().client_fin(LEN);
     lab.outcomes(&[(Outcome::Established, Traffic::Unknown, 1)]);
     let mut lab = Lab::new();
     lab.establish()

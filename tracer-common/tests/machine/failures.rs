@@ -1,18 +1,14 @@
-//! What is reported as a failure.
+//! Which attempts are reported as failures.
 
 use tracer_common::{
     counters::Cell,
     failure::{Failed, Failure, Reply},
     flow::mark,
     machine::tcp,
-    words::{Outcome, ResetOrigin, Traffic},
+    words::{ResetOrigin, Traffic},
 };
 
-use crate::lab::{ISN, Lab, MS, S, SERVER_ISN, segment};
-
-pub const CALL: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x00\x00";
-pub const REPLY: &[u8] = b"\x80\x01\x00\x02\x00\x00\x00\x04ping\x00\x00\x00\x00\x00";
-pub const LEN: u32 = CALL.len() as u32;
+use crate::lab::{CALL, ISN, Lab, MS, S, SERVER_ISN, segment};
 
 pub type Way = fn(&mut Lab);
 
@@ -123,124 +119,6 @@ fn failed_attempts() {
 }
 
 #[test]
-fn failed_connections() {
-    let ways: [(Way, Failure, Reply); 12] = [
-        (
-            |lab| {
-                lab.establish().server_fin(0).client_fin(0);
-            },
-            Failure::ClosedAtOnce,
-            Reply::None,
-        ),
-        (
-            |lab| server_rst(lab.establish(), 0, ResetOrigin::Backend),
-            Failure::ClosedAtOnce,
-            Reply::BackendRst,
-        ),
-        (
-            |lab| server_rst(call(lab.establish()), 0, ResetOrigin::Node),
-            Failure::ClosedAtOnce,
-            Reply::NodeRst,
-        ),
-        (
-            |lab| {
-                server_rst(
-                    call(lab.establish()).reply(0, REPLY),
-                    LEN,
-                    ResetOrigin::Backend,
-                );
-            },
-            Failure::Reset,
-            Reply::BackendRst,
-        ),
-        // Its payload was missed, but its number tells.
-        (
-            |lab| server_rst(call(lab.establish()), LEN, ResetOrigin::Backend),
-            Failure::Reset,
-            Reply::BackendRst,
-        ),
-        (
-            |lab| {
-                call(lab.establish()).client_fin(LEN).server_fin(0);
-            },
-            Failure::Unanswered,
-            Reply::None,
-        ),
-        (
-            |lab| {
-                call(lab.establish()).client(tcp::RST, ISN.wrapping_add(1 + LEN), 0, &[]);
-            },
-            Failure::Unanswered,
-            Reply::None,
-        ),
-        (
-            |lab| {
-                server_rst(
-                    call(lab.establish()).client_fin(LEN),
-                    0,
-                    ResetOrigin::Backend,
-                );
-            },
-            Failure::Unanswered,
-            Reply::BackendRst,
-        ),
-        // The threshold counts from the message.
-        (
-            |lab| {
-                call(lab.establish().wait(60 * S)).wait(6 * S);
-            },
-            Failure::Unanswered,
-            Reply::None,
-        ),
-        // A late reply takes nothing back, whatever comes then.
-        (
-            |lab| {
-                call(lab.establish()).wait(6 * S).reply(0, REPLY);
-                server_rst(lab, LEN, ResetOrigin::Backend);
-            },
-            Failure::Unanswered,
-            Reply::None,
-        ),
-        (
-            |lab| {
-                call(lab.establish()).wait(6 * S).wait(6 * S);
-                lab.client_fin(LEN).server_fin(0);
-            },
-            Failure::Unanswered,
-            Reply::None,
-        ),
-        (
-            |lab| {
-                call(lab.establish()).pass(3601 * S).wait(0);
-            },
-            Failure::Unanswered,
-            Reply::None,
-        ),
-    ];
-    for (way, failure, reply) in ways {
-        run(way).failures(&[(failure, reply)]);
-    }
-}
-
-#[test]
-fn an_answer_must_be_seen_to_be_missed() {
-    let mut lab = Lab::new();
-    // The tap sees the client's side alone.
-    lab.syn().ack().data(0, CALL).wait(60 * S);
-    lab.client(tcp::RST, ISN.wrapping_add(1 + LEN), 0, &[]);
-    lab.failures(&[]);
-}
-
-#[test]
-fn a_configured_source_is_left_alone_by_the_server() {
-    let mut lab = Lab::new();
-    let mut syn = segment(true, tcp::SYN, ISN, 0, &[]);
-    syn.probe_source = true;
-    lab.segment(syn, &[]).syn_ack().ack().server_fin(0);
-    lab.failures(&[]);
-}
-
-#[test]
 fn the_report_carries_the_class_and_the_code() {
     let mut lab = Lab::new();
     let syn_at = lab.now;
@@ -301,15 +179,6 @@ fn a_new_attempt_reports_the_old_one() {
 }
 
 #[test]
-fn a_late_connection_still_counts_as_established() {
-    let mut lab = Lab::new();
-    lab.syn().wait(S).syn().wait(2 * S).syn_ack().ack();
-    lab.data(0, CALL).reply(0, REPLY);
-    lab.outcomes(&[(Outcome::Established, Traffic::Thrift, 1)]);
-    lab.failures(&[(Failure::Late, Reply::None)]);
-}
-
-#[test]
 fn a_refusal_that_comes_late_is_reported_before_it_is_forgotten() {
     let mut lab = Lab::new();
     // By then nobody expects the SYN again, so that the flow could go.
@@ -318,20 +187,4 @@ fn a_refusal_that_comes_late_is_reported_before_it_is_forgotten() {
     lab.wait(100 * MS);
     lab.failures(&[(Failure::Unreachable, Reply::Icmp)]);
     assert_eq!((lab.flow, lab.get(Cell::UNREPORTED)), (None, 0));
-}
-
-#[test]
-fn a_reset_waits_for_what_its_maker_says_and_then_goes() {
-    let mut lab = Lab::new();
-    server_rst(call(lab.establish()), 0, ResetOrigin::Backend);
-    let closed_at = lab.now;
-    let open: u64 = Traffic::ALL.iter().map(|t| lab.get(Cell::open(*t))).sum();
-    assert_eq!((open, lab.get(Cell::UNREPORTED)), (0, 0));
-    // What comes late changes nothing.
-    lab.data(LEN, CALL).client_fin(2 * LEN).wait(99 * MS);
-    assert_eq!(lab.failed, []);
-    lab.wait(MS);
-    lab.failures(&[(Failure::ClosedAtOnce, Reply::BackendRst)]);
-    assert_eq!(lab.failed.first().map(|f| f.at), Some(closed_at));
-    assert_eq!(lab.flow, None);
 }

@@ -3,8 +3,8 @@
 use tracer_common::{machine::tcp, words::ResetOrigin};
 
 use crate::{
-    failures::{CALL, LEN, REPLY, Way, call, run, server_rst},
-    lab::{ISN, MS, S, SERVER_ISN},
+    failures::{Way, call, run, server_rst},
+    lab::{CALL, ISN, LEN, MS, REPLY, S, SERVER_ISN},
 };
 
 const ONEWAY: &[u8] = b"\x80\x01\x00\x04\x00\x00\x00\x04ping\x00\x00\x00\x00\x00";

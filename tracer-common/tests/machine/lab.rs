@@ -14,6 +14,11 @@ pub const SERVER_ISN: u32 = 7_000;
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;
 
+pub const CALL: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x00\x00";
+pub const REPLY: &[u8] = b"\x80\x01\x00\x02\x00\x00\x00\x04ping\x00\x00\x00\x00\x00";
+/// Length of both.
+pub const LEN: u32 = CALL.len() as u32;
+
 pub const LIMITS: Limits = Limits {
     handshake_timeout_ns: 5 * S,
     idle_after_ns: 5 * S,

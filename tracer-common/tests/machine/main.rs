@@ -1,8 +1,10 @@
 //! The handshake machine against hand-written exchanges and random segments.
 
 mod connections;
+mod failed_connections;
 mod failures;
 mod handshakes;
 mod healthy;
 mod lab;
 mod properties;
+mod unusual;
