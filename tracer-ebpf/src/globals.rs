@@ -2,7 +2,11 @@
 //! that the verifier folds them in and prunes what they switch off.
 
 use aya_ebpf::Global;
-use tracer_common::{config::ABI, first_bytes::ProbeMethods, machine::Limits};
+use tracer_common::{
+    config::ABI,
+    first_bytes::ProbeMethods,
+    machine::{self, Limits},
+};
 
 /// Layout version; the loader refuses an object with another one.
 #[unsafe(no_mangle)]
@@ -31,6 +35,17 @@ pub fn limits() -> Limits {
         half_closed_after_s: HALF_CLOSED_AFTER_S.load(),
         probes: PROBE_METHODS.load(),
     }
+}
+
+/// [`Limits::quiet_s`] of them.
+#[inline(always)]
+pub fn quiet_s() -> u32 {
+    let idle_after_ns = IDLE_AFTER_NS.load();
+    machine::quiet_s(
+        idle_after_ns,
+        HALF_CLOSED_AFTER_S.load(),
+        EXPIRE_AFTER_S.load(),
+    )
 }
 
 /// Whether probe sources need a look at all.

@@ -170,7 +170,8 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
         let Some(flow) = flows::peek(&work.key) else {
             return;
         };
-        if flow.quick(&work.segment, &payload, maps::clock_s(), &mut port) {
+        let now_s = maps::clock_s();
+        if flow.quick(&work.segment, &payload, now_s, globals::quiet_s, &mut port) {
             return;
         }
     }

@@ -75,7 +75,8 @@ impl Table {
                 let Some(mut effects) = self.ports.effects(flow.slot) else {
                     return true;
                 };
-                if flow.quick(segment, payload, now.s, &mut effects) {
+                let quiet_s = || self.limits.quiet_s();
+                if flow.quick(segment, payload, now.s, quiet_s, &mut effects) {
                     return true;
                 }
                 self.flows.entry(*key)

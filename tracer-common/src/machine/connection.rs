@@ -78,13 +78,16 @@ impl Flow {
     }
 
     /// The path of almost every packet: true when `segment` changes nothing but
-    /// the time last seen and counts that need no lock.
+    /// the time last seen and counts that need no lock. `quiet_s` is
+    /// [`Limits::quiet_s`], asked for once in a second: after such a silence time
+    /// comes first.
     #[inline(always)]
     pub fn quick<P: Payload + ?Sized, T: Tally>(
         &mut self,
         segment: &Segment,
         payload: &P,
         now_s: u32,
+        quiet_s: impl FnOnce() -> u32,
         tally: &mut T,
     ) -> bool {
         let settled = self.state == state::ESTABLISHED && self.has(flag::FINAL);
@@ -102,6 +105,9 @@ impl Flow {
             return owner != 0;
         }
         if self.seen_s != now_s {
+            if now_s.saturating_sub(self.seen_s) >= quiet_s() {
+                return false;
+            }
             self.seen_s = now_s;
         }
         if segment.payload_len > 0 {
@@ -131,6 +137,9 @@ impl Flow {
             if !keep_alive && near(end, next) {
                 tally.count(Cell::retransmit(Retransmit::Data));
             }
+            return;
+        }
+        if !self.plausible(segment, next, ahead.unsigned_abs()) {
             return;
         }
         if segment.to_node {
@@ -164,7 +173,9 @@ impl Flow {
         let seq = segment.seq.wrapping_add(u32::from(syn));
         let ahead = seq.wrapping_sub(self.client_next).cast_signed();
         if ahead > 0 {
-            self.flags |= flag::HOLE;
+            if self.plausible(segment, self.client_next, ahead.unsigned_abs()) {
+                self.flags |= flag::HOLE;
+            }
             return;
         }
         let known = ahead.unsigned_abs();

@@ -98,6 +98,34 @@ pub struct Limits {
     pub probes: ProbeMethods,
 }
 
+impl Limits {
+    /// Seconds without a packet from which on time may have decided something of
+    /// an established connection: see [`quiet_s`].
+    #[must_use]
+    pub const fn quiet_s(&self) -> u32 {
+        quiet_s(
+            self.idle_after_ns,
+            self.half_closed_after_s,
+            self.expire_after_s,
+        )
+    }
+}
+
+/// [`Limits::quiet_s`] of three limits: the shortest one, rounded down.
+#[must_use]
+#[inline(always)]
+pub const fn quiet_s(idle_after_ns: u64, half_closed_after_s: u32, expire_after_s: u32) -> u32 {
+    let idle_after_s = idle_after_ns / 1_000_000_000;
+    let mut quiet = expire_after_s;
+    if half_closed_after_s < quiet {
+        quiet = half_closed_after_s;
+    }
+    if idle_after_s < quiet as u64 {
+        quiet = idle_after_s as u32;
+    }
+    quiet
+}
+
 /// How long after its last SYN or SYN-ACK a failed attempt may still see that
 /// again, beyond the time that they have spanned so far: retransmission intervals at
 /// most double (RFC 6298, section 5.5), and start at 1 s or, in old stacks, 3 s.
@@ -118,7 +146,23 @@ const fn near(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).wrapping_add(WINDOW) < 2 * WINDOW
 }
 
+/// How far ahead of what came last a segment may lie at most: the largest window
+/// (RFC 7323, section 2.3).
+const LARGEST_WINDOW: u32 = 1 << 30;
+
 impl Flow {
+    /// Whether a segment `ahead` bytes beyond `next`, its side's, may be the
+    /// connection's own. Most follow closely. After bytes that were not seen, it has
+    /// at least to acknowledge what the other side has sent (RFC 5961, section 5).
+    #[inline(always)]
+    fn plausible(&self, segment: &Segment, next: u32, ahead: u32) -> bool {
+        // Of the two the other one, without a branch that would double what follows.
+        let other = self.client_next ^ self.server_next ^ next;
+        // One condition: several would double what follows again.
+        let acknowledges = segment.has(tcp::ACK) & near(segment.ack, other);
+        (ahead < WINDOW) | ((ahead < LARGEST_WINDOW) & acknowledges)
+    }
+
     /// Applies one segment. The flow is [`state::EMPTY`] if the caller has just
     /// made it, which it may only do for a SYN.
     #[inline(always)]

@@ -106,11 +106,12 @@ impl Lab {
             None if opens => Flow::default(),
             None => return self,
         };
-        if !opens && flow.quick(&segment, payload, now.s, &mut self.port) {
+        let limits = self.limits;
+        let quiet_s = || limits.quiet_s();
+        if !opens && flow.quick(&segment, payload, now.s, quiet_s, &mut self.port) {
             self.flow = Some(flow);
             return self;
         }
-        let limits = self.limits;
         let fate = self.effects(|to| flow.step(&segment, payload, now, &limits, to));
         self.flow = (fate == Fate::Keep).then_some(flow);
         self

@@ -3,6 +3,7 @@
 mod connections;
 mod failed_connections;
 mod failures;
+mod forged;
 mod handshakes;
 mod healthy;
 mod lab;

@@ -69,12 +69,14 @@ fn event() -> impl Strategy<Value = Event> {
         12 => segment,
         1 => number().prop_map(Event::Unreachable),
         2 => (0u64..8 * S).prop_map(Event::Wait),
+        1 => (0u64..8_000 * S).prop_map(Event::Wait),
         1 => (0u64..8 * S).prop_map(Event::Pass),
     ]
 }
 
+const BYTES: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x04pingpong";
+
 fn apply(lab: &mut Lab, event: &Event) {
-    const BYTES: &[u8] = b"\x80\x01\x00\x01\x00\x00\x00\x04pingpong";
     match *event {
         Event::Segment {
             to_node,
@@ -189,8 +191,13 @@ proptest! {
     }
 
     #[test]
-    fn sweeps_do_not_change_the_outcome(events in vec(event(), 0..60)) {
+    fn sweeps_do_not_change_the_outcome(calls in any::<bool>(), events in vec(event(), 0..60)) {
         let (mut swept, mut not_swept) = (Lab::new(), Lab::new());
+        if calls {
+            for lab in [&mut swept, &mut not_swept] {
+                lab.establish().data(0, BYTES);
+            }
+        }
         for event in &events {
             apply(&mut swept, event);
             match *event {
@@ -204,5 +211,7 @@ proptest! {
             }
         }
         prop_assert_eq!(swept.port, not_swept.port);
+        let kinds = |lab: &Lab| lab.failed.iter().map(|f| f.failure).collect::<Vec<_>>();
+        prop_assert_eq!(kinds(&swept), kinds(&not_swept));
     }
 }

@@ -16,7 +16,7 @@ impl<'a> Elsewhere<'a> {
     pub(super) fn of(bed: &'a Bed) -> Result<Self> {
         let far = |kind| format!("tcp dport {} dnat to :{}", dialed(kind), kind.port());
         let rules = format!(
-            "table ip elsewhere {{ chain out {{ type nat hook output priority -100; {}; {}; }} }}",
+            "table ip elsewhere {{\n chain out {{\n type nat hook output priority -100\n {}\n {}\n }}\n}}\n",
             far(Short::Call),
             far(Short::Refused)
         );
