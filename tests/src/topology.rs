@@ -235,6 +235,9 @@ pub(crate) const BASE_SYSCTLS: &[(&str, &str)] = &[
 
 pub(crate) const ROUTER_SYSCTLS: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "1"),
+    // No ICMP error is kept back: of the first ones, should two CPUs send them at once,
+    // the kernel's rate limits may keep back any, which no test could foresee.
+    ("net/ipv4/icmp_ratemask", "0"),
     ("?net/ipv6/conf/all/forwarding", "1"),
 ];
 

@@ -49,6 +49,8 @@ fn silenced_by_the_rate_limit() -> Result<()> {
     Scenario {
         port: 31540,
         traffic: |s| {
+            let limits_unreachable = [("net/ipv4/icmp_ratemask", "6168")];
+            s.bed.node.sysctls(&limits_unreachable)?;
             // Whatever these see: a socket that is busy connecting misses its ICMP.
             s.dials(20, SOON)?;
             s.took(&s.bed.node, "OutRateLimitHost", 1)

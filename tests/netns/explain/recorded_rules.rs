@@ -54,10 +54,6 @@ impl Replay {
         };
         let scene = Scene::new(&scenario)?;
         self.rules.apply(&scene.bed.node)?;
-        // The dials are made at once, and of the first ICMP errors one may be kept
-        // back (`OutRateLimitGlobal`).
-        let unlimited = [("net/ipv4/icmp_ratemask", "0")];
-        scene.bed.node.sysctls(&unlimited)?;
         (self.node)(&scene)?;
         let options = [&["--node-ports", PORTS][..], OPTIONS].concat();
         let tracer = Tracer::start(&scene.bed.node, &options)?;
