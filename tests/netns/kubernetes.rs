@@ -152,8 +152,11 @@ fn counts_go_on_and_names_stay_without_the_api() -> Result<()> {
     let mut ends = Ends::default();
     named(&tracer, PORT, "users")?;
     ends.until(&bed, "users", End::Answered)?;
+    let said = |line: &str| tracer.process().stderr().matches(line).count();
+    let well = said("names from Kubernetes are up to date");
     bed.kubernetes.stop_api();
     synced(&tracer, 0.0)?;
+    ensure!(said("names from Kubernetes stay as they were; counts go on") > 0);
     for _ in 0..20 {
         ensure!(ends.call(&bed)? == End::Answered);
     }
@@ -161,6 +164,7 @@ fn counts_go_on_and_names_stay_without_the_api() -> Result<()> {
     named(&tracer, PORT, "users")?;
     bed.kubernetes.start_api()?;
     synced(&tracer, 1.0)?;
+    ensure!(said("names from Kubernetes are up to date") > well);
     bed.publish("late", OTHER)?;
     named(&tracer, OTHER, "late")?;
     named(&tracer, PORT, "users")?;

@@ -114,11 +114,12 @@ pub fn ip<P: Packet>(packet: &P, link: Link) -> Result<Ip, Skip> {
 /// RFC 791, section 3.1.
 #[inline(always)]
 fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
-    let [first, fragment, second, src, dst] = packet.words(offset).ok_or(Skip::NotOurs)?;
-    let (first, fragment) = (u32::from_be(first), u32::from_be(fragment));
-    let protocol = (u32::from_be(second) >> 16) as u8;
-    let header = (first >> 24 & 0xf) * 4;
-    let total = first & 0xffff;
+    // Version to total length; identification to fragment offset; TTL to checksum.
+    let [version, fragment, ttl, src, dst] = packet.words(offset).ok_or(Skip::NotOurs)?;
+    let (version, fragment) = (u32::from_be(version), u32::from_be(fragment));
+    let protocol = (u32::from_be(ttl) >> 16) as u8;
+    let header = (version >> 24 & 0xf) * 4;
+    let total = version & 0xffff;
     if protocol == TCP && fragment & 0x3fff != 0 {
         return Err(Skip::Fragment);
     }
@@ -128,7 +129,7 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
     } else {
         offset + total
     };
-    if first >> 28 != 4 || header < 20 || end < offset + header {
+    if version >> 28 != 4 || header < 20 || end < offset + header {
         return Err(Skip::Malformed);
     }
     Ok(Ip {
@@ -143,21 +144,22 @@ fn ipv4<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
 /// RFC 8200, sections 3 and 4.
 #[inline(always)]
 fn ipv6<P: Packet>(packet: &P, offset: u32) -> Result<Ip, Skip> {
-    let [first, second] = packet.words(offset).ok_or(Skip::NotOurs)?;
-    let (first, second) = (u32::from_be(first), u32::from_be(second));
-    if first >> 28 != 6 {
+    // Version to flow label; payload length, next header, hop limit.
+    let [version, lengths] = packet.words(offset).ok_or(Skip::NotOurs)?;
+    let (version, lengths) = (u32::from_be(version), u32::from_be(lengths));
+    if version >> 28 != 6 {
         return Err(Skip::Malformed);
     }
     let src = packet.words(offset + 8).ok_or(Skip::Malformed)?;
     let dst = packet.words(offset + 24).ok_or(Skip::Malformed)?;
-    let length = second >> 16;
+    let length = lengths >> 16;
     // 0 stands for a jumbogram (RFC 2675) or BIG TCP.
     let end = if length == 0 {
         packet.len()
     } else {
         offset + 40 + length
     };
-    let (protocol, payload) = extensions(packet, (second >> 8) as u8, offset + 40)?;
+    let (protocol, payload) = extensions(packet, (lengths >> 8) as u8, offset + 40)?;
     if end < payload {
         return Err(Skip::Malformed);
     }

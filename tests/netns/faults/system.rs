@@ -42,7 +42,8 @@ fn refuses(bed: &Topology, tracer: &Tracer<'_>, count: usize) -> Result<Metrics>
 #[test]
 fn the_edge_interface_goes_and_comes_back() -> Result<()> {
     let bed = Topology::builder().pods(0).build()?;
-    let tracer = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    let options = ["--node-ports", PORTS, "--interface", "eth0"];
+    let tracer = Tracer::start(&bed.node, &options)?;
     refuses(&bed, &tracer, 3)?;
     let said = |line: &str| {
         let lines = tracer.process().stderr();
@@ -52,7 +53,8 @@ fn the_edge_interface_goes_and_comes_back() -> Result<()> {
     testbed::process::poll_until(LIMIT, "not noticed", || {
         Ok((said("wire tap removed") == 1).then_some(()))
     })?;
-    let metrics = tracer.metrics()?;
+    let is_tapped = |m: &Metrics| m.sum("tracer_hook_attached", &[("hook", "wire")]) == 1.0;
+    let metrics = tracer.metrics_when(LIMIT, "tapped still", |m| !is_tapped(m))?;
     anyhow::ensure!(attempts(&metrics) == 3.0, "counts were lost");
     bed.client.ip(&format!(
         "link add eth0 address 02:00:00:3c:00:0a type veth peer name eth0 netns {}\n\
@@ -65,6 +67,7 @@ fn the_edge_interface_goes_and_comes_back() -> Result<()> {
     testbed::process::poll_until(LIMIT, "not noticed", || {
         Ok((said("wire tap attached") == 2).then_some(()))
     })?;
+    tracer.metrics_when(LIMIT, "not tapped", is_tapped)?;
     bed.node
         .ip("addr del 10.60.0.2/24 dev eth0\naddr add 10.60.0.1/24 dev eth0\n")?;
     // The daemon learns of the address within a second.
@@ -74,6 +77,9 @@ fn the_edge_interface_goes_and_comes_back() -> Result<()> {
         Ok((attempts(&tracer.metrics()?) > 3.0).then_some(()))
     })?;
     refuses(&bed, &tracer, 3)?;
+    for line in ["removed", "added"].map(|what| format!("own address {what}\" address=10.60.0.")) {
+        anyhow::ensure!(said(&line) == 2, "{line}: {}", tracer.process().stderr());
+    }
     anyhow::ensure!(!attached(&bed.node)?.is_empty(), "not attached");
     Ok(())
 }

@@ -83,6 +83,8 @@ fn is_told(tracer: &Tracer<'_>, metrics: &Metrics) -> Result<()> {
     for words in ["stage=failures", "the table of kinds of failures is full"] {
         ensure!(said.contains(words), "{words}: {said}");
     }
+    let lost = metrics.sum("tracer_events_lost_total", &[("stage", "failures")]);
+    ensure!(lost > 0.0, "no kind of failure was lost");
     let of = |verdict| {
         let labels = [("node_port", "other"), ("verdict", verdict)];
         metrics.sum("tracer_handshake_failures_total", &labels)

@@ -37,17 +37,17 @@ pub fn unreachable<P: Packet>(packet: &P, ip: &Ip) -> Result<Quote, Skip> {
     let inner = ip.payload + 8;
     let (reply, src, dst, protocol, tcp) = match (ip.protocol, kind) {
         (ICMP, ICMP_UNREACHABLE) => {
-            let [first, _, second, src, dst] = packet.words(inner).ok_or(Skip::NotOurs)?;
-            let header = (u32::from_be(first) >> 24 & 0xf) * 4;
-            let protocol = (u32::from_be(second) >> 16) as u8;
+            let [version, _, ttl, src, dst] = packet.words(inner).ok_or(Skip::NotOurs)?;
+            let header = (u32::from_be(version) >> 24 & 0xf) * 4;
+            let protocol = (u32::from_be(ttl) >> 16) as u8;
             let (src, dst) = (Addr::mapped(src), Addr::mapped(dst));
             (Reply::Icmp, src, dst, protocol, inner + header)
         }
         (ICMPV6, ICMPV6_UNREACHABLE) => {
-            let [_, second] = packet.words(inner).ok_or(Skip::NotOurs)?;
+            let [_, lengths] = packet.words(inner).ok_or(Skip::NotOurs)?;
             let src = Addr(packet.words(inner + 8).ok_or(Skip::NotOurs)?);
             let dst = Addr(packet.words(inner + 24).ok_or(Skip::NotOurs)?);
-            let next = (u32::from_be(second) >> 8) as u8;
+            let next = (u32::from_be(lengths) >> 8) as u8;
             let (protocol, tcp) = extensions(packet, next, inner + 40)?;
             (Reply::Icmpv6, src, dst, protocol, tcp)
         }

@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -47,6 +47,8 @@ pub struct Keeper {
     pub known: BTreeSet<IpAddr>,
     pub flow_count: Arc<AtomicU64>,
     pub misses: Arc<AtomicU64>,
+    /// Interfaces that are tapped.
+    pub tapped: Arc<AtomicUsize>,
     pub tables: Arc<Tables>,
     pub next_clean_s: u32,
     pub log: Option<KernelLog>,
@@ -109,20 +111,32 @@ impl Keeper {
     /// returns what there is and whether all of it could be tapped.
     pub fn follow(&mut self) -> anyhow::Result<(Inventory, anyhow::Result<()>)> {
         let now = inventory()?;
-        for gone in self.known.difference(&now.addresses) {
-            // Absent already: nothing to undo.
-            let _ = self.local.remove(&addr(*gone));
-        }
-        for new in now.addresses.difference(&self.known) {
-            if let Err(error) = self.local.insert(addr(*new), 1, 0) {
-                tracing::warn!(address = %new, %error, "SYNs to this own address are not counted");
-            }
-        }
-        self.known.clone_from(&now.addresses);
+        self.follow_addresses(&now.addresses);
         let raised = privileges::raise();
         let tapped = self.taps.follow(&mut self.ebpf, &now);
         drop(raised);
+        self.tapped.store(self.taps.count(), Ordering::Relaxed);
         Ok((now, tapped))
+    }
+
+    /// Tells of changes, but not of what is there at the start.
+    fn follow_addresses(&mut self, now: &BTreeSet<IpAddr>) {
+        let starting = self.known.is_empty();
+        for gone in self.known.difference(now) {
+            // Absent already: nothing to undo.
+            let _ = self.local.remove(&addr(*gone));
+            tracing::info!(address = %gone, "own address removed");
+        }
+        for new in now.difference(&self.known) {
+            match self.local.insert(addr(*new), 1, 0) {
+                Err(error) => {
+                    tracing::warn!(address = %new, %error, "SYNs to this own address are not counted");
+                }
+                Ok(()) if !starting => tracing::info!(address = %new, "own address added"),
+                Ok(()) => {}
+            }
+        }
+        self.known.clone_from(now);
     }
 
     /// Moves the programs' coarse clock on.

@@ -20,7 +20,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
 };
@@ -66,6 +66,7 @@ pub struct Tracer {
     lost: PerCpuArray<MapData, u64>,
     flow_count: Arc<AtomicU64>,
     misses: Arc<AtomicU64>,
+    tapped: Arc<AtomicUsize>,
     flows_capacity: u32,
     hooks: Vec<HookStatus>,
     stop: Option<OwnedFd>,
@@ -100,6 +101,7 @@ impl Tracer {
         let lost = object::take(&mut ebpf, "LOST")?;
         let flow_count = Arc::new(AtomicU64::new(0));
         let misses = Arc::new(AtomicU64::new(0));
+        let interfaces = Arc::new(AtomicUsize::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
         let flows = Flows::new(&mut ebpf, object::limits(config)?)?;
         let arrivals = Arrivals::new(&mut ebpf, &flows)?;
@@ -112,6 +114,7 @@ impl Tracer {
             known: BTreeSet::new(),
             flow_count: Arc::clone(&flow_count),
             misses: Arc::clone(&misses),
+            tapped: Arc::clone(&interfaces),
             tables: Arc::clone(&tables),
             next_clean_s: 0,
             ebpf,
@@ -136,11 +139,26 @@ impl Tracer {
             lost,
             flow_count,
             misses,
+            tapped: interfaces,
             flows_capacity: config.flows,
             hooks,
             stop: Some(stop),
             keeper: Some(keeper),
         })
+    }
+}
+
+impl Tracer {
+    /// As attached at the start, but for the interfaces, which come and go.
+    fn hooks(&self) -> Vec<HookStatus> {
+        let mut hooks = self.hooks.clone();
+        if self.tapped.load(Ordering::Relaxed) == 0
+            && let Some(wire) = hooks.iter_mut().find(|hook| hook.hook == WIRE)
+        {
+            wire.attached = false;
+            "no interface is there to be tapped".clone_into(&mut wire.detail);
+        }
+        hooks
     }
 }
 
@@ -178,7 +196,7 @@ impl Source for Tracer {
             misses: self.misses.load(Ordering::Relaxed),
             flows: self.flow_count.load(Ordering::Relaxed),
             flows_capacity: u64::from(self.flows_capacity),
-            hooks: self.hooks.clone(),
+            hooks: self.hooks(),
         })
     }
 

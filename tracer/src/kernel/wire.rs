@@ -151,6 +151,11 @@ impl Taps {
         self.attached.keys().filter_map(name).collect()
     }
 
+    /// How many interfaces are tapped now.
+    pub fn count(&self) -> usize {
+        self.attached.len()
+    }
+
     fn wants(&self, interface: &Interface) -> bool {
         if self.wanted.is_empty() {
             interface.edge

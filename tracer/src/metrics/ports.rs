@@ -81,7 +81,7 @@ pub(super) fn others(scrape: &Scrape, to: &mut DescriptorEncoder<'_>) -> fmt::Re
         return Ok(());
     };
     let help = "Ports that were tried and count together as node_port=\"other\": nobody is known to \
-                be there, and nobody insists";
+                be there, and nobody has come again and again";
     gauge(to, "tracer_other_ports", help)?.set_only(count as u64)
 }
 

@@ -1,6 +1,6 @@
 //! Walls around what is left: Landlock against writing files, running programs and
-//! reading what a thread has no use for, seccomp against calls that no thread has a use for. Both hold for
-//! good, and where the kernel lacks one, the others stand.
+//! reading what a thread has no use for, seccomp against calls that no thread has a
+//! use for. Both hold for good, and where the kernel lacks one, the other stands.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,9 @@
 //! What one process used.
 
+use std::fs;
 use std::mem::MaybeUninit;
 use std::process::Command;
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,9 +15,13 @@ pub(super) struct Usage {
     pub(super) status: i32,
     /// CPU time, in the kernel too.
     pub(super) cpu: Duration,
-    /// Highest resident memory in bytes.
+    /// Highest resident memory in bytes, as of the last of many looks: the kernel's figure for an
+    /// ended process (`ru_maxrss`) is no less than what started it had (`exec_mmap`).
     pub(super) memory: u64,
 }
+
+/// Between two looks at the memory.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Runs the command to its end.
 pub(super) fn of(command: &mut Command) -> Result<Usage> {
@@ -24,12 +30,16 @@ pub(super) fn of(command: &mut Command) -> Result<Usage> {
         .spawn()
         .with_context(|| format!("start {program}"))?;
     let pid = child.id().cast_signed();
-    let mut status = 0;
+    let (mut status, mut memory) = (0, 0);
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     loop {
+        // Gone once it has ended.
+        memory = memory.max(highest(pid).unwrap_or(0));
+        let (to, usage) = (&raw mut status, usage.as_mut_ptr());
         // SAFETY: both pointers are to memory of the right size, which lives on.
-        let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
+        let waited = unsafe { libc::wait4(pid, to, libc::WNOHANG, usage) };
         match Errno::result(waited) {
+            Ok(0) => sleep(LOOK),
             Err(Errno::EINTR) => {}
             waited => break waited.map(drop).context("wait for a process")?,
         }
@@ -43,6 +53,16 @@ pub(super) fn of(command: &mut Command) -> Result<Usage> {
     Ok(Usage {
         status,
         cpu: time(usage.ru_utime) + time(usage.ru_stime),
-        memory: usage.ru_maxrss.cast_unsigned() * 1024,
+        memory,
     })
+}
+
+/// The most that a running process has had resident, in bytes.
+fn highest(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024)
 }
