@@ -33,7 +33,7 @@ pub const CLOSED: u16 = 31502;
 pub const SILENT: u16 = 31503;
 
 pub const LIMIT: Duration = Duration::from_secs(60);
-pub const MIB: u64 = 1024 * 1024;
+const MIB: u64 = 1024 * 1024;
 /// Promised.
 const MAPS: u64 = 16 * MIB;
 const RESIDENT: u64 = 40 * MIB;
@@ -160,7 +160,7 @@ impl Before {
                 && sum(metrics, "tracer_connection_closes_total", QUIET, &thrift) == 40
         })?;
         metrics.balanced()?;
-        memory(tracer, RESIDENT)?;
+        memory(tracer)?;
         Ok(metrics)
     }
 }
@@ -174,8 +174,8 @@ fn call(stream: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// The most that the process has ever had resident, against a limit in bytes, and its maps.
-pub fn memory(tracer: &Tracer<'_>, most: u64) -> Result<()> {
+/// The most that the process has ever had resident, and its maps.
+pub fn memory(tracer: &Tracer<'_>) -> Result<()> {
     let pid = tracer.process().pid();
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -188,7 +188,7 @@ pub fn memory(tracer: &Tracer<'_>, most: u64) -> Result<()> {
     eprintln!("{kib} KiB resident at most, {} KiB of maps", maps / 1024);
     // A build for debugging is larger by itself.
     let is_released = fs::metadata(Tracer::binary()?)?.len() < RESIDENT / 2;
-    ensure!(kib * 1024 <= most || !is_released, "{kib} KiB resident");
+    ensure!(kib * 1024 <= RESIDENT || !is_released, "{kib} KiB resident");
     ensure!((MIB..=MAPS).contains(&maps), "{maps} bytes of maps");
     Ok(())
 }

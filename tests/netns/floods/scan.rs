@@ -13,7 +13,7 @@ use testbed::{
     segment::Segment,
 };
 
-use crate::bed::{Before, CLOSED, FLOODED, LIMIT, MIB, QUIET, Scene, at, attempts, memory, sum};
+use crate::bed::{Before, CLOSED, FLOODED, LIMIT, QUIET, Scene, at, attempts, memory, sum};
 
 /// The default: kube-apiserver's range.
 const WATCHED: std::ops::RangeInclusive<u16> = 30_000..=32_767;
@@ -169,6 +169,5 @@ fn of_ports_that_all_have_a_name() -> Result<()> {
         "{} series",
         metrics.len()
     );
-    // The page alone takes 16 MiB (README, Limits).
-    memory(&tracer, 56 * MIB)
+    memory(&tracer)
 }

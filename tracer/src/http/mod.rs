@@ -2,6 +2,7 @@
 
 mod accept;
 mod listen;
+mod page;
 mod server;
 mod web;
 
@@ -9,29 +10,20 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{
-    build_info,
-    metrics::{Format, Process, render},
-    recorder::Recorder,
-};
+use crate::{build_info, recorder::Recorder};
 
 pub use listen::bind;
 pub use server::{Limits, serve};
 pub use web::Web;
 
-/// Pages that may be in memory at once: a client that reads slowly holds one.
+/// Pages that may be on their way at once: a client that reads slowly holds one.
 const PAGES: usize = 4;
 /// How long a scrape waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -100,43 +92,20 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
         .collect();
     let format = accept::negotiate(&accept.join(","));
     // A look at the counters may wait for another one's end.
-    let made = tokio::task::spawn_blocking(move || page(&app.recorder, format)).await;
-    match made.unwrap_or_else(|e| Err(e.into())) {
-        Ok(text) => {
-            let body = Bytes::from_owner(Page {
-                text,
-                _permit: permit,
-            });
+    let looked = tokio::task::spawn_blocking(move || app.recorder.scrape()).await;
+    match looked.unwrap_or_else(|e| Err(e.into())) {
+        Ok(scrape) => {
             let about = [
                 (header::CONTENT_TYPE, format.content_type()),
                 (header::VARY, "Accept"),
             ];
-            (about, Body::from(body)).into_response()
+            (about, page::body(scrape, format, permit)).into_response()
         }
         Err(e) => {
-            tracing::warn!(cause = format!("{e:#}"), "scrape failed");
-            (StatusCode::INTERNAL_SERVER_ERROR, format!("{e:#}\n")).into_response()
+            let cause = format!("{:#}", e.context("read the counters"));
+            tracing::warn!(cause, "scrape failed");
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{cause}\n")).into_response()
         }
-    }
-}
-
-fn page(recorder: &Recorder, format: Format) -> anyhow::Result<String> {
-    let scrape = recorder
-        .scrape()
-        .map_err(|e| e.context("read the counters"))?;
-    render(scrape, Process::read(), format)
-        .map_err(|e| anyhow::Error::new(e).context("write the page"))
-}
-
-/// A page and its turn, which ends when the last byte is written.
-struct Page {
-    text: String,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Page {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
     }
 }
 

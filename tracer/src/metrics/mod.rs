@@ -65,34 +65,38 @@ impl Collector for Page {
 /// Writes the page.
 ///
 /// # Errors
-/// When the encoder refuses a value; there is no half page.
-pub fn render(
+/// When the encoder or `out` refuses a value.
+pub fn write(
     mut scrape: recorder::Scrape,
     process: Process,
     format: Format,
-) -> Result<String, fmt::Error> {
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
     let ports = std::mem::take(&mut scrape.listed.ports);
-    let ports: Vec<Port> = ports.into_iter().map(Port::new).collect();
-    // A port has about 80 series, most of less than 100 bytes.
-    let bytes = 8192 * (ports.len() + 1);
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page {
-        ports,
+        ports: ports.into_iter().map(Port::new).collect(),
         scrape,
         process,
     }));
     match format {
-        Format::OpenMetrics => {
-            let mut page = String::with_capacity(bytes);
-            encode(&mut page, &registry)?;
-            Ok(page)
-        }
-        Format::Text => {
-            let mut page = ToText::with_capacity(bytes);
-            encode(&mut page, &registry)?;
-            Ok(page.finish())
-        }
+        Format::OpenMetrics => encode(out, &registry),
+        Format::Text => encode(&mut ToText::to(out), &registry),
     }
+}
+
+/// The page as a whole.
+///
+/// # Errors
+/// When the encoder refuses a value; there is no half page.
+pub fn render(
+    scrape: recorder::Scrape,
+    process: Process,
+    format: Format,
+) -> Result<String, fmt::Error> {
+    let mut page = String::new();
+    write(scrape, process, format, &mut page)?;
+    Ok(page)
 }
 
 #[cfg(test)]

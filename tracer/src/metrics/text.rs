@@ -13,32 +13,29 @@ enum Line {
     Descriptor,
 }
 
-/// Takes an OpenMetrics page and makes it one in text format 0.0.4 on the way,
-/// so that a large page is in memory once.
-#[derive(Debug, Default)]
-pub(super) struct ToText {
-    page: String,
+/// Takes an OpenMetrics page and makes it one in text format 0.0.4 on its way to
+/// `out`.
+#[derive(Debug)]
+pub(super) struct ToText<'a, W> {
+    out: &'a mut W,
     line: Line,
     descriptor: String,
     /// Waits for its family's type.
     help: String,
 }
 
-impl ToText {
-    /// With room for so many bytes.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+impl<'a, W: fmt::Write> ToText<'a, W> {
+    /// Nothing is written so far.
+    pub(super) fn to(out: &'a mut W) -> Self {
         Self {
-            page: String::with_capacity(bytes),
-            ..Self::default()
+            out,
+            line: Line::default(),
+            descriptor: String::new(),
+            help: String::new(),
         }
     }
 
-    /// The page.
-    pub(super) fn finish(self) -> String {
-        self.page
-    }
-
-    fn part(&mut self, part: &str) {
+    fn part(&mut self, part: &str) -> fmt::Result {
         if self.line == Line::Empty {
             self.line = if part.starts_with('#') {
                 Line::Descriptor
@@ -48,34 +45,35 @@ impl ToText {
         }
         match self.line {
             Line::Descriptor => self.descriptor.push_str(part),
-            _ => self.page.push_str(part),
+            _ => self.out.write_str(part)?,
         }
+        Ok(())
     }
 
     /// A family of counters is named like its samples, which only its type tells;
     /// it follows the help.
-    fn end(&mut self) {
+    fn end(&mut self) -> fmt::Result {
         if std::mem::take(&mut self.line) != Line::Descriptor {
-            return;
+            return Ok(());
         }
         let line = std::mem::take(&mut self.descriptor);
         if line.starts_with("# HELP ") {
             self.help = line;
-            return;
+            return Ok(());
         }
         let is_counter = line.starts_with("# TYPE ") && line.ends_with(" counter\n");
         let help = std::mem::take(&mut self.help);
-        descriptor(&help, is_counter, &mut self.page);
-        descriptor(&line, is_counter, &mut self.page);
+        descriptor(&help, is_counter, self.out)?;
+        descriptor(&line, is_counter, self.out)
     }
 }
 
-impl fmt::Write for ToText {
+impl<W: fmt::Write> fmt::Write for ToText<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for part in text.split_inclusive('\n') {
-            self.part(part);
+            self.part(part)?;
             if part.ends_with('\n') {
-                self.end();
+                self.end()?;
             }
         }
         Ok(())
@@ -84,10 +82,10 @@ impl fmt::Write for ToText {
 
 /// `# EOF` and `# UNIT` do not exist in 0.0.4, a counter family is named like
 /// its samples, an unknown type is called untyped, quotes are not escaped.
-fn descriptor(line: &str, is_counter: bool, out: &mut String) {
+fn descriptor(line: &str, is_counter: bool, out: &mut impl fmt::Write) -> fmt::Result {
     let mut words = line.trim_end().splitn(4, ' ').skip(1);
     let (Some(key @ ("HELP" | "TYPE")), Some(name)) = (words.next(), words.next()) else {
-        return;
+        return Ok(());
     };
     let suffix = if is_counter { "_total" } else { "" };
     let text = words.next().unwrap_or_default();
@@ -95,16 +93,8 @@ fn descriptor(line: &str, is_counter: bool, out: &mut String) {
         ("TYPE", "unknown") => "untyped",
         _ => text,
     };
-    out.extend([
-        "# ",
-        key,
-        " ",
-        name,
-        suffix,
-        " ",
-        &text.replace("\\\"", "\""),
-        "\n",
-    ]);
+    let text = text.replace("\\\"", "\"");
+    writeln!(out, "# {key} {name}{suffix} {text}")
 }
 
 #[cfg(test)]
@@ -123,18 +113,19 @@ mod tests {
                     # TYPE u untyped\nu 1\n";
         // However it is cut into pieces.
         for size in [1, 2, 3, 7, 1000] {
-            let mut to = ToText::default();
+            let mut made = String::new();
+            let mut to = ToText::to(&mut made);
             for piece in page.as_bytes().chunks(size) {
                 to.write_str(std::str::from_utf8(piece).unwrap()).unwrap();
             }
-            assert_eq!(to.finish(), text, "{size}");
+            assert_eq!(made, text, "{size}");
         }
     }
 
     #[test]
     fn nothing_stays_nothing() {
-        let mut to = ToText::default();
-        to.write_str("# EOF\n").unwrap();
-        assert_eq!(to.finish(), "");
+        let mut made = String::new();
+        ToText::to(&mut made).write_str("# EOF\n").unwrap();
+        assert_eq!(made, "");
     }
 }
