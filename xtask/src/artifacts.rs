@@ -31,6 +31,20 @@ pub(crate) fn tracer() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Builds this program, static and with little effort, to be run in a guest.
+///
+/// # Errors
+/// The build fails; the end of its log has been shown.
+pub(crate) fn xtask() -> Result<PathBuf> {
+    let mut cargo = workspace::cargo(&["build", "--release", "-p", "xtask", "--target", MUSL]);
+    cargo
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "true");
+    proc::must("build xtask (static)", cargo, LIMIT)?;
+    Ok(workspace::target(MUSL).join("release/xtask"))
+}
+
 fn build_tracer() -> Command {
     workspace::cargo(&["build", "--release", "-p", "tracer", "--target", MUSL])
 }

@@ -36,11 +36,28 @@ const KINDS: [(Short, &str, Option<f64>); 3] = [
     (Short::Refused, "refused dial", None),
 ];
 
+/// In what the kernel's statistics count, and whether the promises are about it.
+pub(super) struct Scale {
+    /// Before the name of each section.
+    pub(super) prefix: &'static str,
+    pub(super) packet: &'static str,
+    pub(super) connection: &'static str,
+    pub(super) promised: bool,
+}
+
+/// As on every machine.
+pub(super) const TIME: Scale = Scale {
+    prefix: "",
+    packet: "ns/packet",
+    connection: "ns/connection",
+    promised: true,
+};
+
 /// Both kinds of tap; with the first, connections that are forwarded to a pod too.
 ///
 /// # Errors
 /// The daemon does not start, or the kernel refuses an empty program.
-pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
+pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan, scale: &Scale) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for tap in ["tcx", "packet"] {
         let tracer = start(bed, binary, &["--wire-tap", tap])?;
@@ -48,12 +65,12 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
             "tcx" => "Kernel programs, tap by tcx links",
             _ => "Kernel programs, tap by packet socket",
         };
-        rows.extend(Bench::new(bed, &tracer, plan, section)?.all()?);
+        rows.extend(Bench::new(bed, &tracer, plan, scale, section)?.all()?);
     }
     let pod = Bed::forwarded(0)?;
     let tracer = start(&pod, binary, &["--wire-tap", "tcx"])?;
     let section = "Kernel programs, forwarded to a pod by kube-proxy's rules";
-    rows.extend(Bench::new(&pod, &tracer, plan, section)?.forwarded()?);
+    rows.extend(Bench::new(&pod, &tracer, plan, scale, section)?.forwarded()?);
     Ok(rows)
 }
 
@@ -61,7 +78,8 @@ struct Bench<'a> {
     bed: &'a Bed,
     plan: &'a Plan,
     meter: Meter,
-    section: &'static str,
+    scale: &'a Scale,
+    section: String,
 }
 
 impl<'a> Bench<'a> {
@@ -69,14 +87,16 @@ impl<'a> Bench<'a> {
         bed: &'a Bed,
         tracer: &Tracer<'_>,
         plan: &'a Plan,
-        section: &'static str,
+        scale: &'a Scale,
+        section: &str,
     ) -> Result<Self> {
         let meter = Meter::start(&bed.topology.node, "eth0", tracer.process().pid())?;
         Ok(Self {
             bed,
             plan,
             meter,
-            section,
+            scale,
+            section: format!("{}{section}", scale.prefix),
         })
     }
 
@@ -146,13 +166,14 @@ impl<'a> Bench<'a> {
 
     /// One row per program that sees such packets.
     fn packets(&self, what: &str, rounds: &[Vec<Use>], promise: Option<f64>) -> Vec<Row> {
+        let promise = promise.filter(|_| self.scale.promised);
         by_program(rounds)
             .into_iter()
             .filter(|(program, _)| self.sees(program, rounds))
             .map(|(program, uses)| {
                 let spread = Spread::of(uses.iter().map(|one| one.net_ns()));
                 let figure = format!("{what}: `{program}`");
-                Row::new(self.section, figure, "ns/packet", spread).at_most(promise)
+                self.row(figure, self.scale.packet, spread).at_most(promise)
             })
             .collect()
     }
@@ -168,7 +189,9 @@ impl<'a> Bench<'a> {
         let each = self.plan.connections as f64;
         let sum = |uses: &Vec<Use>| uses.iter().map(Use::total_ns).sum::<f64>() / each;
         let spread = Spread::of(rounds.iter().map(sum));
-        let total = Row::new(self.section, what.to_owned(), "ns/connection", spread);
+        let unit = self.scale.connection;
+        let promise = promise.filter(|_| self.scale.promised);
+        let total = self.row(what.to_owned(), unit, spread);
         let mut rows = vec![total.at_most(promise)];
         for (program, uses) in by_program(rounds) {
             let spread = Spread::of(uses.iter().map(|one| one.total_ns() / each));
@@ -178,9 +201,13 @@ impl<'a> Bench<'a> {
                 continue;
             }
             let figure = format!("{what}: of it `{program}`, {runs:.1} runs each");
-            rows.push(Row::new(self.section, figure, "ns/connection", spread));
+            rows.push(self.row(figure, unit, spread));
         }
         rows
+    }
+
+    fn row(&self, figure: String, unit: &'static str, value: Spread) -> Row {
+        Row::new(self.section.clone(), figure, unit, value)
     }
 
     /// What was subtracted.
@@ -191,7 +218,7 @@ impl<'a> Bench<'a> {
             .map(|(program, uses)| {
                 let spread = Spread::of(uses.iter().map(|one| one.empty_ns));
                 let figure = format!("subtracted: the empty program beside `{program}`");
-                Row::new(self.section, figure, "ns/packet", spread)
+                self.row(figure, self.scale.packet, spread)
             })
             .collect()
     }

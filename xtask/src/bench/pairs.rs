@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
@@ -40,23 +40,46 @@ struct Arm {
 }
 
 /// One round: twice without the daemon, once with it.
-struct Round {
-    bare: Arm,
-    again: Arm,
-    traced: Arm,
+pub(super) struct Round<A> {
+    pub(super) bare: A,
+    pub(super) again: A,
+    pub(super) traced: A,
+}
+
+impl<A> Round<A> {
+    /// Runs the arms, told whether to run the daemon. Their order turns from round to round, so
+    /// that none is always the first.
+    ///
+    /// # Errors
+    /// One of the arms fails.
+    pub(super) fn run(number: usize, mut arm: impl FnMut(bool) -> Result<A>) -> Result<Self> {
+        let mut arms = [None, None, None];
+        for i in 0..3 {
+            let which = (i + number) % 3;
+            arms[which] = Some(arm(which == 2)?);
+        }
+        let [Some(bare), Some(again), Some(traced)] = arms else {
+            bail!("an arm that did not run");
+        };
+        Ok(Self {
+            bare,
+            again,
+            traced,
+        })
+    }
 }
 
 /// As many rounds as the plan says.
 pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
     arm(bed, plan, None)?;
-    let rounds: Vec<Round> = (0..plan.pairs)
-        .map(|i| round(bed, binary, plan, i))
-        .collect::<Result<_>>()?;
+    let turn = |daemon: bool| arm(bed, plan, daemon.then_some(binary));
+    let rounds = (0..plan.pairs).map(|number| Round::run(number, turn));
+    let rounds: Vec<Round<Arm>> = rounds.collect::<Result<_>>()?;
     let mut rows = Vec::new();
     let count = plan.pair_connections as f64;
     let mib = (plan.pair_chunks * CHUNK) as f64 / MIB;
-    let spread = |value: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(value));
-    let row = |figure: &str, unit, value: &dyn Fn(&Round) -> f64| {
+    let spread = |value: &dyn Fn(&Round<Arm>) -> f64| Spread::of(rounds.iter().map(value));
+    let row = |figure: &str, unit, value: &dyn Fn(&Round<Arm>) -> f64| {
         Row::new(SECTION, figure, unit, spread(value))
     };
     rows.push(row("connect/call/close, bare", "connections/s", &|r| {
@@ -86,8 +109,8 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan) -> Result<Vec<Row>> {
 }
 
 /// Ratios of rate and of CPU time, each with its null arm before it.
-fn compare(work: &str, rounds: &[Round], of: fn(&Arm) -> Cost) -> Vec<Row> {
-    let ratio = |value: fn(Cost, Cost) -> f64, arm: fn(&Round) -> &Arm| {
+fn compare(work: &str, rounds: &[Round<Arm>], of: fn(&Arm) -> Cost) -> Vec<Row> {
+    let ratio = |value: fn(Cost, Cost) -> f64, arm: fn(&Round<Arm>) -> &Arm| {
         let values = rounds.iter().map(|r| value(of(arm(r)), of(&r.bare)));
         Spread::of(values)
     };
@@ -108,22 +131,6 @@ fn compare(work: &str, rounds: &[Round], of: fn(&Arm) -> Cost) -> Vec<Row> {
         )
         .at_most(Some(CPU_RATIO)),
     ]
-}
-
-/// The order turns from round to round, so that no arm is always the first.
-fn round(bed: &Bed, binary: &Path, plan: &Plan, number: usize) -> Result<Round> {
-    let mut arms = [None; 3];
-    for i in 0..3 {
-        let which = (i + number) % 3;
-        let daemon = (which == 2).then_some(binary);
-        arms[which] = Some(arm(bed, plan, daemon)?);
-    }
-    let taken = |i: usize| arms[i].context("an arm that did not run");
-    Ok(Round {
-        bare: taken(0)?,
-        again: taken(1)?,
-        traced: taken(2)?,
-    })
 }
 
 fn arm(bed: &Bed, plan: &Plan, daemon: Option<&Path>) -> Result<Arm> {

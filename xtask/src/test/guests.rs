@@ -106,7 +106,7 @@ impl Guests<'_> {
         if expected == 0 {
             bail!("package testbed has no test whose name begins with {VM_PREFIX}");
         }
-        let report = vm::run(series, &binaries)?;
+        let report = vm::run(series, &binaries, vm::Clock::Host)?;
         for line in &report.seen {
             seen.push(serde_json::from_str(line).with_context(|| line.clone())?);
         }

@@ -53,6 +53,15 @@ impl Binary {
     }
 }
 
+/// What drives the guest's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// This machine's time.
+    Host,
+    /// The instructions that it executes, one a nanosecond; idle time is skipped.
+    Instructions,
+}
+
 /// What a guest did.
 #[derive(Debug)]
 pub(crate) struct GuestReport {
@@ -79,12 +88,12 @@ pub(crate) struct GuestReport {
 /// # Errors
 /// No kernel can be had, the guest never reached its shell (tried twice), or it did not end
 /// within the limit. A program that fails is no error: see [`GuestReport::exit`].
-pub(crate) fn run(series: &str, binaries: &[Binary]) -> Result<GuestReport> {
+pub(crate) fn run(series: &str, binaries: &[Binary], clock: Clock) -> Result<GuestReport> {
     let lock = workspace::target_dir("vm")?.join(format!("{series}.lock"));
     let lock = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
     // Held until the guest has ended: two runs in one checkout would share its files.
     lock.lock().context("cannot lock the guest's files")?;
     let kernel = kernel::obtain(series)?;
     let initramfs = initramfs::build(&kernel, binaries)?;
-    qemu::run(&kernel, &initramfs)
+    qemu::run(&kernel, &initramfs, clock)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::kernel::Kernel;
-use super::{GuestReport, SEEN_MARK};
+use super::{Clock, GuestReport, SEEN_MARK};
 use crate::proc::{self, Group, Progress};
 use crate::workspace;
 
@@ -22,10 +22,21 @@ const RUN_LIMIT: Duration = Duration::from_secs(900);
 const SHELL: &str = "@shell ";
 /// Marks the end of the guest's programs; their status follows.
 const EXIT: &str = "@exit ";
+/// Without the string instructions that copy a page as one: each byte of them would count.
+const COUNTED_CPU: &str = "max,-erms,-fsrm";
+/// One instruction, one nanosecond; the calendar and the random numbers are the guest's own.
+const COUNTED: &[&str] = &[
+    "-icount",
+    "shift=0,sleep=off",
+    "-rtc",
+    "clock=vm",
+    "-seed",
+    "1",
+];
 const TICK: Duration = Duration::from_millis(200);
 
 /// Boots `kernel` with `initramfs`; once more if the shell was never reached.
-pub(super) fn run(kernel: &Kernel, initramfs: &Path) -> Result<GuestReport> {
+pub(super) fn run(kernel: &Kernel, initramfs: &Path, clock: Clock) -> Result<GuestReport> {
     let series = kernel
         .dir
         .file_name()
@@ -34,7 +45,7 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path) -> Result<GuestReport> {
         .into_owned();
     let log = workspace::target_dir("logs")?.join(format!("vm-{series}.log"));
     for attempt in 1..=2 {
-        let guest = boot(&series, kernel, initramfs, &log)?;
+        let guest = boot(&series, command(kernel, initramfs, clock), kernel, &log)?;
         let Some((kernel_release, boot)) = guest.shell else {
             eprintln!(
                 "  vm {series}: no shell in attempt {attempt}; see {}",
@@ -69,14 +80,19 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path) -> Result<GuestReport> {
     )
 }
 
-fn command(kernel: &Kernel, initramfs: &Path) -> Command {
+fn command(kernel: &Kernel, initramfs: &Path, clock: Clock) -> Command {
     // setpriv ends QEMU also where this process is killed without a chance to do it. Never KVM:
     // where it is nested it may open and then hang. A second CPU gains nothing and has hung boots.
     let mut command = workspace::command("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+    let (cpu, more): (_, &[&str]) = match clock {
+        Clock::Host => ("max", &[]),
+        Clock::Instructions => (COUNTED_CPU, COUNTED),
+    };
     command.args([
-        "-accel", "tcg", "-machine", "q35", "-cpu", "max", "-smp", "1", "-m", "512",
+        "-accel", "tcg", "-machine", "q35", "-cpu", cpu, "-smp", "1", "-m", "512",
     ]);
+    command.args(more);
     command.args([
         "-display",
         "none",
@@ -134,8 +150,7 @@ impl Guest {
     }
 }
 
-fn boot(series: &str, kernel: &Kernel, initramfs: &Path, log: &Path) -> Result<Guest> {
-    let mut qemu = command(kernel, initramfs);
+fn boot(series: &str, mut qemu: Command, kernel: &Kernel, log: &Path) -> Result<Guest> {
     let errors = log.with_extension("err");
     qemu.stdout(Stdio::piped()).stderr(File::create(&errors)?);
     let mut progress = Progress::plain(&format!("vm {series} ({})", kernel.release));
