@@ -66,3 +66,21 @@ fn highest(pid: i32) -> Option<u64> {
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kib * 1024)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_of_the_process_alone() {
+        const OURS: usize = 64 << 20;
+        let ours = vec![1_u8; OURS];
+        let used = of(Command::new("sleep").arg("0.1")).unwrap();
+        assert_eq!((used.status, ours[OURS - 1]), (0, 1));
+        assert!(
+            (1..OURS as u64 / 2).contains(&used.memory),
+            "{}",
+            used.memory
+        );
+    }
+}
