@@ -53,13 +53,22 @@ pub(super) const TIME: Scale = Scale {
     promised: true,
 };
 
-/// Both kinds of tap; with the first, connections that are forwarded to a pod too.
+/// What `--wire-tap` knows, best first.
+pub(super) const TAPS: &[&str] = &["tcx", "packet"];
+
+/// Each of these taps; with the first, connections that are forwarded to a pod too.
 ///
 /// # Errors
 /// The daemon does not start, or the kernel refuses an empty program.
-pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan, scale: &Scale) -> Result<Vec<Row>> {
+pub(super) fn rows(
+    bed: &Bed,
+    binary: &Path,
+    plan: &Plan,
+    taps: &[&str],
+    scale: &Scale,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for tap in ["tcx", "packet"] {
+    for &tap in taps {
         let tracer = start(bed, binary, &["--wire-tap", tap])?;
         let section = match tap {
             "tcx" => "Kernel programs, tap by tcx links",
@@ -68,7 +77,7 @@ pub(super) fn rows(bed: &Bed, binary: &Path, plan: &Plan, scale: &Scale) -> Resu
         rows.extend(Bench::new(bed, &tracer, plan, scale, section)?.all()?);
     }
     let pod = Bed::forwarded(0)?;
-    let tracer = start(&pod, binary, &["--wire-tap", "tcx"])?;
+    let tracer = start(&pod, binary, &["--wire-tap", taps[0]])?;
     let section = "Kernel programs, forwarded to a pod by kube-proxy's rules";
     rows.extend(Bench::new(&pod, &tracer, plan, scale, section)?.forwarded()?);
     Ok(rows)

@@ -147,7 +147,7 @@ impl Part {
 
     fn rows(self, bed: &Bed, binary: &Path, plan: &Plan, args: &Args) -> Result<Vec<Row>> {
         match self {
-            Self::Kernel => kernel::rows(bed, binary, plan, &kernel::TIME),
+            Self::Kernel => kernel::rows(bed, binary, plan, kernel::TAPS, &kernel::TIME),
             Self::Daemon => daemon::rows(bed, binary, plan),
             Self::Scrape => scrape::rows(bed, binary, plan),
             Self::Memory => memory::rows(bed, binary),
@@ -211,10 +211,11 @@ const QUICK: Plan = Plan {
 };
 
 /// Measures and prints. Progress goes to stderr, the result to stdout. A missed promise is said
-/// in the result; it does not change the exit status.
+/// in the result; it does not change the exit status. A part that fails does, with its error among
+/// what was not measured, and nothing is saved then.
 ///
 /// # Errors
-/// Something that the bench needs is missing (exit status 69), or a part of it fails.
+/// Something that the bench needs is missing (exit status 69).
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if !setup::is_root() {
         let line = "missing root (network namespaces and kernel programs): run as root, \
@@ -244,6 +245,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Format::Text => print!("{}", report.text()),
         Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
     }
+    if report.failed {
+        eprintln!("error: a part failed: see what was not measured");
+        return Ok(ExitCode::FAILURE);
+    }
     if args.save {
         let path = workspace::root().join(PAGE);
         fs::write(&path, report.markdown()).with_context(|| format!("write {}", path.display()))?;
@@ -258,6 +263,7 @@ fn measure(args: &Args, binary: &Path) -> Result<Report> {
     let machine = Machine::read(binary)?;
     let bed = Bed::new()?;
     let mut rows = Vec::new();
+    let mut left_out = Vec::new();
     for part in Part::ALL {
         if !args.measures(part) {
             continue;
@@ -265,15 +271,21 @@ fn measure(args: &Args, binary: &Path) -> Result<Report> {
         let progress = proc::Progress::new(part.name());
         let measured = part.rows(&bed, binary, &plan, args);
         progress.finish(measured.is_ok(), "failed");
-        rows.extend(measured.context(part.name())?);
+        match measured {
+            Ok(measured) => rows.extend(measured),
+            Err(error) => left_out.push(format!("{}: {error:#}", part.name())),
+        }
     }
+    let failed = !left_out.is_empty();
+    left_out.extend(LEFT_OUT.map(str::to_owned));
     let options = if args.quick { " --quick" } else { "" };
     Ok(Report {
         machine,
         command: format!("cargo xtask bench{options}"),
         seconds: start.elapsed().as_secs(),
         rows,
-        left_out: LEFT_OUT.map(str::to_owned).to_vec(),
+        left_out,
+        failed,
     })
 }
 

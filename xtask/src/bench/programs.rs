@@ -130,12 +130,15 @@ impl Meter {
             }
         }
         ensure!(!programs.is_empty(), "process {pid} holds no programs");
+        let tcx = programs.iter().any(|program| program.hook == Hook::In);
         let mut empties = node.enter(|| -> Result<_> {
             let index = if_nametoindex(interface).context("interface index")?;
+            if !tcx {
+                return Ok(vec![(Hook::Packet, Empty::packet(index)?)]);
+            }
             Ok(vec![
                 (Hook::In, Empty::tcx(index, true)?),
                 (Hook::Out, Empty::tcx(index, false)?),
-                (Hook::Packet, Empty::packet(index)?),
             ])
         })??;
         for (hook, tracepoint) in [

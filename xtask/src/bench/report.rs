@@ -17,8 +17,32 @@ pub(super) struct Row {
     value: Spread,
     /// What the design promises, if anything.
     promise: Option<String>,
-    /// Whether the median keeps it.
-    kept: Option<bool>,
+    /// What the median says of it.
+    verdict: Option<Verdict>,
+}
+
+/// Of a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Kept,
+    Missed,
+    /// The same work without the daemon differs by as much: nothing can be said.
+    Noise,
+}
+
+impl Verdict {
+    fn of(kept: bool) -> Self {
+        if kept { Self::Kept } else { Self::Missed }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Missed => "MISSED",
+            Self::Noise => "in noise",
+        }
+    }
 }
 
 impl Row {
@@ -35,7 +59,7 @@ impl Row {
             unit: unit.into(),
             value,
             promise: None,
-            kept: None,
+            verdict: None,
         }
     }
 
@@ -43,24 +67,31 @@ impl Row {
     pub(super) fn at_most(mut self, limit: Option<f64>) -> Self {
         if let Some(limit) = limit {
             self.promise = Some(format!("≤ {limit}"));
-            self.kept = Some(self.value.median <= limit);
+            self.verdict = Some(Verdict::of(self.value.median <= limit));
         }
         self
+    }
+
+    /// The same of a ratio, where `noise` is that of two measurements without the daemon: a ratio
+    /// within its upper quartile tells nothing where that is beyond the limit.
+    pub(super) fn at_most_beside(self, limit: f64, noise: &Spread) -> Self {
+        let unclear = noise.q3 > limit && self.value.median <= noise.q3;
+        let mut row = self.at_most(Some(limit));
+        if unclear {
+            row.verdict = Some(Verdict::Noise);
+        }
+        row
     }
 
     /// Promised in words, with the judgement.
     pub(super) fn promised(mut self, promise: impl Into<String>, kept: bool) -> Self {
         self.promise = Some(promise.into());
-        self.kept = Some(kept);
+        self.verdict = Some(Verdict::of(kept));
         self
     }
 
     fn verdict(&self) -> &'static str {
-        match self.kept {
-            Some(true) => "kept",
-            Some(false) => "MISSED",
-            None => "",
-        }
+        self.verdict.map_or("", Verdict::name)
     }
 
     /// The cells of a table line, the section left out.
@@ -101,6 +132,8 @@ pub(super) struct Report {
     pub(super) rows: Vec<Row>,
     /// What was not measured, and why.
     pub(super) left_out: Vec<String>,
+    /// Whether a part failed, which is among these.
+    pub(super) failed: bool,
 }
 
 const HEAD: [&str; 8] = [
@@ -169,8 +202,13 @@ impl Report {
     }
 
     fn summary(&self) -> String {
-        let count = |kept| self.rows.iter().filter(|r| r.kept == Some(kept)).count();
-        format!("Promises: {} kept, {} missed.", count(true), count(false))
+        let count = |verdict| {
+            let judged = self.rows.iter().filter(|row| row.verdict == Some(verdict));
+            judged.count()
+        };
+        let (kept, missed) = (count(Verdict::Kept), count(Verdict::Missed));
+        let noise = count(Verdict::Noise);
+        format!("Promises: {kept} kept, {missed} missed, {noise} in the noise.")
     }
 }
 
@@ -199,44 +237,8 @@ fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-const INTRODUCTION: &str = "\
-# Benchmarks
-
-What `tracer` costs, measured by `cargo xtask bench --save` (root; Debian or Ubuntu), which writes
-this page.
-
-## How to read it
-
-- Each figure is the median over its rounds; *Q1–Q3* (half of the rounds) and *min–max* show the
-  spread. *promised* is the limit that the project sets itself; *kept* and *MISSED* judge the median.
-- What else runs on the machine makes all times longer: its load before the run is named below, and
-  the smallest value comes closest to a machine of its own.
-- *Kernel programs*: the kernel's own statistics (`BPF_ENABLE_STATS`; `run_time_ns` and `run_cnt` of
-  each program), less those of an empty program at the same hook in the same round. The statistics
-  themselves cost what the rows *subtracted* show. The tap runs before the empty program, so reading
-  the packet's headers for the first time is on its account. Programs at tracepoints run for the
-  whole machine: for both ends of each connection, and for what else goes on. *Dialed here*: the client's
-  sockets count as dials made on the node; else its NAT hides the NodePort from it, so that they cost what
-  they cost on a node whose clients are elsewhere, or a little more.
-- Clients and servers are two network namespaces joined by veth, without kube-proxy rules or
-  forwarding, unless a section says so: that makes the bare side cheap and the share of the programs
-  large.
-- `dev_queue…` (at `net_dev_queue`) runs for every packet that any interface sends, `drop_skb` (at
-  `kfree_skb`) for every packet that the kernel drops: with UDP here as nobody reads them.
-- *Daemon* is CPU time of the process (`CLOCK_PROCESS_CPUTIME_ID`), without the kernel programs.
-- *Never in the way* compares work with and without the daemon, and as the noise level work without
-  it against the same, in turns within one run; each time the best of five turns. CPU
-  ratios are CPU time of client, server (which includes the kernel programs, as they run in the
-  sender's context) and daemon.
-- *Instructions* are counted, not timed: QEMU emulates one CPU (TCG, `-icount`) under a stock Debian
-  kernel, whose clock then goes by the instructions that it executes, in user space, kernel, interrupts
-  and compiled BPF alike; what it idles is taken off, and the rows *check* show that this holds. So the
-  figures are nearly the same in each run and on each machine, but they are no time: a cache miss costs
-  nothing, a division as much as an addition, and each turn of a repeated string instruction counts. The
-  ratios take in all that the guest executes: client, server, kernel and daemon; between two versions of
-  the kernel programs, they and the rows per packet are the figures to compare.
-- Differences smaller than the spread of the bare-against-bare row are noise.
-";
+/// Before the figures.
+const INTRODUCTION: &str = include_str!("how-to-read.md");
 
 #[cfg(test)]
 mod tests {
@@ -248,6 +250,21 @@ mod tests {
         assert_eq!(row(10.0).at_most(Some(10.0)).verdict(), "kept");
         assert_eq!(row(10.1).at_most(Some(10.0)).verdict(), "MISSED");
         assert_eq!(row(10.1).at_most(None).verdict(), "");
+    }
+
+    #[test]
+    fn a_ratio_is_not_judged_within_noise() {
+        let row = |value| Row::new("s", "f", "ratio", Spread::of([value]));
+        let verdict = |value, noise| {
+            row(value)
+                .at_most_beside(1.03, &Spread::of([noise]))
+                .verdict()
+        };
+        assert_eq!(verdict(1.03, 1.01), "kept");
+        assert_eq!(verdict(1.04, 1.01), "MISSED");
+        assert_eq!(verdict(1.05, 1.08), "in noise");
+        assert_eq!(verdict(0.99, 1.08), "in noise");
+        assert_eq!(verdict(1.09, 1.08), "MISSED");
     }
 
     #[test]
