@@ -3,6 +3,8 @@
 //! addresses that come and go are in `wire`, a full flow table in `wire` and
 //! `floods`.
 
+#[path = "faults/clock.rs"]
+mod clock;
 #[path = "faults/output.rs"]
 mod output;
 #[path = "faults/refused.rs"]

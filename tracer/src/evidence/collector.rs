@@ -68,23 +68,24 @@ impl Collector {
 
     /// Reads the counters that only mean something over time: of the node, and
     /// of the namespaces that hold these backends. Meant for every 5 s, and
-    /// once at start, before any backend is known.
-    pub fn poll(&mut self, backends: &BTreeSet<SocketAddr>) {
+    /// once at start, before any backend is known. Returns of how many namespaces.
+    pub fn poll(&mut self, backends: &BTreeSet<SocketAddr>) -> u64 {
         let deadline = Instant::now() + POLL;
         // What fails here fails again when asked for, and is told then.
         let mut absent = Vec::new();
         self.read_node(&mut absent);
         self.read_conntrack(&mut absent);
-        let Some(pods) = &mut self.pods else { return };
+        let Some(pods) = &mut self.pods else { return 0 };
         let own = links::own(deadline).unwrap_or_default();
         let remote: BTreeSet<IpAddr> = backends
             .iter()
             .map(SocketAddr::ip)
             .filter(|ip| !own.contains(ip))
             .collect();
-        if !remote.is_empty() || pods.unsearched() {
-            let _ = apart(|visitor| pods.poll(visitor, &remote, deadline));
+        if remote.is_empty() && !pods.unsearched() {
+            return 0;
         }
+        apart(|visitor| pods.poll(visitor, &remote, deadline)).unwrap_or_default()
     }
 
     /// Asks every source.

@@ -29,6 +29,8 @@ struct Known {
     paths: Vec<PathBuf>,
     held: Vec<Held>,
     counters: History<Namespace>,
+    /// A backend that it holds, once there was one.
+    backend: Option<IpAddr>,
 }
 
 /// What is known of the node's namespaces, by inode.
@@ -55,8 +57,14 @@ impl Pods {
         self.searched.is_none()
     }
 
-    /// Reads the counters of the namespaces that hold these addresses.
-    pub fn poll(&mut self, visitor: &Visitor, backends: &BTreeSet<IpAddr>, deadline: Instant) {
+    /// Reads the counters of the namespaces that hold these addresses; returns how
+    /// many there are.
+    pub fn poll(
+        &mut self,
+        visitor: &Visitor,
+        backends: &BTreeSet<IpAddr>,
+        deadline: Instant,
+    ) -> u64 {
         if self.unsearched() {
             self.search(visitor, true, deadline);
         }
@@ -66,30 +74,56 @@ impl Pods {
             self.search(visitor, due(self.looked, FULL), deadline);
             index = self.index();
         }
-        let inodes: BTreeSet<u64> = backends
+        let inodes: BTreeMap<u64, IpAddr> = backends
             .iter()
             .filter_map(|ip| match choose(index.get(ip)) {
-                Holds::One(inode) => Some(inode),
+                Holds::One(inode) => Some((inode, *ip)),
                 _ => None,
             })
             .collect();
-        for inode in inodes {
+        let mut failed = 0;
+        for (inode, backend) in &inodes {
             if Instant::now() >= deadline {
-                return;
+                break;
             }
-            // Gone: the next search forgets it.
-            let _ = self.read(visitor, inode);
+            self.found(*inode, *backend);
+            failed += u64::from(self.read(visitor, *inode).is_err());
         }
+        // Gone, perhaps for another one with its address.
+        if failed > 0 && due(self.searched, SEARCH) {
+            self.search(visitor, false, deadline);
+        }
+        (inodes.len() as u64).saturating_sub(failed)
+    }
+
+    /// Tells once that a namespace is a backend's.
+    fn found(&mut self, inode: u64, backend: IpAddr) {
+        let known = self.known.get_mut(&inode);
+        if let Some(known) = known.filter(|known| known.backend.is_none()) {
+            known.backend = Some(backend);
+            tracing::info!(%backend, "network namespace of a backend found");
+        }
+    }
+
+    /// Forgets those that are not in `scan`.
+    fn forget(&mut self, scan: &Scan) {
+        self.known.retain(|inode, known| {
+            let there = scan.paths.contains_key(inode);
+            if let (false, Some(backend)) = (there, known.backend) {
+                tracing::info!(%backend, "network namespace of a backend gone");
+            }
+            there
+        });
     }
 
     /// Looks for namespaces, and into those that are new, or all.
     fn search(&mut self, visitor: &Visitor, all: bool, deadline: Instant) {
         let began = Instant::now();
         let scan = Scan::now(visitor.node_inode(), deadline);
-        self.missing = scan.missing;
+        self.missing.clone_from(&scan.missing);
         let before = self.searched.replace(began).filter(|_| !scan.cut_short);
         if !scan.cut_short || self.known.len() > MOST {
-            self.known.retain(|inode, _| scan.paths.contains_key(inode));
+            self.forget(&scan);
         }
         if all {
             self.looked = Some(began);
@@ -101,6 +135,7 @@ impl Pods {
                 paths: Vec::new(),
                 held: Vec::new(),
                 counters: before.map_or_else(History::new, History::born_after),
+                backend: None,
             });
             known.paths = paths;
             if !all && !known.held.is_empty() {

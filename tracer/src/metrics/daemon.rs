@@ -12,11 +12,13 @@ use super::{
 use crate::{
     build_info::{COMMIT, VERSION},
     logging,
-    snapshot::{HookStatus, Snapshot},
+    recorder::Scrape,
+    snapshot::HookStatus,
 };
 
-/// Writes what the daemon knows of its hooks, tables and losses.
-pub(super) fn encode(snapshot: &Snapshot, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+/// Writes what the daemon knows of its hooks, tables and losses, and of the system.
+pub(super) fn encode(scrape: &Scrape, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let snapshot = &*scrape.snapshot;
     let help =
         "TCP packets on tapped interfaces and dials that were not taken into account, by reason";
     let mut family = counter(to, "tracer_events_lost", help)?;
@@ -32,6 +34,10 @@ pub(super) fn encode(snapshot: &Snapshot, to: &mut DescriptorEncoder<'_>) -> fmt
     gauge(to, "tracer_flows", help)?.set_only(snapshot.flows)?;
     let help = "Places in the flow table";
     gauge(to, "tracer_flows_capacity", help)?.set_only(snapshot.flows_capacity)?;
+    let help = "Network namespaces of known backends on this node that are looked into";
+    gauge(to, "tracer_backend_namespaces", help)?.set_only(scrape.namespaces)?;
+    let help = "Times that the system clock was set by half a second or more";
+    counter(to, "tracer_clock_steps", help)?.count_only(scrape.clock_steps)?;
     hooks(&snapshot.hooks, to)
 }
 

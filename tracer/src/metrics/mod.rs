@@ -56,7 +56,7 @@ impl Collector for Page {
         ports::others(&self.scrape, &mut encoder)?;
         failures::encode(&self.scrape, &mut encoder)?;
         services::encode(&self.scrape, &mut encoder)?;
-        daemon::encode(&self.scrape.snapshot, &mut encoder)?;
+        daemon::encode(&self.scrape, &mut encoder)?;
         daemon::build(&mut encoder)?;
         daemon::process(&self.process, &mut encoder)
     }

@@ -1,6 +1,6 @@
 //! This process, as /proc describes it (proc(5)).
 
-use procfs::process::LimitValue;
+use procfs::{CurrentSI as _, process::LimitValue};
 
 /// What is known; a value is absent when the kernel does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,7 +38,8 @@ impl Process {
         };
         let Ok(stat) = process.stat() else { return fds };
         let ticks = procfs::ticks_per_second() as f64;
-        let boot = procfs::boot_time_secs().ok();
+        // Read anew: it moves with the system clock when that is set.
+        let boot = procfs::KernelStats::current().ok().map(|stat| stat.btime);
         Self {
             cpu_seconds: Some((stat.utime + stat.stime) as f64 / ticks),
             resident_bytes: Some(stat.rss * procfs::page_size()),

@@ -119,6 +119,8 @@ fn scrape() -> Scrape {
         ]),
         names: crate::services::Table::named(30080, "thrift", "users", "api").into(),
         kubernetes: Some(Arc::new(Health::default())),
+        namespaces: 3,
+        clock_steps: 1,
     }
 }
 

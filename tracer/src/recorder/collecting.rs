@@ -5,7 +5,11 @@ use std::{
     collections::BTreeSet,
     io,
     net::SocketAddr,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -41,7 +45,10 @@ pub(super) enum NoAnswer {
 
 /// Asks the thread, which ends with the last of these.
 #[derive(Clone)]
-pub(super) struct Asker(SyncSender<Job>);
+pub(super) struct Asker {
+    jobs: SyncSender<Job>,
+    namespaces: Arc<AtomicU64>,
+}
 
 impl Asker {
     /// Waits for an answer until `until`.
@@ -52,7 +59,7 @@ impl Asker {
             until,
             reply,
         };
-        self.0.try_send(job).map_err(|e| match e {
+        self.jobs.try_send(job).map_err(|e| match e {
             std::sync::mpsc::TrySendError::Full(_) => NoAnswer::Busy,
             std::sync::mpsc::TrySendError::Disconnected(_) => NoAnswer::Ended,
         })?;
@@ -63,6 +70,11 @@ impl Asker {
             RecvTimeoutError::Disconnected => NoAnswer::Late,
         })
     }
+
+    /// Network namespaces of backends, as of the last poll.
+    pub(super) fn namespaces(&self) -> u64 {
+        self.namespaces.load(Ordering::Relaxed)
+    }
 }
 
 /// Starts the thread; `backends` says which are known. The first reading is over
@@ -71,27 +83,32 @@ pub(super) fn start(
     mut facts: Box<dyn Facts>,
     backends: impl Fn() -> BTreeSet<SocketAddr> + Send + 'static,
 ) -> io::Result<(Asker, JoinHandle<()>)> {
-    facts.poll(&backends());
+    let namespaces = Arc::new(AtomicU64::new(facts.poll(&backends())));
     let (sender, jobs) = sync_channel(WAITING);
+    let asker = Asker {
+        jobs: sender,
+        namespaces: Arc::clone(&namespaces),
+    };
     let thread = std::thread::Builder::new()
         .name("collector".into())
         .spawn(move || {
             privileges::settle(Role::Collector);
-            run(facts, &jobs, backends);
+            run(facts, &jobs, backends, &namespaces);
         })?;
-    Ok((Asker(sender), thread))
+    Ok((asker, thread))
 }
 
 fn run(
     mut facts: Box<dyn Facts>,
     jobs: &Receiver<Job>,
     backends: impl Fn() -> BTreeSet<SocketAddr>,
+    namespaces: &AtomicU64,
 ) {
     let mut due = Instant::now() + POLL;
     loop {
         if due <= Instant::now() {
             let raised = privileges::raise();
-            facts.poll(&backends());
+            namespaces.store(facts.poll(&backends()), Ordering::Relaxed);
             drop(raised);
             due = Instant::now() + POLL;
         }

@@ -36,7 +36,9 @@ impl EventFilter {
 /// The memory.
 #[derive(Debug)]
 pub(super) struct Events {
-    remembered: Mutex<VecDeque<Arc<Event>>>,
+    /// With the time of each by the monotonic clock, nanoseconds: that of the
+    /// event is by a clock that may be set.
+    remembered: Mutex<VecDeque<(u64, Arc<Event>)>>,
     followers: broadcast::Sender<Arc<Event>>,
 }
 
@@ -48,19 +50,20 @@ impl Events {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Arc<Event>)>> {
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, event: Event) {
+    /// Remembers what happened `at`, nanoseconds of the monotonic clock.
+    pub(super) fn push(&self, at: u64, event: Event) {
         let event = Arc::new(event);
         let mut remembered = self.lock();
         if remembered.len() == REMEMBERED {
             remembered.pop_front();
         }
-        remembered.push_back(Arc::clone(&event));
+        remembered.push_back((at, Arc::clone(&event)));
         // Nobody follows: nobody misses it.
         let _ = self.followers.send(event);
     }
@@ -73,20 +76,22 @@ impl Events {
     /// The last ones at a port, the last one first.
     pub(super) fn last(&self, port: u16, most: usize) -> Vec<Event> {
         let remembered = self.lock();
-        let its = remembered.iter().rev().filter(|e| e.node_port == port);
+        let its = remembered.iter().rev().map(|(_, e)| e);
+        let its = its.filter(|e| e.node_port == port);
         its.take(most).map(|e| Event::clone(e)).collect()
     }
 
-    /// The clients of those attempts at a port that failed after `since`, seconds
-    /// of the Unix epoch.
-    pub(super) fn failed_clients(&self, port: u16, since: f64) -> Vec<IpAddr> {
+    /// The clients of those attempts at a port that failed after `since`,
+    /// nanoseconds of the monotonic clock.
+    pub(super) fn failed_clients(&self, port: u16, since: u64) -> Vec<IpAddr> {
         let attempt = |e: &Event| {
             let mut all = Failure::ALL.iter();
             all.any(|f| f.is_attempt() && f.as_str() == e.outcome)
         };
         let remembered = self.lock();
-        let its = remembered.iter().filter(|e| e.node_port == port);
-        let its = its.filter(|e| e.time >= since && attempt(e));
+        let its = remembered.iter().filter(|(at, _)| *at >= since);
+        let its = its.map(|(_, e)| e);
+        let its = its.filter(|e| e.node_port == port && attempt(e));
         its.map(|e| e.client.ip()).collect()
     }
 
@@ -97,7 +102,8 @@ impl Events {
             receiver: self.followers.subscribe(),
             filter: filter.clone(),
         };
-        let all = remembered.iter().filter(|e| filter.lets_through(e));
+        let all = remembered.iter().map(|(_, e)| e);
+        let all = all.filter(|e| filter.lets_through(e));
         (all.cloned().collect(), follower)
     }
 }

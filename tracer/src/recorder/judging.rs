@@ -10,6 +10,7 @@ use tracer_common::{failure::Failure, words::Traffic};
 
 use super::{
     Scrape, Shared,
+    clock::{Clock, Reading},
     collecting::Asker,
     history::{Kind, Window},
     ledger::{BackendLedger, Ledger},
@@ -41,6 +42,7 @@ pub(super) struct Judging {
     backends: Option<BackendLedger>,
     listing: Listing,
     losses: Losses,
+    clock: Clock,
     context: Evidence,
     /// When the context was last asked for.
     asked: Option<Instant>,
@@ -55,6 +57,7 @@ impl Judging {
             backends: backends.map(BackendLedger::new),
             listing: Listing::new(watched),
             losses: Losses::default(),
+            clock: Clock::new(Reading::now()),
             context: Evidence::default(),
             asked: None,
         }
@@ -140,6 +143,7 @@ impl Shared {
         let counts = judging.ledger.counts();
         let now = monotonic();
         judging.losses.look(&snapshot, now);
+        let clock_steps = judging.clock.look(Reading::now());
         let listing = &mut judging.listing;
         Ok(Scrape {
             listed: listing.look(now, &snapshot.ports, &counts, is_known),
@@ -147,6 +151,8 @@ impl Shared {
             backends: judging.backends.as_ref().map(BackendLedger::counts),
             names,
             kubernetes: self.services.health(),
+            namespaces: asker.namespaces(),
+            clock_steps,
         })
     }
 
@@ -196,7 +202,7 @@ impl Shared {
                 continue;
             };
             let traffic = Traffic::ALL.get(usize::from(record.traffic));
-            self.events.push(Event {
+            let event = Event {
                 time: real.saturating_sub(now.saturating_sub(record.at)) as f64 / 1e9,
                 client: rows::address(record.flow.client, record.flow.client_port),
                 node_port: row.node_port,
@@ -209,7 +215,8 @@ impl Shared {
                 verdict: *verdict,
                 evidence: rows::note(row),
                 latency: record.at.saturating_sub(record.syn_at) as f64 / 1e9,
-            });
+            };
+            self.events.push(record.at, event);
         }
     }
 }

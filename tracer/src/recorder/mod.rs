@@ -2,6 +2,7 @@
 
 mod backends;
 mod clients;
+mod clock;
 mod collecting;
 mod events;
 mod explanation;
@@ -72,6 +73,10 @@ pub struct Scrape {
     pub names: Arc<Table>,
     /// How Kubernetes' watches fare, if there are any.
     pub kubernetes: Option<Arc<Health>>,
+    /// Network namespaces of backends that are looked into.
+    pub namespaces: u64,
+    /// Times that the system clock was set.
+    pub clock_steps: u64,
 }
 
 /// Remembers; clones share one memory. The last one dropped ends its threads

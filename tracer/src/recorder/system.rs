@@ -7,16 +7,17 @@ use crate::evidence::{Asked, Collector, Evidence, names::Names};
 /// Where facts that no kernel program counts come from.
 pub(super) trait Facts: Send + 'static {
     /// Called every few seconds with the backends known, so that what rises
-    /// can be told for windows in the past.
-    fn poll(&mut self, backends: &BTreeSet<SocketAddr>);
+    /// can be told for windows in the past. Returns how many network namespaces
+    /// of backends are looked into.
+    fn poll(&mut self, backends: &BTreeSet<SocketAddr>) -> u64;
 
     /// Adds the facts to the counts of a window.
     fn collect(&mut self, asked: Asked) -> Evidence;
 }
 
 impl Facts for Collector {
-    fn poll(&mut self, backends: &BTreeSet<SocketAddr>) {
-        self.poll(backends);
+    fn poll(&mut self, backends: &BTreeSet<SocketAddr>) -> u64 {
+        self.poll(backends)
     }
 
     fn collect(&mut self, asked: Asked) -> Evidence {
@@ -66,7 +67,9 @@ pub(super) struct Nothing;
 
 #[cfg(test)]
 impl Facts for Nothing {
-    fn poll(&mut self, _backends: &BTreeSet<SocketAddr>) {}
+    fn poll(&mut self, _backends: &BTreeSet<SocketAddr>) -> u64 {
+        0
+    }
 
     fn collect(&mut self, asked: Asked) -> Evidence {
         Evidence {

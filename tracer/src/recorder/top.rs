@@ -115,8 +115,7 @@ impl Recorder {
         let mut clients = Clients::default();
         clients.arrived(arrivals);
         let known = clients.attempts();
-        let since = nanoseconds(ClockId::CLOCK_REALTIME) as f64 / 1e9 - length.as_secs_f64();
-        for client in self.shared.events.failed_clients(port, since) {
+        for client in self.shared.events.failed_clients(port, from) {
             clients.failed(client);
         }
         TopClients {

@@ -192,5 +192,7 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
         backends: None,
         names: evidence.names,
         kubernetes: None,
+        namespaces: 0,
+        clock_steps: 0,
     }
 }

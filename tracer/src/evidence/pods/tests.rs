@@ -8,6 +8,7 @@ fn what_is_gone_is_forgotten_once_there_is_much_of_it() {
             paths: Vec::new(),
             held: Vec::new(),
             counters: History::new(),
+            backend: None,
         };
         (u64::MAX - i, known)
     };

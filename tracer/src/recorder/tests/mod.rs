@@ -28,7 +28,9 @@ fn dropping_the_last_clone_ends_the_threads_and_lets_the_source_go() {
 struct Panics;
 
 impl Facts for Panics {
-    fn poll(&mut self, _: &std::collections::BTreeSet<std::net::SocketAddr>) {}
+    fn poll(&mut self, _: &std::collections::BTreeSet<std::net::SocketAddr>) -> u64 {
+        0
+    }
 
     fn collect(&mut self, _: Asked) -> Evidence {
         panic!("on purpose");
