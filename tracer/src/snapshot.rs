@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub lost: [u64; Lost::COUNT],
     /// How often the kernel left a program at a socket hook out.
     pub misses: u64,
+    /// Own addresses of the node that attempts are counted at.
+    pub addresses: u64,
     /// Flows in the flow table.
     pub flows: u64,
     /// Places in the flow table.

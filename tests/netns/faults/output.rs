@@ -101,6 +101,38 @@ fn outputs_on_a_full_disk() -> Result<()> {
 }
 
 #[test]
+fn a_log_on_a_disk_that_has_room_again() -> Result<()> {
+    let bed = Topology::builder().pods(0).build()?;
+    // The log, and what fills the rest.
+    let disk = Small::new("size=64k")?;
+    let log = disk.0.path().join("log");
+    let rest = disk.0.path().join("rest");
+    let to = OpenOptions::new().create(true).append(true).open(&log)?;
+    let full = std::fs::write(&rest, vec![b'-'; 1 << 20]);
+    ensure!(full.is_err_and(|e| e.kind() == ErrorKind::StorageFull));
+    let mut command = tracer(&bed)?;
+    command.args(["--kernel-log", "debug"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(to);
+    works(&bed, command, || {
+        is_told(&bed)?;
+        ensure!(std::fs::read(&log)?.is_empty(), "there was room");
+        std::fs::remove_file(&rest)?;
+        let said = || std::fs::read_to_string(&log).context("read the log");
+        poll_until(LIMIT, "not told", || {
+            refused(&bed, 1)?;
+            Ok(said()?.contains("lines of the log were lost").then_some(()))
+        })?;
+        let lost = lines_lost(&bed)?;
+        refused(&bed, 3)?;
+        ensure!(lines_lost(&bed)? == lost, "lines are lost still");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_log_that_nobody_reads() -> Result<()> {
     let bed = Topology::builder().pods(0).build()?;
     let (reader, writer) = std::io::pipe()?;
@@ -200,25 +232,19 @@ fn a_commands_answer_on_a_full_disk_is_an_error() -> Result<()> {
     Ok(())
 }
 
-/// A file system without room for another file; unmounted on drop.
-struct Full(ScratchDir);
+/// A file system of a few pages; unmounted on drop.
+struct Small(ScratchDir);
 
-impl Full {
-    fn new() -> Result<Self> {
+impl Small {
+    fn new(limits: &str) -> Result<Self> {
         let dir = ScratchDir::new()?;
-        let limits = Some("size=4096,nr_inodes=1");
-        mount(
-            Some("full"),
-            dir.path(),
-            Some("tmpfs"),
-            MsFlags::empty(),
-            limits,
-        )?;
+        let (tmpfs, flags) = (Some("tmpfs"), MsFlags::empty());
+        mount(tmpfs, dir.path(), tmpfs, flags, Some(limits))?;
         Ok(Self(dir))
     }
 }
 
-impl Drop for Full {
+impl Drop for Small {
     fn drop(&mut self) {
         let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
     }
@@ -227,7 +253,7 @@ impl Drop for Full {
 #[test]
 fn no_room_for_the_socket() -> Result<()> {
     let bed = Topology::builder().pods(0).build()?;
-    let full = Full::new()?;
+    let full = Small::new("size=4096,nr_inodes=1")?;
     let mut command = tracer(&bed)?;
     let socket = full.0.path().join("tracer.sock");
     command.arg("--socket").arg(&socket);
@@ -238,5 +264,21 @@ fn no_room_for_the_socket() -> Result<()> {
     for words in ["tracer.sock", "No space left on device", "--socket"] {
         ensure!(said.contains(words), "{words}: {said}");
     }
+    nothing_attached(&bed.node)?;
+    // With room for it the same start is well.
+    let larger = Some("size=4096,nr_inodes=8");
+    mount(
+        None::<&str>,
+        full.0.path(),
+        None::<&str>,
+        MsFlags::MS_REMOUNT,
+        larger,
+    )?;
+    let mut command = tracer(&bed)?;
+    command.arg("--socket").arg(&socket);
+    let mut process = bed.node.spawn(command)?;
+    process.wait_until(LIMIT, "not ready", |_| socket.exists())?;
+    let status = process.stop(nix::sys::signal::Signal::SIGTERM, LIMIT)?;
+    ensure!(status.success(), "{status}: {}", process.stderr());
     nothing_attached(&bed.node)
 }

@@ -48,6 +48,9 @@ fn the_edge_interface_goes_and_comes_back() -> Result<()> {
     let tracer = Tracer::start(&bed.node, &options)?;
     refuses(&bed, &tracer, 3)?;
     let said = |line: &str| lines(&tracer, line);
+    // The node's, IPv4 and IPv6.
+    let addresses = |m: &Metrics| m.sum("tracer_node_addresses", &[]);
+    let had = addresses(&tracer.metrics()?);
     bed.node.ip("link del eth0\n")?;
     poll_until(LIMIT, "not noticed", || {
         Ok((said("wire tap removed") == 1).then_some(()))
@@ -55,6 +58,8 @@ fn the_edge_interface_goes_and_comes_back() -> Result<()> {
     let is_tapped = |m: &Metrics| m.sum("tracer_hook_attached", &[("hook", "wire")]) == 1.0;
     let metrics = tracer.metrics_when(LIMIT, "tapped still", |m| !is_tapped(m))?;
     ensure!(attempts(&metrics) == 3.0, "counts were lost");
+    let gone = |m: &Metrics| addresses(m) <= had - 2.0;
+    let left = addresses(&tracer.metrics_when(LIMIT, "addresses stay", gone)?);
     bed.client.ip(&format!(
         "link add eth0 address 02:00:00:3c:00:0a type veth peer name eth0 netns {}\n\
          link set eth0 up\naddr add 10.60.0.10/24 dev eth0\n",
@@ -67,6 +72,9 @@ fn the_edge_interface_goes_and_comes_back() -> Result<()> {
         Ok((said("wire tap attached") == 2).then_some(()))
     })?;
     tracer.metrics_when(LIMIT, "not tapped", is_tapped)?;
+    // One IPv4 address, and the one that the link makes for itself.
+    let more = |m: &Metrics| addresses(m) > left;
+    tracer.metrics_when(LIMIT, "the address is not known", more)?;
     bed.node
         .ip("addr del 10.60.0.2/24 dev eth0\naddr add 10.60.0.1/24 dev eth0\n")?;
     // The daemon learns of the address within a second.

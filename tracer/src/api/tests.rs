@@ -32,6 +32,7 @@ impl Source for Node {
             lost: Default::default(),
             flows: 0,
             misses: 0,
+            addresses: 0,
             flows_capacity: 64,
             hooks: vec![],
         })

@@ -28,6 +28,7 @@ impl Source for Fake {
             lost: Default::default(),
             flows: 3,
             misses: 0,
+            addresses: 0,
             flows_capacity: 64,
             hooks: vec![],
         })

@@ -49,6 +49,8 @@ pub struct Keeper {
     pub misses: Arc<AtomicU64>,
     /// Interfaces that are tapped.
     pub tapped: Arc<AtomicUsize>,
+    /// Own addresses that are known to the programs.
+    pub addresses: Arc<AtomicUsize>,
     pub tables: Arc<Tables>,
     pub next_clean_s: u32,
     pub log: Option<KernelLog>,
@@ -137,6 +139,8 @@ impl Keeper {
             }
         }
         self.known.clone_from(now);
+        let known = self.local.keys().filter(Result::is_ok).count();
+        self.addresses.store(known, Ordering::Relaxed);
     }
 
     /// Moves the programs' coarse clock on.

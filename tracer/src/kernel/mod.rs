@@ -67,6 +67,7 @@ pub struct Tracer {
     flow_count: Arc<AtomicU64>,
     misses: Arc<AtomicU64>,
     tapped: Arc<AtomicUsize>,
+    addresses: Arc<AtomicUsize>,
     flows_capacity: u32,
     hooks: Vec<HookStatus>,
     stop: Option<OwnedFd>,
@@ -102,6 +103,7 @@ impl Tracer {
         let flow_count = Arc::new(AtomicU64::new(0));
         let misses = Arc::new(AtomicU64::new(0));
         let interfaces = Arc::new(AtomicUsize::new(0));
+        let addresses = Arc::new(AtomicUsize::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
         let flows = Flows::new(&mut ebpf, object::limits(config)?)?;
         let arrivals = Arrivals::new(&mut ebpf, &flows)?;
@@ -115,6 +117,7 @@ impl Tracer {
             flow_count: Arc::clone(&flow_count),
             misses: Arc::clone(&misses),
             tapped: Arc::clone(&interfaces),
+            addresses: Arc::clone(&addresses),
             tables: Arc::clone(&tables),
             next_clean_s: 0,
             ebpf,
@@ -140,6 +143,7 @@ impl Tracer {
             flow_count,
             misses,
             tapped: interfaces,
+            addresses,
             flows_capacity: config.flows,
             hooks,
             stop: Some(stop),
@@ -194,6 +198,7 @@ impl Source for Tracer {
             ports: self.counters.read(),
             lost: read_lost(&self.lost)?,
             misses: self.misses.load(Ordering::Relaxed),
+            addresses: self.addresses.load(Ordering::Relaxed) as u64,
             flows: self.flow_count.load(Ordering::Relaxed),
             flows_capacity: u64::from(self.flows_capacity),
             hooks: self.hooks(),

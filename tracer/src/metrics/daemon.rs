@@ -34,10 +34,15 @@ pub(super) fn encode(scrape: &Scrape, to: &mut DescriptorEncoder<'_>) -> fmt::Re
     gauge(to, "tracer_flows", help)?.set_only(snapshot.flows)?;
     let help = "Places in the flow table";
     gauge(to, "tracer_flows_capacity", help)?.set_only(snapshot.flows_capacity)?;
+    let help = "Own addresses of this node: attempts at these are counted";
+    gauge(to, "tracer_node_addresses", help)?.set_only(snapshot.addresses)?;
     let help = "Network namespaces of known backends on this node that are looked into";
     gauge(to, "tracer_backend_namespaces", help)?.set_only(scrape.namespaces)?;
     let help = "Times that the system clock was set by half a second or more";
     counter(to, "tracer_clock_steps", help)?.count_only(scrape.clock_steps)?;
+    let help =
+        "Rounds of the daemon, one a second, that began 5 s late or more, for want of CPU time";
+    counter(to, "tracer_late_rounds", help)?.count_only(scrape.late_rounds)?;
     hooks(&snapshot.hooks, to)
 }
 

@@ -84,6 +84,7 @@ fn snapshot() -> Snapshot {
         lost,
         flows: 9,
         misses: 0,
+        addresses: 2,
         flows_capacity: 65_536,
         hooks: vec![
             hook(WIRE, "tcx", true),
@@ -121,6 +122,7 @@ fn scrape() -> Scrape {
         kubernetes: Some(Arc::new(Health::default())),
         namespaces: 3,
         clock_steps: 1,
+        late_rounds: 4,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -153,6 +154,7 @@ impl Shared {
             kubernetes: self.services.health(),
             namespaces: asker.namespaces(),
             clock_steps,
+            late_rounds: self.late_rounds.load(Ordering::Relaxed),
         })
     }
 

@@ -85,6 +85,7 @@ mod tests {
             lost,
             flows: 0,
             misses: 0,
+            addresses: 0,
             flows_capacity: 0,
             hooks: Vec::new(),
         }

@@ -8,6 +8,7 @@ mod events;
 mod explanation;
 mod history;
 mod judging;
+mod lateness;
 mod ledger;
 mod listing;
 mod losses;
@@ -19,7 +20,7 @@ mod threads;
 mod top;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -77,6 +78,8 @@ pub struct Scrape {
     pub namespaces: u64,
     /// Times that the system clock was set.
     pub clock_steps: u64,
+    /// Rounds that began late.
+    pub late_rounds: u64,
 }
 
 /// Remembers; clones share one memory. The last one dropped ends its threads
@@ -96,6 +99,8 @@ struct Shared {
     services: Services,
     /// What the source was told last.
     unchecked: Mutex<Arc<Table>>,
+    /// Rounds that began late.
+    late_rounds: AtomicU64,
     watched: PortSet,
     started: Instant,
     /// The same by the monotonic clock, nanoseconds.
@@ -143,6 +148,7 @@ impl Recorder {
             names: Mutex::new(names),
             services,
             unchecked: Mutex::default(),
+            late_rounds: AtomicU64::default(),
             watched: config.ports.clone(),
             started: Instant::now(),
             run,

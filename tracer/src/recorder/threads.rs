@@ -5,6 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{Builder, JoinHandle},
@@ -16,6 +17,7 @@ use anyhow::Context as _;
 use super::{
     Shared,
     collecting::{self, Asker},
+    lateness::Lateness,
     lock,
     system::Facts,
 };
@@ -74,13 +76,19 @@ impl Threads {
 /// Looks at the numbers until the sender is dropped.
 fn record(shared: &Shared, asker: &Asker, stopped: &Receiver<()>) {
     let mut well = true;
+    let mut lateness = Lateness::default();
+    let mut due = shared.started.elapsed() + ROUND;
     while stopped.recv_timeout(ROUND) == Err(RecvTimeoutError::Timeout) {
+        let now = shared.started.elapsed();
+        let late = lateness.round(now, now.saturating_sub(due));
+        shared.late_rounds.store(late, Ordering::Relaxed);
         shared.tell_unchecked();
         let judged = shared.judge(asker);
         if let (Err(e), true) = (&judged, well) {
             tracing::warn!(cause = format!("{e:#}"), "cannot read the counters");
         }
         well = judged.is_ok();
+        due = shared.started.elapsed() + ROUND;
     }
 }
 

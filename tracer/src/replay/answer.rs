@@ -183,6 +183,7 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
         lost: player.seen.lost,
         flows: player.table.flows() as u64,
         misses: 0,
+        addresses: 0,
         flows_capacity: FLOWS as u64,
         hooks: Vec::new(),
     };
@@ -194,5 +195,6 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
         kubernetes: None,
         namespaces: 0,
         clock_steps: 0,
+        late_rounds: 0,
     }
 }

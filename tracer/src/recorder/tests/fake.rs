@@ -115,6 +115,7 @@ impl Source for Fake {
             lost: [0; Lost::COUNT],
             flows: 0,
             misses: 0,
+            addresses: 0,
             flows_capacity: 64,
             hooks: vec![],
         })
