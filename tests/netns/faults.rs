@@ -3,12 +3,16 @@
 //! addresses that come and go are in `wire`, a full flow table in `wire` and
 //! `floods`.
 
+#[path = "faults/api.rs"]
+mod api;
 #[path = "faults/clock.rs"]
 mod clock;
 #[path = "faults/output.rs"]
 mod output;
 #[path = "faults/refused.rs"]
 mod refused;
+#[path = "faults/room.rs"]
+mod room;
 #[path = "faults/starved.rs"]
 mod starved;
 #[path = "faults/system.rs"]
