@@ -1,8 +1,9 @@
 //! Empty kernel programs, which show what a hook costs when nothing is done there: two
-//! instructions each, loaded and attached by the bare system call (include/uapi/linux/bpf.h).
+//! instructions each (or a known number of them), loaded and attached by the bare system call (include/uapi/linux/bpf.h).
 
 use std::ffi::{CStr, c_int};
 use std::io;
+use std::iter;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
@@ -38,7 +39,7 @@ impl Empty {
     /// # Errors
     /// The kernel has no tcx (before 6.6) or refuses.
     pub(super) fn tcx(ifindex: u32, ingress: bool) -> Result<Self> {
-        let program = load(SCHED_CLS, TCX_NEXT)?;
+        let program = load(SCHED_CLS, TCX_NEXT, 0)?;
         let mut attr = LinkCreate {
             prog_fd: program.as_raw_fd(),
             target_ifindex: ifindex,
@@ -58,7 +59,7 @@ impl Empty {
     /// # Errors
     /// The kernel refuses.
     pub(super) fn packet(ifindex: u32) -> Result<Self> {
-        let program = load(SOCKET_FILTER, 0)?;
+        let program = load(SOCKET_FILTER, 0, 0)?;
         let flags = SockFlag::SOCK_CLOEXEC;
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)
             .context("open a packet socket")?;
@@ -81,12 +82,12 @@ impl Empty {
         })
     }
 
-    /// At a tracepoint, as a raw tracepoint program.
+    /// At a tracepoint, as a raw tracepoint program that adds so often before it ends.
     ///
     /// # Errors
     /// The kernel lacks the tracepoint or refuses.
-    pub(super) fn tracepoint(name: &CStr) -> Result<Self> {
-        let program = load(RAW_TRACEPOINT, 0)?;
+    pub(super) fn tracepoint(name: &CStr, additions: usize) -> Result<Self> {
+        let program = load(RAW_TRACEPOINT, 0, additions)?;
         let mut attr = RawTracepointOpen {
             name: name.as_ptr() as u64,
             prog_fd: program.as_raw_fd(),
@@ -143,16 +144,19 @@ struct RawTracepointOpen {
     _reserved: u32,
 }
 
-/// Loads `r0 = result; exit`.
-fn load(prog_type: u32, result: i32) -> Result<OwnedFd> {
+/// Loads `r0 = result; exit`, with `r0 += 1` in between.
+fn load(prog_type: u32, result: i32, additions: usize) -> Result<OwnedFd> {
     const MOV64_R0_IMM: u64 = 0xb7;
+    const ADD64_R0_1: u64 = 1 << 32 | 0x07;
     const EXIT: u64 = 0x95;
     let immediate = u64::from(result.cast_unsigned()) << 32;
     // struct bpf_insn: opcode, registers, offset, immediate, from the lowest byte up.
-    let program = [(immediate | MOV64_R0_IMM).to_le(), EXIT.to_le()];
+    let mut program = vec![(immediate | MOV64_R0_IMM).to_le()];
+    program.extend(iter::repeat_n(ADD64_R0_1.to_le(), additions));
+    program.push(EXIT.to_le());
     let mut attr = ProgLoad {
         prog_type,
-        insn_cnt: 2,
+        insn_cnt: u32::try_from(program.len()).context("a program's length")?,
         insns: program.as_ptr() as u64,
         license: c"GPL".as_ptr() as u64,
         prog_name: *b"bench_empty\0\0\0\0\0",

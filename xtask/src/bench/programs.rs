@@ -40,7 +40,8 @@ impl Counts {
         }
     }
 
-    fn ns_per_run(self) -> f64 {
+    /// Mean run time, ns.
+    pub(super) fn ns_per_run(self) -> f64 {
         self.time_ns as f64 / self.runs as f64
     }
 }
@@ -146,7 +147,7 @@ impl Meter {
             (Hook::Drop, c"kfree_skb"),
             (Hook::Tracepoint, c"inet_sock_set_state"),
         ] {
-            empties.push((hook, Empty::tracepoint(tracepoint)?));
+            empties.push((hook, Empty::tracepoint(tracepoint, 0)?));
         }
         Ok(Self {
             pid,

@@ -7,8 +7,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use aya::sys::{Stats, enable_stats};
 
 use super::clock;
+use crate::bench::bpf::Empty;
 use crate::bench::daemon::cpu_time;
 use crate::bench::kernel::{self, Scale};
 use crate::bench::load::{Bed, Short};
@@ -41,6 +43,10 @@ const WINDOWS: [(&str, &str); 3] = [
 
 /// Whether the kernel compiles BPF.
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
+
+/// What a kernel program has more than another, and how often both run, to see whether that counts.
+const ADDITIONS: usize = 1000;
+const RUNS: usize = 1000;
 
 /// The kernel's statistics count nanoseconds, which are instructions here.
 const COUNTED: Scale = Scale {
@@ -109,6 +115,7 @@ pub(in crate::bench) fn count(binary: &Path, out: &Path, quick: bool) -> Result<
     for ns in [&bed.topology.client, &bed.topology.node] {
         ns.sysctls(&WINDOWS)?;
     }
+    rows.push(additions(&bed, &section)?);
     {
         let pod = Bed::forwarded(0)?;
         for work in works(&bed, &pod, &plan) {
@@ -126,6 +133,22 @@ pub(in crate::bench) fn count(binary: &Path, out: &Path, quick: bool) -> Result<
         writeln!(lines, "{}", serde_json::to_string(row)?)?;
     }
     fs::write(out, lines).with_context(|| format!("write {}", out.display()))
+}
+
+/// Whether the statistics of kernel programs count instructions: of two that differ by known ones.
+fn additions(bed: &Bed, section: &str) -> Result<Row> {
+    let _stats = enable_stats(Stats::RunTime).context("switch on the run-time statistics")?;
+    let [empty, more] = [0, ADDITIONS].map(|count| Empty::tracepoint(c"net_dev_queue", count));
+    let (empty, more) = (empty?, more?);
+    bed.datagrams(RUNS)?;
+    let difference = more.counts()?.ns_per_run() - empty.counts()?.ns_per_run();
+    ensure!(
+        (difference / ADDITIONS as f64 - 1.0).abs() < 0.05,
+        "{ADDITIONS} additions in a kernel program count {difference} instructions"
+    );
+    let figure = format!("check: {ADDITIONS} additions in a kernel program");
+    let value = Spread::of([difference]);
+    Ok(Row::new(section.to_owned(), figure, "instructions", value))
 }
 
 /// Since Linux 6.6.
