@@ -169,7 +169,7 @@ words! {
         Fragment = "fragment",
         /// TCP header cut short or inconsistent.
         Malformed = "malformed",
-        /// Dial made on this node not followed: table of dials full.
+        /// Dial made on this node not followed: too many in connect(2), or crossed, at once.
         Dials = "dials",
         /// Failure of a new kind not counted by kind: table of kinds full.
         Failures = "failures",

@@ -5,7 +5,7 @@ use aya_ebpf::{
     EbpfContext,
     helpers::bpf_get_current_pid_tgid,
     macros::{fentry, fexit, kprobe, kretprobe, map},
-    maps::HashMap,
+    maps::{Array, HashMap},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::debug;
@@ -20,6 +20,9 @@ use crate::{
 /// Threads inside `tcp_v4_connect` or `tcp_v6_connect`, by thread id.
 #[map]
 static CONNECTING: HashMap<u32, Connecting> = HashMap::with_max_entries(1024, 0);
+/// 1 once a hook here has run.
+#[map]
+static HOOKED: Array<u32> = Array::with_max_entries(1, 0);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -104,6 +107,8 @@ fn on_enter(sock: Sock, addr: *const u8, addr_len: i32) {
         port: port.into(),
         slot: slot.into(),
     };
+    // Exists always; whoever writes writes the same.
+    let _ = HOOKED.set(0, 1, 0);
     if CONNECTING.insert(thread(), mark, 0).is_err() {
         maps::lost(Lost::Dials);
     }
@@ -130,4 +135,11 @@ fn on_exit(ctx: &impl EbpfContext, ret: i32) {
 pub fn inside(sock: Sock) -> bool {
     // SAFETY: only this thread writes the element, and it is here.
     unsafe { CONNECTING.get(thread()) }.is_some_and(|mark| mark.sock == sock.id())
+}
+
+/// Hooks at the connect functions are there: what fails inside has not come to
+/// `dials.rs`.
+#[inline(always)]
+pub fn hooked() -> bool {
+    HOOKED.get(0).is_some_and(|hooked| *hooked != 0)
 }

@@ -3,7 +3,9 @@
 //! tell of a backend's own sockets which handshakes they have completed.
 //!
 //! `inet_sock_set_state` alone decides about dials that got as far as SYN_SENT:
-//! it notes a dial at CLOSE → SYN_SENT and counts it at the next transition.
+//! only a dial leaves that state, and how it leaves says how the dial ended.
+//! Nothing is kept until then, so that a beginning that the kernel did not show
+//! (the program was running on that CPU already) costs no count.
 //! What it cannot see is a dial that fails inside connect(2): no route (there is
 //! no transition), or no free port (there is no errno yet). For these, hooks at
 //! `tcp_v4_connect` and `tcp_v6_connect` mark the thread while it is inside, and
@@ -17,7 +19,7 @@ use aya_ebpf::{
     maps::{HashMap, LruHashMap},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use aya_log_ebpf::{debug, warn};
+use aya_log_ebpf::debug;
 use tracer_common::{
     counters::{Cell, Tally},
     flow::FlowKey,
@@ -31,24 +33,16 @@ use crate::{
     nat,
 };
 
-/// Dials in SYN_SENT (or SYN_RECV: simultaneous open) by socket.
+/// Dials in SYN_RECV by socket: the peer's SYN crossed theirs (simultaneous open,
+/// RFC 9293, section 3.5). All others in that state are passive opens.
 #[map]
-static DIALS: HashMap<u64, Dial> = HashMap::with_max_entries(4096, 0);
+static CROSSED: HashMap<u64, u8> = HashMap::with_max_entries(256, 0);
 /// Established dials that the wire tap follows too, by socket. The tap forgets
 /// a connection at its RST, before the RST gets to the socket's hooks. An entry
 /// outlives its socket, whose RST may come after the transition to CLOSE, until
 /// it is displaced or a new dial takes the address.
 #[map]
 static FOLLOWED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1024, 0);
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Dial {
-    /// Position of the port's counters.
-    slot: u16,
-    /// 1 when the hook at the connect function saw it begin.
-    hooked: u16,
-}
 
 /// C: void inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)
 #[btf_tracepoint]
@@ -67,14 +61,15 @@ pub fn set_state_raw(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn on_state(ctx: &impl EbpfContext, sock: Sock, old: i32, new: i32) {
     match (old, new) {
-        (tcp::CLOSE, tcp::SYN_SENT) => began(ctx, sock),
-        (tcp::SYN_SENT, tcp::SYN_RECV) => {}
-        (tcp::SYN_SENT | tcp::SYN_RECV, _) => {
-            let dialed = ended(ctx, sock, new).is_some();
-            if (old, new) == (tcp::SYN_RECV, tcp::ESTABLISHED) && !dialed {
-                opened(sock);
-            }
+        (tcp::CLOSE, tcp::SYN_SENT) => began(sock),
+        (tcp::SYN_SENT, tcp::SYN_RECV) => crossed(sock),
+        (tcp::SYN_SENT, _) => ended(ctx, sock, new),
+        (tcp::SYN_RECV, _) if CROSSED.get_ptr(sock.id()).is_some() => {
+            // It was there; no other program removes it.
+            let _ = CROSSED.remove(sock.id());
+            ended(ctx, sock, new);
         }
+        (tcp::SYN_RECV, tcp::ESTABLISHED) => opened(sock),
         _ => {}
     }
 }
@@ -90,62 +85,55 @@ fn opened(sock: Sock) {
     }
 }
 
+/// The port that a socket dials and the position of its counters, if it is watched.
+#[inline(always)]
+fn dialed(sock: Sock) -> Option<(u16, u16)> {
+    let port = sock.remote_port()?;
+    let slot = maps::slot_of(port)?;
+    sock.is_tcp().then_some((port, slot))
+}
+
 /// The destination port is set already, the source port is not.
 #[inline(always)]
-fn began(ctx: &impl EbpfContext, sock: Sock) {
-    let Some(port) = sock.remote_port() else {
-        return;
-    };
-    let Some(slot) = maps::slot_of(port) else {
-        return;
-    };
-    if !sock.is_tcp() {
-        return;
-    }
-    let dial = Dial {
-        slot,
-        hooked: u16::from(connects::inside(sock)),
-    };
-    // Whatever is noted under this address belongs to a socket that is gone.
-    let _ = FOLLOWED.remove(sock.id());
-    if DIALS.insert(sock.id(), dial, 0).is_err() {
-        maps::lost(Lost::Dials);
-        warn!(ctx, "dial to port {} not followed: table full", port);
+fn began(sock: Sock) {
+    if dialed(sock).is_some() && FOLLOWED.get_ptr(sock.id()).is_some() {
+        // What is noted under this address belongs to a socket that is gone.
+        let _ = FOLLOWED.remove(sock.id());
     }
 }
 
-/// `None` when the socket is no dial.
 #[inline(always)]
-fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) -> Option<()> {
-    // SAFETY: transitions of one socket are serialized by its lock.
-    let &dial = unsafe { DIALS.get(sock.id()) }?;
-    // It was there; no other program removes it.
-    let _ = DIALS.remove(sock.id());
-    if dial.hooked != 0 && connects::inside(sock) {
-        return Some(());
+fn crossed(sock: Sock) {
+    if dialed(sock).is_some() && CROSSED.insert(sock.id(), 1, 0).is_err() {
+        maps::lost(Lost::Dials);
+    }
+}
+
+#[inline(always)]
+fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
+    let Some((port, slot)) = dialed(sock) else {
+        return;
+    };
+    // Inside, the return value will tell.
+    if connects::inside(sock) {
+        return;
     }
     let outcome = match new {
         tcp::ESTABLISHED => {
-            mark_followed(sock);
+            mark_followed(sock, port);
             LocalOutcome::Established
         }
-        tcp::CLOSE => closed(sock, dial),
+        tcp::CLOSE => closed(sock),
         // From SYN_RECV by close(2): the process gave up.
         _ => LocalOutcome::Cancelled,
     };
-    debug!(
-        ctx,
-        "dial to port {} ended: {}",
-        sock.remote_port().unwrap_or(0),
-        outcome.as_str()
-    );
-    count(dial.slot, outcome);
-    Some(())
+    debug!(ctx, "dial to port {} ended: {}", port, outcome.as_str());
+    count(slot, outcome);
 }
 
 #[inline(always)]
-fn mark_followed(sock: Sock) {
-    let Some(key) = sock.remote_port().and_then(|port| sock.dial_key(port)) else {
+fn mark_followed(sock: Sock, port: u16) {
+    let Some(key) = sock.dial_key(port) else {
         return;
     };
     if flows::peek(&key).is_some() {
@@ -167,9 +155,9 @@ pub fn followed(sock: Sock, key: &FlowKey) -> bool {
 /// On a path through this kernel alone that is the rule, since then the answer
 /// arrives before connect(2) returns.
 #[inline(always)]
-fn closed(sock: Sock, dial: Dial) -> LocalOutcome {
+fn closed(sock: Sock) -> LocalOutcome {
     match sock.error() {
-        0 if dial.hooked == 0 && sock.packets_out() == Some(0) => LocalOutcome::NoSource,
+        0 if sock.packets_out() == Some(0) && !connects::hooked() => LocalOutcome::NoSource,
         0 => sock.icmp_error().map_or(LocalOutcome::Cancelled, by_errno),
         errno => by_errno(errno),
     }

@@ -20,7 +20,9 @@ fn words(kind: usize) -> Option<(&'static str, &'static str)> {
     let stage = *Lost::ALL.get(kind)?;
     let why = match stage {
         Lost::Contention => "the locks of flows are busy",
-        Lost::Dials => "the table of dials is full",
+        Lost::Dials => {
+            "too many dials are within connect(2) at once: those that fail there are not counted"
+        }
         Lost::Failures => "the table of kinds of failures is full: they are unexplained",
         Lost::Records => "the ring of records is full: they are counted, and no events",
         Lost::Backends => "the table of backends is full: failures there have none",
