@@ -1,9 +1,7 @@
 //! The first-bytes classifier: how the bytes were cut into segments changes
 //! nothing, and 32 bytes decide.
 
-use tracer_common::first_bytes::{
-    CHUNK, Decision, FirstBytes, ProbeMethods, classify, message_at_start,
-};
+use tracer_common::first_bytes::{CHUNK, Decision, FirstBytes, ProbeMethods, classify, message_in};
 
 fn probes(wanted: bool) -> ProbeMethods {
     let mut probes = ProbeMethods::new();
@@ -39,7 +37,7 @@ pub fn run(data: &[u8]) {
         // A PROXY header may be longer.
         let proxied = matches!(chunk[0], b'P' | b'\r');
         assert!(proxied || classify(bytes, &probes) != Decision::Undecided);
-        let found = message_at_start(chunk, CHUNK as u32, true);
-        assert_eq!(message_at_start(chunk, u32::MAX, true), found);
+        let found = message_in(&chunk[..], 0, true);
+        assert_eq!(message_in(bytes, 0, true), found);
     }
 }

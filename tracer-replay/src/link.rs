@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use tracer_common::{
-    first_bytes::{CHUNK, Payload},
+    first_bytes::{Chunk, Payload},
     packet::{self, Link, Packet, ethertype},
 };
 
@@ -104,8 +104,8 @@ impl Payload for Cut<'_> {
     }
 
     #[inline(always)]
-    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
-        self.bytes.read(offset, out)
+    fn read(&self, offset: u32) -> Chunk {
+        self.bytes.read(offset)
     }
 }
 

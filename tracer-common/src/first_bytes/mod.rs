@@ -45,7 +45,7 @@ mod window;
 
 pub use message::{Message, MessageType, Protocol};
 pub use probes::{PROBE_METHOD_MAX, PROBE_METHODS, ProbeMethodError, ProbeMethods};
-pub use thrift::{MAX_FRAME, message_at_start, message_in};
+pub use thrift::{MAX_FRAME, message_in};
 
 use proxy::Header;
 use thrift::State;
@@ -66,9 +66,40 @@ pub trait Payload {
         self.len() == 0
     }
 
-    /// Copies up to [`CHUNK`] bytes from `offset` to the start of `out` and
-    /// returns how many; 0 when nothing is there or reading failed.
-    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32;
+    /// Up to [`CHUNK`] bytes from `offset`, of those that [`Payload::len`] counts;
+    /// none when nothing is there or reading failed.
+    fn read(&self, offset: u32) -> Chunk;
+}
+
+/// Bytes of a payload, as the BPF verifier likes them: in words, without a loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    /// Little-endian words: the first byte is the low byte of the first one.
+    /// What follows the bytes known is zero.
+    pub words: [u64; 4],
+    /// Bytes known, at most [`CHUNK`].
+    pub len: u32,
+}
+
+impl Chunk {
+    /// No bytes.
+    pub const EMPTY: Self = Self {
+        words: [0; 4],
+        len: 0,
+    };
+
+    /// The first bytes of a slice.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut chunk = Self::EMPTY;
+        for (word, bytes) in chunk.words.iter_mut().zip(bytes.chunks(8)) {
+            for (i, byte) in bytes.iter().enumerate() {
+                *word |= u64::from(*byte) << (8 * i);
+            }
+            chunk.len += bytes.len() as u32;
+        }
+        chunk
+    }
 }
 
 impl Payload for [u8] {
@@ -78,14 +109,8 @@ impl Payload for [u8] {
     }
 
     #[inline(always)]
-    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
-        let rest = self.get(offset as usize..).unwrap_or_default();
-        let mut copied = 0;
-        for (to, from) in out.iter_mut().zip(rest) {
-            *to = *from;
-            copied += 1;
-        }
-        copied
+    fn read(&self, offset: u32) -> Chunk {
+        Chunk::of(self.get(offset as usize..).unwrap_or_default())
     }
 }
 
@@ -270,7 +295,7 @@ impl FirstBytes {
     }
 
     /// True when the first message is old binary, once that is decided: what
-    /// [`message_at_start`] wants to know.
+    /// [`message_in`] wants to know.
     #[must_use]
     #[inline(always)]
     pub const fn old_binary(&self) -> bool {

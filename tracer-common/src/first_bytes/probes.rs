@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::Chunk;
 use super::window::{Window, keep};
 
 /// Longest method name in bytes: what the 32 bytes kept of a connection show
@@ -64,11 +65,7 @@ impl ProbeMethods {
         if len == 0 || len > PROBE_METHOD_MAX {
             return Err(ProbeMethodError::Length);
         }
-        let mut bytes = [0; super::CHUNK];
-        for (to, from) in bytes.iter_mut().zip(name.bytes()) {
-            *to = from;
-        }
-        let window = Window::new(&bytes, len as u32);
+        let window = Window::from(Chunk::of(name.as_bytes()));
         if !window.is_identifier(len as u32) {
             return Err(ProbeMethodError::Character);
         }

@@ -4,7 +4,7 @@
 
 use super::message::{Message, MessageType, Protocol};
 use super::window::{Window, min};
-use super::{CHUNK, Decision, Payload, ProbeMethods, probes::PROBE_METHOD_MAX};
+use super::{Decision, Payload, ProbeMethods, probes::PROBE_METHOD_MAX};
 
 /// Longest frame: the default of the Thrift libraries, in bytes.
 pub const MAX_FRAME: u32 = 16_384_000;
@@ -273,23 +273,17 @@ pub(super) fn decide(look: &Look, probes: &ProbeMethods) -> Decision {
     Decision::Thrift(message)
 }
 
-/// The message that starts at the start of a segment, for counting messages in
-/// either direction on a connection known to carry Thrift.
+/// The message that starts at `offset` of a segment's payload, for counting messages
+/// in either direction on a connection known to carry Thrift.
 ///
-/// `len` of `bytes` are the segment's. Old binary has no magic number and is
-/// looked for only with `old_binary`. A THeader message whose type cannot be seen
-/// (a transform, or more than 12 bytes of headers) is reported as `Call`; for the
-/// server's side apply [`Message::from_server`].
+/// Old binary has no magic number and is looked for only with `old_binary`. A
+/// THeader message whose type cannot be seen (a transform, or more than 12 bytes of
+/// headers) is reported as `Call`; for the server's side apply
+/// [`Message::from_server`].
 ///
 /// Counts too few where several messages share a segment, where a message does
 /// not start one, and where an unbuffered client splits a compact head.
 #[must_use]
-#[inline(always)]
-pub fn message_at_start(bytes: &[u8; CHUNK], len: u32, old_binary: bool) -> Option<Message> {
-    message(&Window::new(bytes, len), old_binary)
-}
-
-/// The same of a segment's payload from `offset` on.
 #[inline(always)]
 pub fn message_in<P: Payload + ?Sized>(
     payload: &P,

@@ -2,7 +2,7 @@
 //! arithmetic where it would otherwise see a loop with a branch per byte.
 //! (Linux 5.10 also refuses reads from the stack at a variable offset.)
 
-use super::{CHUNK, Payload};
+use super::{CHUNK, Chunk, Payload};
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -18,20 +18,14 @@ pub(super) struct Window {
     pub(super) room: u32,
 }
 
-/// Read as words; BPF would load unaligned bytes one by one.
-#[repr(align(8))]
-struct Aligned([u8; CHUNK]);
-
-impl Aligned {
-    /// Zeroed by four stores: of a constant the BPF linker would make a call of
-    /// a byte-wise `memset`, which the verifier walks through for every caller.
+impl From<Chunk> for Window {
     #[inline(always)]
-    fn zeroed() -> Self {
-        let [a, b, c, d, e, f, g, h] = core::hint::black_box(0_u64).to_ne_bytes();
-        Self([
-            a, b, c, d, e, f, g, h, a, b, c, d, e, f, g, h, a, b, c, d, e, f, g, h, a, b, c, d, e,
-            f, g, h,
-        ])
+    fn from(chunk: Chunk) -> Self {
+        Self {
+            words: chunk.words,
+            len: chunk.len,
+            room: CHUNK as u32,
+        }
     }
 }
 
@@ -42,33 +36,13 @@ impl Window {
         room: CHUNK as u32,
     };
 
-    #[inline(always)]
-    pub(super) fn new(b: &[u8; CHUNK], len: u32) -> Self {
-        let len = min(len, CHUNK as u32);
-        let words = [
-            u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]),
-            u64::from_le_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]),
-            u64::from_le_bytes([b[16], b[17], b[18], b[19], b[20], b[21], b[22], b[23]]),
-            u64::from_le_bytes([b[24], b[25], b[26], b[27], b[28], b[29], b[30], b[31]]),
-        ];
-        Self {
-            words: keep(&words, len),
-            len,
-            room: CHUNK as u32,
-        }
-    }
-
     /// Reads the payload from `offset`. The flag is set when bytes that are
     /// there could not be read.
     #[inline(always)]
     pub(super) fn read<P: Payload + ?Sized>(payload: &P, offset: u32) -> (Self, bool) {
         let there = min(payload.len().saturating_sub(offset), CHUNK as u32);
-        if there == 0 {
-            return (Self::EMPTY, false);
-        }
-        let mut bytes = Aligned::zeroed();
-        let got = min(payload.read(offset, &mut bytes.0), there);
-        (Self::new(&bytes.0, got), got < there)
+        let chunk = payload.read(offset);
+        (Self::from(chunk), chunk.len < there)
     }
 
     /// These bytes followed by those of `next`, as far as there is room.

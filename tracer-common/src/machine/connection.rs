@@ -3,7 +3,7 @@
 use super::{Fate, Limits, Now, Segment, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got};
-use crate::first_bytes::{CHUNK, Decision, Message, MessageType, Payload, message_in};
+use crate::first_bytes::{Chunk, Decision, Message, MessageType, Payload, message_in};
 use crate::flow::{Flow, flag, mark, state};
 use crate::words::{Outcome, Retransmit, Traffic};
 
@@ -19,8 +19,8 @@ impl<P: Payload + ?Sized> Payload for Beyond<'_, P> {
         self.payload.len().saturating_sub(self.known)
     }
     #[inline(always)]
-    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
-        self.payload.read(offset.saturating_add(self.known), out)
+    fn read(&self, offset: u32) -> Chunk {
+        self.payload.read(offset.saturating_add(self.known))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The forms of Thrift at their limits, and probe methods.
 
 use super::*;
-use tracer_common::first_bytes::{Payload, ProbeMethodError, classify};
+use tracer_common::first_bytes::{Chunk, Payload, ProbeMethodError, classify};
 
 #[test]
 fn four_bytes_decide_strict_binary_unless_a_name_matters() {
@@ -133,8 +133,8 @@ impl Payload for Cut {
     fn len(&self) -> u32 {
         PING.len() as u32
     }
-    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
-        PING[..self.0 as usize].read(offset, out)
+    fn read(&self, offset: u32) -> Chunk {
+        PING[..self.0 as usize].read(offset)
     }
 }
 

@@ -13,7 +13,7 @@ mod random;
 mod recorded;
 
 use tracer_common::first_bytes::{
-    CHUNK, Decision, FirstBytes, Message, MessageType, ProbeMethods, Protocol, message_at_start,
+    CHUNK, Decision, FirstBytes, Message, MessageType, ProbeMethods, Protocol, message_in,
 };
 
 /// A strict binary call of `ping`.
@@ -66,8 +66,5 @@ fn check_cuts(bytes: &[u8], probes: &ProbeMethods) -> (Decision, Decision) {
 
 /// The message at the start of a later segment.
 fn at_start(bytes: &[u8], old_binary: bool) -> Option<Message> {
-    let mut chunk = [0; CHUNK];
-    let len = bytes.len().min(CHUNK);
-    chunk[..len].copy_from_slice(&bytes[..len]);
-    message_at_start(&chunk, len as u32, old_binary)
+    message_in(bytes, 0, old_binary)
 }

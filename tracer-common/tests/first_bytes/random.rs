@@ -103,10 +103,8 @@ proptest! {
         for probes in [NONE, probes(&["ping"])] {
             prop_assert_ne!(classify(&bytes, &probes), Decision::Undecided);
         }
-        let mut chunk = [0; CHUNK];
-        chunk.copy_from_slice(&bytes[..CHUNK]);
-        let whole = message_at_start(&chunk, 32, true);
-        prop_assert_eq!(message_at_start(&chunk, u32::MAX, true), whole);
+        let whole = message_in(bytes.as_slice(), 0, true);
+        prop_assert_eq!(message_in(&bytes[..CHUNK], 0, true), whole);
     }
 
     #[test]

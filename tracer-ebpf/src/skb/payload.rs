@@ -1,7 +1,9 @@
 //! A packet's TCP payload.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
-use tracer_common::first_bytes::{CHUNK, Payload};
+use tracer_common::first_bytes::{CHUNK, Chunk, Payload};
 
 use super::Skb;
 use crate::verifier::opaque;
@@ -23,21 +25,38 @@ impl<const DIRECT: bool> Payload for SkbPayload<'_, DIRECT> {
     }
 
     #[inline(always)]
-    fn read(&self, offset: u32, out: &mut [u8; CHUNK]) -> u32 {
+    fn read(&self, offset: u32) -> Chunk {
         let left = self.len.saturating_sub(offset);
         if left == 0 {
-            return 0;
+            return Chunk::EMPTY;
         }
         let last = if left < CHUNK as u32 {
             left - 1
         } else {
             CHUNK as u32 - 1
         };
-        let want = (opaque(u64::from(last)) as u32 & (CHUNK as u32 - 1)) + 1;
+        let len = (opaque(u64::from(last)) as u32 & (CHUNK as u32 - 1)) + 1;
         let at = self.offset.wrapping_add(offset);
-        let out = out.as_mut_ptr().cast();
-        // SAFETY: `want` is 1 to CHUNK, the length of `out`.
-        let failed = unsafe { bpf_skb_load_bytes(self.skb.0.cast(), at, out, want) };
-        if failed == 0 { want } else { 0 }
+        let mut words = MaybeUninit::<[u64; 4]>::uninit();
+        let first = words.as_mut_ptr().cast::<u64>();
+        zero(first);
+        // SAFETY: `len` is 1 to CHUNK, the length of `words`.
+        let failed = unsafe { bpf_skb_load_bytes(self.skb.0.cast(), at, first.cast(), len) };
+        // SAFETY: all of it is written; after a failure it is zero.
+        let [a, b, c, d] = unsafe { words.assume_init() };
+        Chunk {
+            words: [a, b, c, d],
+            len: if failed == 0 { len } else { 0 },
+        }
+    }
+}
+
+/// Four stores of a word: of a constant the BPF linker would make a call of a
+/// byte-wise `memset`, which the verifier walks through for every caller.
+#[inline(always)]
+fn zero(words: *mut u64) {
+    for word in 0..4 {
+        // SAFETY: the caller's four words.
+        unsafe { words.add(word).write_volatile(0) };
     }
 }
