@@ -16,6 +16,9 @@ use tracer_common::{packet::Packet, words::ResetOrigin};
 pub use self::payload::SkbPayload;
 use crate::verifier::opaque;
 
+/// Offsets that [`Skb::linear`] looks at, as a mask.
+const FARTHEST: u32 = 0x3fff;
+
 /// An skb. `DIRECT` programs may look at its linear part without a helper
 /// call; packet-socket filters may not.
 pub struct Skb<const DIRECT: bool>(*mut __sk_buff);
@@ -83,7 +86,7 @@ impl<const DIRECT: bool> Skb<DIRECT> {
         }
         // The verifier follows packet pointers only to offsets it can bound;
         // no header lies further in than this.
-        let offset = (offset & 0x3fff) as usize;
+        let offset = (offset & FARTHEST) as usize;
         // SAFETY: a field of the program's own context.
         let data = unsafe { (*self.0).data } as usize;
         // SAFETY: as above.
@@ -92,6 +95,26 @@ impl<const DIRECT: bool> Skb<DIRECT> {
         // relate the two sums ("invalid access to packet").
         let at = opaque((data + offset) as u64);
         (at as usize + len <= end).then_some(at)
+    }
+}
+
+impl<const DIRECT: bool> Skb<DIRECT> {
+    /// 32 bytes from `offset` as they stand in memory, if the linear part has them.
+    #[inline(always)]
+    fn longs(&self, offset: u32) -> Option<[u64; 4]> {
+        if offset > FARTHEST {
+            return None;
+        }
+        let at = self.linear(offset, 32)?;
+        // SAFETY: these bytes lie within the packet, as just checked.
+        Some(unsafe {
+            [
+                long_at(at),
+                long_at(at + 8),
+                long_at(at + 16),
+                long_at(at + 24),
+            ]
+        })
     }
 }
 
@@ -152,4 +175,18 @@ unsafe fn half_at(at: u64) -> u16 {
         asm!("{0} = *(u16 *)({1} + 0)", out(reg) half, in(reg) at, options(pure, readonly, nostack, preserves_flags));
     }
     half as u16
+}
+
+/// [`word_at`] for eight bytes.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn long_at(at: u64) -> u64 {
+    let long: u64;
+    // SAFETY: reads what the caller says is there.
+    unsafe {
+        asm!("{0} = *(u64 *)({1} + 0)", out(reg) long, in(reg) at, options(pure, readonly, nostack, preserves_flags));
+    }
+    long
 }

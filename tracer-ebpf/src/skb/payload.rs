@@ -37,6 +37,14 @@ impl<const DIRECT: bool> Payload for SkbPayload<'_, DIRECT> {
         };
         let len = (opaque(u64::from(last)) as u32 & (CHUNK as u32 - 1)) + 1;
         let at = self.offset.wrapping_add(offset);
+        if left >= CHUNK as u32
+            && let Some(words) = self.skb.longs(at)
+        {
+            return Chunk {
+                words,
+                len: CHUNK as u32,
+            };
+        }
         let mut words = MaybeUninit::<[u64; 4]>::uninit();
         let first = words.as_mut_ptr().cast::<u64>();
         zero(first);
