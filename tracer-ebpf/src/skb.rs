@@ -1,9 +1,10 @@
 //! The packet behind a program's context, as [`Packet`] and payload. With
 //! `kernel.rs` the only place that touches memory which is not a map's.
 
+mod loads;
 mod payload;
 
-use core::{arch::asm, mem::MaybeUninit};
+use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext,
@@ -13,6 +14,7 @@ use aya_ebpf::{
 };
 use tracer_common::{packet::Packet, words::ResetOrigin};
 
+use self::loads::{half_at, long_at, word_at};
 pub use self::payload::SkbPayload;
 use crate::verifier::opaque;
 
@@ -106,15 +108,11 @@ impl<const DIRECT: bool> Skb<DIRECT> {
             return None;
         }
         let at = self.linear(offset, 32)?;
-        // SAFETY: these bytes lie within the packet, as just checked.
-        Some(unsafe {
-            [
-                long_at(at),
-                long_at(at + 8),
-                long_at(at + 16),
-                long_at(at + 24),
-            ]
-        })
+        let long = |n: u64| {
+            // SAFETY: these bytes lie within the packet, as just checked.
+            unsafe { long_at(at + n) }
+        };
+        Some([long(0), long(8), long(16), long(24)])
     }
 }
 
@@ -146,47 +144,4 @@ impl<const DIRECT: bool> Packet for Skb<DIRECT> {
         // SAFETY: a field of the program's own context.
         unsafe { (*self.0).len }
     }
-}
-
-/// Loads the word at an address, in one instruction: LLVM takes apart what may
-/// not be aligned, which headers are not; the machine does not mind.
-///
-/// # Safety
-/// Four bytes of the packet are there.
-#[inline(always)]
-unsafe fn word_at(at: u64) -> u32 {
-    let word: u64;
-    // SAFETY: reads what the caller says is there.
-    unsafe {
-        asm!("{0} = *(u32 *)({1} + 0)", out(reg) word, in(reg) at, options(pure, readonly, nostack, preserves_flags));
-    }
-    word as u32
-}
-
-/// [`word_at`] for two bytes.
-///
-/// # Safety
-/// They are there.
-#[inline(always)]
-unsafe fn half_at(at: u64) -> u16 {
-    let half: u64;
-    // SAFETY: reads what the caller says is there.
-    unsafe {
-        asm!("{0} = *(u16 *)({1} + 0)", out(reg) half, in(reg) at, options(pure, readonly, nostack, preserves_flags));
-    }
-    half as u16
-}
-
-/// [`word_at`] for eight bytes.
-///
-/// # Safety
-/// They are there.
-#[inline(always)]
-unsafe fn long_at(at: u64) -> u64 {
-    let long: u64;
-    // SAFETY: reads what the caller says is there.
-    unsafe {
-        asm!("{0} = *(u64 *)({1} + 0)", out(reg) long, in(reg) at, options(pure, readonly, nostack, preserves_flags));
-    }
-    long
 }

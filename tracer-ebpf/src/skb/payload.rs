@@ -65,6 +65,6 @@ impl<const DIRECT: bool> Payload for SkbPayload<'_, DIRECT> {
 fn zero(words: *mut u64) {
     for word in 0..4 {
         // SAFETY: the caller's four words.
-        unsafe { words.add(word).write_volatile(0) };
+        unsafe { words.wrapping_add(word).write_volatile(0) };
     }
 }
