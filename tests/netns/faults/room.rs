@@ -163,7 +163,7 @@ fn backends(bed: &Topology, tracer: &Tracer<'_>) -> Result<()> {
 #[test]
 fn full_tables_have_room_again() -> Result<()> {
     if std::env::var_os("TRACER_LONG").is_none() {
-        println!("skipped: it waits for 20 minutes; TRACER_LONG=1 does");
+        println!("skipped: it waits for 19 minutes; TRACER_LONG=1 does");
         return Ok(());
     }
     let bed = Topology::builder().pods(0).build()?;
