@@ -166,7 +166,7 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
         work.segment.probe_source =
             globals::has_probe_sources() && maps::is_probe_source(&work.key.client);
         work.segment.unchecked = maps::is_unchecked(work.key.node_port);
-    } else {
+    } else if work.segment.is_plain() {
         let Some(flow) = flows::peek(&work.key) else {
             return;
         };
