@@ -20,6 +20,7 @@ pub mod keys;
 pub mod kube_proxy;
 pub mod kubernetes;
 pub mod leftovers;
+pub mod maps;
 pub mod metrics;
 pub mod netns;
 pub mod oracle;

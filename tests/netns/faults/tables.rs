@@ -14,11 +14,13 @@ use nix::{
         resource::{Resource, getrlimit, setrlimit},
         socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket},
     },
+    time::{ClockId, clock_gettime},
 };
 use testbed::{
     Metrics, RawClient, Topology, Tracer,
     addr::{NODE_V4, phantom_v4},
     flood::Frames,
+    maps::Array,
     peer::Dial,
     process::poll_until,
     rules,
@@ -139,5 +141,101 @@ fn more_backends_than_places() -> Result<()> {
     raw.syn_only(first, node(SILENT), 9_000_000)?;
     let after = tracer.metrics_when(LIMIT, "not counted", |m| timed_out(m) == all + 1.0)?;
     assert_eq!(lost(&after, "backends"), lost(&full, "backends"));
-    Ok(())
+    long_past(&tracer)?;
+    // As many new ones as there are places have one.
+    let syns = (0..BACKENDS / 4).map(|i| {
+        let from = SocketAddr::from((phantom_v4(0x1_0000 + i), 777));
+        Segment::syn(from, node(SILENT), 1)
+    });
+    Frames::to_node(&bed.client)?.send(syns)?;
+    let all = all + 1.0 + f64::from(BACKENDS / 4);
+    let after = tracer.metrics_when(LIMIT, "not counted", |m| timed_out(m) == all)?;
+    after.balanced()?;
+    assert_eq!(lost(&after, "backends"), lost(&full, "backends"));
+    is_over(&tracer, "backends")
+}
+
+/// Makes the backends as old as they would be in a quarter of an hour, and waits
+/// until their places are free.
+fn long_past(tracer: &Tracer<'_>) -> Result<()> {
+    // struct Backend: seen_s, then port.
+    const SIZE: u32 = 40;
+    const SEEN: std::ops::Range<usize> = 32..36;
+    const PORT: std::ops::Range<usize> = 36..38;
+    let table = Array::of(tracer.process().pid(), BACKENDS, SIZE)?;
+    let is_free = |value: &Vec<u8>| value[PORT] == [0, 0];
+    let age = || -> Result<()> {
+        for (place, mut value) in (0..).zip(table.values()?) {
+            if !is_free(&value) {
+                value[SEEN].fill(0);
+                table.set(place, value)?;
+            }
+        }
+        Ok(())
+    };
+    let taken = table.values()?.iter().filter(|v| !is_free(v)).count();
+    ensure!(taken > 900, "only {taken} places taken");
+    age()?;
+    // Counted from the start of the machine.
+    let up = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+    let left = Duration::from_secs(15 * 60).saturating_sub(up);
+    poll_until(left + 2 * LIMIT, "places stay taken", || {
+        Ok(table.values()?.iter().all(is_free).then_some(()))
+    })
+}
+
+/// A minute after the last loss, one line with how many there were.
+fn is_over(tracer: &Tracer<'_>, stage: &str) -> Result<()> {
+    let over = |line: &&str| {
+        line.contains("no more events are lost") && line.contains(&format!("stage={stage}"))
+    };
+    poll_until(2 * LIMIT, "not told that it is over", || {
+        let said = tracer.process().stderr();
+        Ok((said.lines().filter(over).count() == 1).then_some(()))
+    })
+}
+
+/// Places for own addresses.
+const ADDRESSES: u32 = 1024;
+
+#[test]
+fn more_own_addresses_than_places() -> Result<()> {
+    let bed = Topology::builder().pods(0).build()?;
+    let tracer = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
+    let all = |what: &str, numbers: std::ops::Range<u32>| {
+        let line = |i: u32| format!("addr {what} 10.70.{}.{}/32 dev lo\n", i / 250, i % 250 + 1);
+        bed.node.ip(&numbers.map(line).collect::<String>())
+    };
+    let at = |i: u32| {
+        let address = [10, 70, (i / 250) as u8, (i % 250 + 1) as u8];
+        SocketAddr::from((address, CLOSED))
+    };
+    let dial = |i| -> Result<()> {
+        let ended = Dial::new(&bed.client, at(i)).connect()?;
+        ensure!(ended.is_err(), "connected");
+        Ok(())
+    };
+    let attempts = |m: &Metrics| m.sum("tracer_attempts_total", &[]);
+    all("add", 0..ADDRESSES)?;
+    poll_until(LIMIT, "not told", || {
+        let said = tracer.process().stderr();
+        Ok(said
+            .contains("SYNs to own addresses are not counted")
+            .then_some(()))
+    })?;
+    let full = |m: &Metrics| m.sum("tracer_node_addresses", &[]) == f64::from(ADDRESSES);
+    tracer.metrics_when(LIMIT, "not full", full)?;
+    // The last one has no place; the first has, and shows that both were seen.
+    dial(ADDRESSES - 1)?;
+    dial(0)?;
+    tracer.metrics_when(LIMIT, "not counted", |m| attempts(m) == 1.0)?;
+    all("del", 100..200)?;
+    let added = |line: &str| line.contains("own address added\" address=10.70.4.24");
+    poll_until(LIMIT, "not told", || {
+        let said = tracer.process().stderr();
+        Ok(said.lines().any(added).then_some(()))
+    })?;
+    dial(ADDRESSES - 1)?;
+    let after = tracer.metrics_when(LIMIT, "not counted", |m| attempts(m) == 2.0)?;
+    after.balanced()
 }

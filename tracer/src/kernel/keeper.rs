@@ -44,7 +44,9 @@ pub struct Keeper {
     pub changes: Changes,
     pub clock: Array<MapData, u32>,
     pub local: HashMap<MapData, Addr, u8>,
+    /// What is in `local`, and what had no place there.
     pub known: BTreeSet<IpAddr>,
+    pub refused: BTreeSet<IpAddr>,
     pub flow_count: Arc<AtomicU64>,
     pub misses: Arc<AtomicU64>,
     /// Interfaces that are tapped.
@@ -129,16 +131,26 @@ impl Keeper {
             let _ = self.local.remove(&addr(*gone));
             tracing::info!(address = %gone, "own address removed");
         }
+        let refused = std::mem::take(&mut self.refused);
+        let mut news = Vec::new();
         for new in now.difference(&self.known) {
             match self.local.insert(addr(*new), 1, 0) {
+                // Tried again at the next change.
                 Err(error) => {
-                    tracing::warn!(address = %new, %error, "SYNs to this own address are not counted");
+                    if !refused.contains(new) {
+                        news.push((*new, error));
+                    }
+                    self.refused.insert(*new);
                 }
                 Ok(()) if !starting => tracing::info!(address = %new, "own address added"),
                 Ok(()) => {}
             }
         }
-        self.known.clone_from(now);
+        if let Some((address, error)) = news.first() {
+            let count = news.len();
+            tracing::warn!(%address, count, %error, "SYNs to own addresses are not counted");
+        }
+        self.known = now.difference(&self.refused).copied().collect();
         let known = self.local.keys().filter(Result::is_ok).count();
         self.addresses.store(known, Ordering::Relaxed);
     }

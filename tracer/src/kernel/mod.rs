@@ -114,6 +114,7 @@ impl Tracer {
             clock: object::take(&mut ebpf, "CLOCK")?,
             local: object::take(&mut ebpf, "LOCAL")?,
             known: BTreeSet::new(),
+            refused: BTreeSet::new(),
             flow_count: Arc::clone(&flow_count),
             misses: Arc::clone(&misses),
             tapped: Arc::clone(&interfaces),
