@@ -3,14 +3,22 @@
 use std::{net::SocketAddrV4, time::Duration};
 
 use anyhow::Result;
-use testbed::{addr::NODE_V4, flood, process::poll_until};
+use testbed::{
+    Metrics, RawClient,
+    addr::{NODE_V4, phantom_v4},
+    flood,
+    process::poll_until,
+};
 
-use crate::bed::{Before, FLOODED, LIMIT, Scene, attempts, sum};
+use crate::bed::{Before, FLOODED, LIMIT, Scene, at, attempts, sum};
 
 /// Each with one SYN, and no answer to the SYN-ACK.
 const SOURCES: u32 = 1_000_000;
 /// More than two cores can drive.
 const AT_ONCE: u32 = 10_000_000;
+/// A flood that takes several rounds to show as one.
+const FEW: u32 = 4000;
+const SLOWLY: u32 = 400;
 
 #[test]
 fn a_million_sources() -> Result<()> {
@@ -47,5 +55,34 @@ fn is_told(scene: &Scene, tracer: &testbed::Tracer<'_>) -> Result<()> {
     for words in ["Port 31500: a flood of SYNs", "addresses", "not followed"] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    Ok(())
+}
+
+/// What was known before a flood grew to one does not go for the failures after.
+#[test]
+fn a_slow_one_is_told_from_a_dead_return_path() -> Result<()> {
+    let scene = Scene::new()?;
+    let tracer = scene.trace(&["--handshake-timeout", "1s"])?;
+    let of = |metrics: &Metrics, labels: &[_]| {
+        sum(metrics, "tracer_handshake_failures_total", FLOODED, labels)
+    };
+    let failed = |count| {
+        let all = |metrics: &Metrics| of(metrics, &[]) == u64::from(count);
+        tracer.metrics_when(LIMIT, "not all failed", all)
+    };
+    // One failed a moment before.
+    let raw = RawClient::open(&scene.bed.client)?;
+    raw.syn_only(at(phantom_v4(0xf_ffff), 999), at(NODE_V4, FLOODED), 7)?;
+    failed(1)?;
+    let to = SocketAddrV4::new(NODE_V4, FLOODED);
+    flood::syns(&scene.bed.client, to, 1..FEW, SLOWLY)?;
+    let metrics = failed(FEW)?;
+    metrics.balanced()?;
+    let flood = of(&metrics, &[("verdict", "syn_flood")]);
+    let path = of(&metrics, &[("verdict", "return_path")]);
+    eprintln!("{flood} syn_flood, {path} return_path");
+    assert_eq!(flood + path, u64::from(FEW));
+    // Those that came before there were addresses enough.
+    assert!(path < u64::from(FEW / 5), "{path} return_path");
     Ok(())
 }

@@ -32,7 +32,7 @@ use crate::{
 const CONTEXT: Duration = Duration::from_secs(30);
 /// Age up to which it is good enough.
 const GOOD: Duration = Duration::from_secs(5);
-/// The same when it does not know the port and backend yet.
+/// The same when it does not know the port and backend yet, or as many failures there.
 const NEW: Duration = Duration::from_secs(1);
 /// How long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -64,12 +64,14 @@ impl Judging {
         }
     }
 
-    /// Whether the context should be read anew to judge these.
-    fn stale<'a>(&self, mut kinds: impl Iterator<Item = &'a Kind>) -> bool {
+    /// Whether the context should be read anew to judge so many of each kind. One
+    /// from before a flood does not show it: it knows fewer than there are to judge.
+    fn stale<'a>(&self, mut kinds: impl Iterator<Item = (&'a Kind, u64)>) -> bool {
         let age = self.asked.map_or(Duration::MAX, |at| at.elapsed());
-        let unknown = |kind: &Kind| {
-            let mut rows = self.context.rows.iter();
-            !rows.any(|row| (row.node_port, row.backend) == (kind.node_port, kind.backend))
+        let unknown = |(kind, count): (&Kind, u64)| {
+            let same = |row: &&Row| (row.node_port, row.backend) == (kind.node_port, kind.backend);
+            let rows = self.context.rows.iter().filter(same);
+            rows.map(|row| row.count).sum::<u64>() < count
         };
         if age >= GOOD {
             kinds.next().is_some()
@@ -113,8 +115,9 @@ impl Shared {
             let places = rounds.places().clone();
             (snapshot, rounds.unjudged(), places)
         };
-        let records = unjudged.records.iter().map(|failed| &failed.kind);
-        if judging.stale(unjudged.kinds.keys().chain(records)) {
+        let kinds = unjudged.kinds.iter().map(|(kind, count)| (kind, *count));
+        let records = unjudged.records.iter().map(|failed| (&failed.kind, 1));
+        if judging.stale(kinds.chain(records)) {
             self.read_context(judging, asker);
         }
         let mut verdicts = Verdicts {
@@ -225,4 +228,46 @@ impl Shared {
 
 fn outcome(failure: Failure) -> String {
     failure.as_str().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::failure::{FailureKey, Reply};
+
+    use super::*;
+
+    #[test]
+    fn a_context_that_knows_fewer_is_read_anew_after_a_second() {
+        let kind = |node_port| Kind {
+            key: FailureKey::default(),
+            node_port,
+            backend: None,
+        };
+        let mut judging = Judging::new(1, None);
+        let stale =
+            |judging: &Judging, port, count| judging.stale([(&kind(port), count)].into_iter());
+        assert!(stale(&judging, 30080, 1));
+        judging.context.rows = vec![Row {
+            node_port: 30080,
+            failure: Failure::Unacked,
+            reply: Reply::None,
+            code: 0,
+            backend: None,
+            seen: 0,
+            reason: None,
+            location: None,
+            reset_reason: None,
+            count: 100,
+        }];
+        let ago = |age| Instant::now().checked_sub(age);
+        judging.asked = ago(2 * NEW);
+        assert!(!stale(&judging, 30080, 100));
+        assert!(stale(&judging, 30080, 101));
+        assert!(stale(&judging, 30081, 1));
+        judging.asked = ago(NEW / 2);
+        assert!(!stale(&judging, 30080, 101));
+        judging.asked = ago(GOOD);
+        assert!(stale(&judging, 30080, 1));
+        assert!(!judging.stale(std::iter::empty()));
+    }
 }
