@@ -164,6 +164,11 @@ fn pods_go_with_their_namespaces_and_others_come() -> Result<()> {
     })?;
     let pod = pod_again(&node)?;
     let _server = serve(&pod)?;
+    // The node's neighbour entry may still be that of the pod before.
+    poll_until(LIMIT, "the new pod cannot be reached", || {
+        let direct = Dial::new(&node, (pod_v4(0), 9090)).connect()?;
+        Ok(direct.ok().map(drop))
+    })?;
     dial.connect_fin()?;
     let established = |m: &Metrics| {
         let established = [("outcome", "established")];
