@@ -127,14 +127,22 @@ impl Group<'_> {
         if kinds.is_empty() {
             return Vec::new();
         }
+        // Some may have been tried shortly before the window, and failed within it.
+        let failed = sum(kinds.values().copied());
+        let of = match known {
+            Some(b) => {
+                let tried = b.attempts.max(failed);
+                format!("{tried} attempts that were sent to {}", b.address)
+            }
+            None => {
+                let tried = attempts(evidence, port).max(failed);
+                format!("{tried} attempts at port {port}")
+            }
+        };
         let kinds = kinds.into_iter();
         let kinds: Vec<String> = kinds
             .map(|((f, r), n)| format!("{n} {}", phrase(f, r)))
             .collect();
-        let of = match known {
-            Some(b) => format!("{} attempts that were sent to {}", b.attempts, b.address),
-            None => format!("{} attempts at port {port}", attempts(evidence, port)),
-        };
         let seconds = evidence.window.as_secs_f64();
         vec![format!("Of {of} in {seconds:.0} s: {}.", kinds.join(", "))]
     }

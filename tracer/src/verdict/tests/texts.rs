@@ -55,6 +55,12 @@ fn wrong_target_port() {
 }
 
 #[test]
+fn no_more_fail_than_were_tried() {
+    let first = &only(&bed([refused(BackendRst)]).attempts(2)).evidence[0];
+    assert!(first.starts_with("Of 3 attempts at port"), "{first}");
+}
+
+#[test]
 fn names_stand_in_next_steps() {
     let row = refused(BackendRst)
         .to(pod())
