@@ -98,9 +98,7 @@ impl<const DIRECT: bool> Skb<DIRECT> {
         let at = opaque((data + offset) as u64);
         (at as usize + len <= end).then_some(at)
     }
-}
 
-impl<const DIRECT: bool> Skb<DIRECT> {
     /// 32 bytes from `offset` as they stand in memory, if the linear part has them.
     #[inline(always)]
     fn longs(&self, offset: u32) -> Option<[u64; 4]> {

@@ -12,11 +12,10 @@ use testbed::{
     Metrics, Topology, Tracer,
     addr::{NODE_V4, phantom_v4},
     flood::Frames,
-    process::poll_until,
-    rules,
     segment::Segment,
-    tun::TunPeer,
 };
+
+use super::tables::{is_over, lost, silent_pods};
 
 /// More ports than there are places for kinds of failures (2,048).
 const PORTS: &str = "30000-32499";
@@ -29,10 +28,6 @@ const FRESH: Range<u16> = 32_300..32_500;
 /// Sources: each has a backend of its own, or nearly so, of which 1,024 have a place.
 const SOURCES: u32 = 4096;
 const LIMIT: Duration = Duration::from_secs(60);
-
-fn lost(metrics: &Metrics, stage: &str) -> f64 {
-    metrics.sum("tracer_events_lost_total", &[("stage", stage)])
-}
 
 fn failed(metrics: &Metrics, verdict: &str) -> f64 {
     metrics.sum("tracer_handshake_failures_total", &[("verdict", verdict)])
@@ -61,14 +56,6 @@ fn fail(
     })?;
     metrics.balanced()?;
     Ok(metrics)
-}
-
-/// The line that a stage loses no more.
-fn is_over(tracer: &Tracer<'_>, stage: &str) -> Result<()> {
-    let line = format!("no more events are lost\" stage={stage}");
-    poll_until(3 * LIMIT, &line, || {
-        Ok(tracer.process().stderr().contains(&line).then_some(()))
-    })
 }
 
 /// Fails now and then until nothing is lost.
@@ -167,10 +154,7 @@ fn full_tables_have_room_again() -> Result<()> {
         return Ok(());
     }
     let bed = Topology::builder().pods(0).build()?;
-    let _pods = TunPeer::silent(&bed.node, &["10.244.8.0/21"])?;
-    bed.node.sysctls(&[("net/ipv4/ip_forward", "1")])?;
-    let choose = format!("tcp dport {SILENT} dnat ip to 10.244.8.1-10.244.15.254:9090");
-    rules::nat(&bed.node, "prerouting", &choose)?;
+    let _pods = silent_pods(&bed, SILENT)?;
     let args = ["--node-ports", PORTS, "--handshake-timeout", "1s"];
     let tracer = Tracer::start(&bed.node, &args)?;
     kinds(&bed, &tracer)?;

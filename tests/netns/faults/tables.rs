@@ -43,7 +43,8 @@ fn node(port: u16) -> SocketAddr {
     (NODE_V4, port).into()
 }
 
-fn lost(metrics: &Metrics, stage: &str) -> f64 {
+/// Events that a stage has lost.
+pub(super) fn lost(metrics: &Metrics, stage: &str) -> f64 {
     metrics.sum("tracer_events_lost_total", &[("stage", stage)])
 }
 
@@ -101,14 +102,19 @@ fn dials_need_no_place() -> Result<()> {
     Ok(())
 }
 
+/// Nearly two thousand pods behind the port that swallow what comes.
+pub(super) fn silent_pods(bed: &Topology, port: u16) -> Result<TunPeer> {
+    let pods = TunPeer::silent(&bed.node, &["10.244.8.0/21"])?;
+    bed.node.sysctls(&[("net/ipv4/ip_forward", "1")])?;
+    let choose = format!("tcp dport {port} dnat ip to 10.244.8.1-10.244.15.254:9090");
+    rules::nat(&bed.node, "prerouting", &choose)?;
+    Ok(pods)
+}
+
 #[test]
 fn more_backends_than_places() -> Result<()> {
     let bed = Topology::builder().pods(0).build()?;
-    // Pods that swallow what comes.
-    let _pods = TunPeer::silent(&bed.node, &["10.244.8.0/21"])?;
-    bed.node.sysctls(&[("net/ipv4/ip_forward", "1")])?;
-    let choose = format!("tcp dport {SILENT} dnat ip to 10.244.8.1-10.244.15.254:9090");
-    rules::nat(&bed.node, "prerouting", &choose)?;
+    let _pods = silent_pods(&bed, SILENT)?;
     let args = ["--node-ports", PORTS, "--handshake-timeout", "1s"];
     let tracer = Tracer::start(&bed.node, &args)?;
     let timed_out = |m: &Metrics| {
@@ -185,7 +191,7 @@ fn long_past(tracer: &Tracer<'_>) -> Result<()> {
 }
 
 /// A minute after the last loss, one line with how many there were.
-fn is_over(tracer: &Tracer<'_>, stage: &str) -> Result<()> {
+pub(super) fn is_over(tracer: &Tracer<'_>, stage: &str) -> Result<()> {
     let over = |line: &&str| {
         line.contains("no more events are lost") && line.contains(&format!("stage={stage}"))
     };

@@ -232,9 +232,10 @@ fn outcome(failure: Failure) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::failure::{FailureKey, Reply};
+    use tracer_common::failure::FailureKey;
 
     use super::*;
+    use crate::verdict::tests::bed::row;
 
     #[test]
     fn a_context_that_knows_fewer_is_read_anew_after_a_second() {
@@ -249,15 +250,8 @@ mod tests {
         assert!(stale(&judging, 30080, 1));
         judging.context.rows = vec![Row {
             node_port: 30080,
-            failure: Failure::Unacked,
-            reply: Reply::None,
-            code: 0,
-            backend: None,
-            seen: 0,
-            reason: None,
-            location: None,
-            reset_reason: None,
             count: 100,
+            ..row(Failure::Unacked)
         }];
         let ago = |age| Instant::now().checked_sub(age);
         judging.asked = ago(2 * NEW);

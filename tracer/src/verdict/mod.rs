@@ -18,7 +18,7 @@ mod queues;
 mod replies;
 mod service;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
 //! Tables: a name, evidence, the findings expected.
 
 mod backend;
-mod bed;
+pub(crate) mod bed;
 mod conntrack;
 mod flood;
 mod path;
