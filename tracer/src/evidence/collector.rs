@@ -11,7 +11,7 @@ use std::{
 use tracer_common::{counters::PortCounters, flow::FlowKey};
 
 use super::{
-    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, conntrack,
+    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, Served, conntrack,
     counters, history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
 };
 use crate::config::PortSet;
@@ -37,6 +37,8 @@ pub struct Asked {
     pub rows: Vec<Row>,
     /// [`Evidence::clients`]
     pub clients: Vec<Clients>,
+    /// [`Evidence::served`]
+    pub served: Vec<Served>,
     /// Node port, backend, what it got within the window.
     pub backends: Vec<(u16, SocketAddr, Sent)>,
     /// Failed attempts without a known backend, the newest first.
@@ -129,6 +131,7 @@ impl Collector {
             ports: asked.ports,
             rows: asked.rows,
             clients: asked.clients,
+            served: asked.served,
             backends: backends.collect(),
             node: self.node.rise(asked.window).unwrap_or_default(),
             holders,

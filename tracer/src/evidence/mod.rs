@@ -17,7 +17,11 @@ mod processes;
 mod routes;
 mod sockets;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use collector::{Asked, Collector};
 
@@ -40,6 +44,8 @@ pub struct Evidence {
     pub rows: Vec<Row>,
     /// Where the last failed attempts at these ports came from.
     pub clients: Vec<Clients>,
+    /// Connections established within the window, by whose they were.
+    pub served: Vec<Served>,
     /// The backends of these ports.
     pub backends: Vec<Backend>,
     /// The node's own network namespace.
@@ -62,6 +68,9 @@ pub struct Evidence {
 pub struct Row {
     /// The port.
     pub node_port: u16,
+    /// The node's own address that the clients dialled. `None`: not known, since the
+    /// node has more addresses than are told apart.
+    pub dialled: Option<IpAddr>,
     /// What went wrong.
     pub failure: Failure,
     /// What the client got.
@@ -81,6 +90,58 @@ pub struct Row {
     /// Name of the reason of the RST without its prefix (`NO_SOCKET`); kernels
     /// from 6.12 on.
     pub reset_reason: Option<String>,
+    /// How many.
+    pub count: u64,
+    /// Clients of those that are remembered one by one, and how many failures each
+    /// had; most first, and at most [`SOURCES`]. Their sum is `count` when all
+    /// are remembered.
+    pub sources: Vec<(IpAddr, u64)>,
+    /// When the first and the last of those that are remembered sent their first SYN,
+    /// nanoseconds of the monotonic clock.
+    pub span: Option<(u64, u64)>,
+    /// Connections at the same port that were established in the midst of these
+    /// failures: between two of them that are at most 10 s apart.
+    pub amid: Vec<Served>,
+}
+
+impl Row {
+    /// One failure of which nothing is known but what the client got.
+    #[must_use]
+    pub const fn new(node_port: u16, failure: Failure, reply: Reply) -> Self {
+        Self {
+            node_port,
+            dialled: None,
+            failure,
+            reply,
+            code: 0,
+            backend: None,
+            seen: 0,
+            reason: None,
+            location: None,
+            reset_reason: None,
+            count: 1,
+            sources: Vec::new(),
+            span: None,
+            amid: Vec::new(),
+        }
+    }
+}
+
+/// Most clients that a row names.
+pub const SOURCES: usize = 16;
+
+/// Connections established at one port for one client, at one address of the node and
+/// by one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Served {
+    /// The port.
+    pub node_port: u16,
+    /// The client's address; `None`: clients beyond those that are told apart.
+    pub client: Option<IpAddr>,
+    /// The node's own address that it dialled.
+    pub dialled: IpAddr,
+    /// Where NAT sent it; `None`: not known.
+    pub backend: Option<SocketAddr>,
     /// How many.
     pub count: u64,
 }
@@ -254,7 +315,7 @@ pub enum Route {
         /// Name of the interface.
         dev: String,
         /// Next hop.
-        via: Option<std::net::IpAddr>,
+        via: Option<IpAddr>,
     },
     /// An address of the node itself.
     Local,

@@ -194,6 +194,7 @@ impl Shared {
                 .collect(),
             flows,
             clients,
+            served: Vec::new(),
             watched: self.watched.clone(),
         }
     }

@@ -40,10 +40,9 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
     let dropped = key.seen & seen::DROPPED != 0;
     let resets = seen::RESET_CLIENT | seen::RESET_SERVER | seen::RESET_PROCESS;
     let reset = key.seen & resets != 0;
+    let failure = *Failure::ALL.get(usize::from(key.failure))?;
+    let reply = *Reply::ALL.get(usize::from(key.reply))?;
     Some(Row {
-        node_port: kind.node_port,
-        failure: *Failure::ALL.get(usize::from(key.failure))?,
-        reply: *Reply::ALL.get(usize::from(key.reply))?,
         code: key.code,
         backend: kind.backend,
         seen: key.seen,
@@ -57,6 +56,7 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
             .filter(|_| reset)
             .map(str::to_owned),
         count,
+        ..Row::new(kind.node_port, failure, reply)
     })
 }
 
@@ -155,16 +155,11 @@ mod tests {
     #[test]
     fn notes_name_what_was_seen() {
         let row = Row {
-            node_port: 30102,
-            failure: Failure::TimedOut,
-            reply: Reply::None,
-            code: 0,
-            backend: None,
             seen: seen::DROPPED_SYN | seen::RESET_CLIENT,
             reason: Some("NETFILTER_DROP".to_owned()),
             location: Some("nft_do_chain".to_owned()),
             reset_reason: Some("NO_SOCKET".to_owned()),
-            count: 1,
+            ..Row::new(30102, Failure::TimedOut, Reply::None)
         };
         assert_eq!(
             note(&row),

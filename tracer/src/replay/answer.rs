@@ -124,17 +124,13 @@ fn evidence(player: &Player, names: &Arc<services::Table>) -> Evidence {
 }
 
 fn row(kind: &FailureKey, count: u64, table: &Table) -> Option<Row> {
+    let failure = *Failure::ALL.get(usize::from(kind.failure))?;
+    let reply = *Reply::ALL.get(usize::from(kind.reply))?;
     Some(Row {
-        node_port: table.port_at(kind.slot)?,
-        failure: *Failure::ALL.get(usize::from(kind.failure))?,
-        reply: *Reply::ALL.get(usize::from(kind.reply))?,
         code: kind.code,
-        backend: None,
         seen: kind.seen,
-        reason: None,
-        location: None,
-        reset_reason: None,
         count,
+        ..Row::new(table.port_at(kind.slot)?, failure, reply)
     })
 }
 

@@ -73,16 +73,8 @@ mod tests {
 
     fn verdict(failure: Failure, reply: Reply, code: u8, absent: &'static str) -> Verdict {
         let row = Row {
-            node_port: 30_080,
-            failure,
-            reply,
             code,
-            backend: None,
-            seen: 0,
-            reason: None,
-            location: None,
-            reset_reason: None,
-            count: 1,
+            ..Row::new(30_080, failure, reply)
         };
         let evidence = Evidence {
             rows: vec![row.clone()],

@@ -4,16 +4,9 @@ use super::*;
 
 fn row(backend: &str, count: u64) -> Row {
     Row {
-        node_port: 30102,
-        failure: Failure::TimedOut,
-        reply: Reply::None,
-        code: 0,
         backend: Some(backend.parse().unwrap()),
-        seen: 0,
-        reason: None,
-        location: None,
-        reset_reason: None,
         count,
+        ..Row::new(30102, Failure::TimedOut, Reply::None)
     }
 }
 
@@ -23,6 +16,7 @@ fn asked(backends: &[&str], rows: Vec<Row>) -> Asked {
         ports: Vec::new(),
         rows,
         clients: Vec::new(),
+        served: Vec::new(),
         backends: backends
             .iter()
             .map(|b| (30102, b.parse().unwrap(), Sent::default()))

@@ -27,16 +27,8 @@ pub fn backend(last: u8) -> SocketAddr {
 /// Three failures of this kind.
 pub fn row(failure: Failure) -> Row {
     Row {
-        node_port: PORT,
-        failure,
-        reply: Reply::None,
-        code: 0,
-        backend: None,
-        seen: 0,
-        reason: None,
-        location: None,
-        reset_reason: None,
         count: 3,
+        ..Row::new(PORT, failure, Reply::None)
     }
 }
 

@@ -64,9 +64,6 @@ fn rows() -> impl Strategy<Value = Row> {
     let names = (name(REASONS), name(LOCATIONS), name(REASONS));
     let place = (PORT..PORT + 3, option::of(0..3_u8), 0..1000_u64);
     (kind, names, place).prop_map(|(kind, names, (node_port, to, count))| Row {
-        node_port,
-        failure: kind.0,
-        reply: kind.1,
         code: kind.2,
         seen: kind.3,
         backend: to.map(backend),
@@ -74,6 +71,7 @@ fn rows() -> impl Strategy<Value = Row> {
         location: names.1,
         reset_reason: names.2,
         count,
+        ..Row::new(node_port, kind.0, kind.1)
     })
 }
 
