@@ -2,6 +2,7 @@
 //! facts from the system. Plain data; judging it is `verdict`'s business.
 
 pub mod names;
+pub mod rules;
 
 mod collector;
 mod conntrack;
@@ -9,6 +10,7 @@ mod counters;
 mod history;
 mod links;
 mod look;
+mod looks;
 mod namespaces;
 mod netlink;
 mod node;
@@ -30,6 +32,7 @@ use tracer_common::{
     failure::{Failure, Reply},
 };
 
+use self::rules::RuleSets;
 use crate::services::Table;
 
 /// Everything that a judgement may rest on.
@@ -57,6 +60,9 @@ pub struct Evidence {
     /// conntrack entries of failed attempts whose backend the kernel programs
     /// do not know (older than the daemon), within a budget.
     pub entries: Vec<Entry>,
+    /// The rule sets of the node's namespace; nothing is known of them unless failures
+    /// called for it (see `absent` where they could not be read).
+    pub rules: Arc<RuleSets>,
     /// What ports and pods are called.
     pub names: Arc<Table>,
     /// Sources that could not be asked, or not in full, each with its reason.
@@ -216,6 +222,27 @@ pub struct Pod {
     pub unread: u32,
     /// `net.ipv4.conf.{all,eth0…}.rp_filter`, the highest that applies.
     pub rp_filter: u8,
+    /// Connections there that the process has accepted and not closed. Counted as `unread`
+    /// is.
+    pub accepted: u32,
+    /// Handshakes at the backend's port that wait for their final ACK (SYN_RECV).
+    /// Counted as `unread` is.
+    pub syn_recv: u32,
+    /// `net.ipv4.tcp_syncookies`; `None`: it could not be read.
+    pub syncookies: Option<u8>,
+    /// The accept queue was over its limit at a look within the window, or is now.
+    pub was_full: bool,
+    /// What [`Listener::drops`] rose by since the earliest look within the window;
+    /// `None`: this is the only one.
+    pub drops_rise: Option<u64>,
+    /// What other listeners of the namespace have thrown away since they listen.
+    pub drops_elsewhere: u64,
+    /// Whether most of `unread` were unread at an earlier look too and had read nothing
+    /// since. A single look may meet a server that is just reading.
+    pub unread_for_long: bool,
+    /// The connections behind `unread` as they were met: inode, and how many bytes the
+    /// process has read.
+    pub met_unread: Vec<(u32, u64)>,
 }
 
 /// A listening socket's accept queue.
@@ -225,6 +252,9 @@ pub struct Listener {
     pub queue: u32,
     /// Its limit (`sk_max_ack_backlog`); one more than that fits.
     pub limit: u32,
+    /// SYNs and final ACKs that it has thrown away since it listens, modulo 2^32
+    /// (`sk_drops`).
+    pub drops: u32,
 }
 
 /// Counters of a network namespace (/proc/net/snmp, /proc/net/netstat): what
@@ -255,6 +285,8 @@ pub struct Namespace {
     pub frag_fails: u64,
     /// Tcp OutRsts
     pub out_rsts: u64,
+    /// Ip OutNoRoutes, with Ip6OutNoRoutes: packets of its own that no route led out.
+    pub out_no_routes: u64,
     /// TcpExt TCPAbortOnMemory
     pub abort_on_memory: u64,
     /// Icmp OutRateLimitGlobal + OutRateLimitHost, in the node's namespace with
@@ -272,7 +304,9 @@ pub struct Holder {
     pub listener: Listener,
     /// Connections to it that no process has accepted.
     pub not_accepted: u32,
-    /// Of these, in CLOSE_WAIT: the client has gone.
+    /// Connections to it that a process has accepted and not closed yet.
+    pub accepted: u32,
+    /// Of those not accepted, in CLOSE_WAIT: the client has gone.
     pub close_wait: u32,
     /// Name of the process, when /proc shows it.
     pub process: Option<String>,
@@ -284,6 +318,8 @@ pub struct Holder {
 pub struct Conntrack {
     /// Entries now.
     pub count: u64,
+    /// Most entries at any reading within the window and a little before it.
+    pub peak: u64,
     /// nf_conntrack_max
     pub max: u64,
     /// insert_failed: clash, or no free tuple.
