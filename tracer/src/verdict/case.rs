@@ -1,6 +1,6 @@
 //! One kind of failure beside everything that bears on it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tracer_common::{
     counters::Cell,
@@ -56,10 +56,19 @@ impl<'a> Case<'a> {
             .map_or_else(|| "the backend".to_owned(), |b| b.to_string())
     }
 
+    /// The server is a process in the node's own namespace, not a pod: NAT chose an address
+    /// of the node's, or nothing, and a socket of the node's has the port.
+    pub(super) fn is_process_here(&self) -> bool {
+        match self.address {
+            Some(_) => matches!(self.route(), Some(Route::Local)),
+            None => self.holder().is_some(),
+        }
+    }
+
     /// The backend's address without its port, for texts.
     pub(super) fn ip(&self) -> String {
         self.address
-            .map_or_else(|| "POD-ADDRESS".to_owned(), |b| b.ip().to_string())
+            .map_or_else(|| "the backend".to_owned(), |b| b.ip().to_string())
     }
 
     /// Shows the Service.
@@ -77,12 +86,35 @@ impl<'a> Case<'a> {
         commands::logs(&self.evidence.names, self.address.map(|b| b.ip()))
     }
 
+    /// All failures of the row are remembered one by one, and all are this client's.
+    pub(super) fn is_from(&self, client: IpAddr) -> bool {
+        matches!(self.row.sources[..], [(only, count)] if only == client && count == self.row.count)
+    }
+
+    /// An address of the node's own, as far as anybody dialled it.
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        let rows = self.evidence.rows.iter().filter_map(|row| row.dialled);
+        let served = self.evidence.served.iter().map(|served| served.dialled);
+        rows.chain(served).any(|own| own == address)
+    }
+
     /// The pod, when it is on this node.
     pub(super) fn pod(&self) -> Option<&'a Pod> {
         match self.backend.map(|b| &b.place) {
             Some(Place::Here(pod)) => Some(pod),
             _ => None,
         }
+    }
+
+    /// The port belongs to a Service that is known by name.
+    pub(super) fn is_a_service(&self) -> bool {
+        self.evidence.names.port(self.port()).is_some()
+    }
+
+    /// Whether the Service has an endpoint that this node may send to, by what Kubernetes
+    /// says; `None`: it says nothing.
+    pub(super) fn has_ready_endpoint(&self) -> Option<bool> {
+        None
     }
 
     /// The pod is known to be on another node.
