@@ -186,6 +186,7 @@ fn on_handshake<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT
         return;
     };
     step(work, payload, &mut effects);
+    effects.serve(&work.key, work.slot);
     effects.report(&work.key, work.slot);
 }
 

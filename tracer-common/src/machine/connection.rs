@@ -33,6 +33,7 @@ impl Flow {
             self.server_next = self.server_isn.wrapping_add(1);
         }
         tally.add(Cell::open(Traffic::Unknown), 1);
+        tally.established(self.backend);
         let class = self.class();
         self.traffic = Traffic::Unknown as u8;
         if self.has(flag::PROBE_SOURCE) {

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Mutex, MutexGuard},
 };
 
 use tracer_common::{
     counters::{Cell, PortCounters, Tally as _},
-    failure::{Backend, Failure, FailureKey, Record, Reply},
+    failure::{Backend, Failure, FailureKey, Record, Reply, ServedKey},
     flow::{Addr, FlowKey},
     words::{Lost, Outcome, Traffic},
 };
@@ -22,6 +23,8 @@ pub(super) struct State {
     pub(super) ports: BTreeMap<u16, PortCounters>,
     pub(super) kinds: BTreeMap<FailureKey, u64>,
     pub(super) backends: BTreeMap<u16, Backend>,
+    pub(super) addresses: BTreeMap<u8, IpAddr>,
+    pub(super) served: Vec<(ServedKey, u64)>,
     pub(super) records: Vec<Record>,
     pub(super) broken: bool,
     /// The ports that no health check goes to.
@@ -126,11 +129,16 @@ impl Source for Fake {
         Ok(Failures {
             kinds: state.kinds.iter().map(|(k, n)| (*k, *n)).collect(),
             backends: state.backends.clone(),
+            addresses: state.addresses.clone(),
         })
     }
 
     fn records(&self) -> Vec<Record> {
         std::mem::take(&mut self.lock().records)
+    }
+
+    fn served(&self) -> Vec<(ServedKey, u64)> {
+        std::mem::take(&mut self.lock().served)
     }
 
     fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()> {
