@@ -228,8 +228,8 @@ pub struct Forwarded {
     pub syn_at: u64,
     /// The flow.
     pub flow: FlowKey,
-    /// Explicit padding.
-    pub pad: [u8; 4],
+    /// [`Flow::isn`]: the flow may be gone when its backend opens the connection.
+    pub isn: u32,
 }
 
 const _: () = {

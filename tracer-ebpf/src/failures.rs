@@ -86,6 +86,7 @@ impl Effects {
             code: failed.code,
             seen: note.seen,
             pad: [0; 3],
+            netns: note.netns,
         };
         count(key);
         records::leave(flow, failed, key);

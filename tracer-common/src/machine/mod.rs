@@ -4,11 +4,13 @@
 //! What is decided depends on packets and their times alone, never on when a
 //! sweep runs: every step first applies what has become due by then.
 
+mod belonging;
 mod close;
 mod connection;
 mod failing;
 mod handshake;
 
+pub use belonging::Header;
 pub use close::Fate;
 
 use crate::counters::Tally;

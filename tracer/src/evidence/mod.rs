@@ -81,6 +81,9 @@ pub struct Row {
     pub backend: Option<SocketAddr>,
     /// Bits of [`tracer_common::failure::seen`].
     pub seen: u16,
+    /// Inode of the network namespace, other than the node's, in which some of that was
+    /// seen; 0: none, or not known.
+    pub netns: u32,
     /// Name of the first drop's reason without its prefix (`NETFILTER_DROP`).
     /// `None` without a drop, and on kernels that give no reasons (before 5.17).
     pub reason: Option<String>,
@@ -116,6 +119,7 @@ impl Row {
             code: 0,
             backend: None,
             seen: 0,
+            netns: 0,
             reason: None,
             location: None,
             reset_reason: None,

@@ -46,6 +46,7 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
         code: key.code,
         backend: kind.backend,
         seen: key.seen,
+        netns: key.netns,
         reason: names
             .drop_reason(key.reason)
             .filter(|_| dropped)
