@@ -18,6 +18,7 @@ mod routes;
 mod sockets;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -46,6 +47,8 @@ pub struct Evidence {
     pub clients: Vec<Clients>,
     /// Connections established within the window, by whose they were.
     pub served: Vec<Served>,
+    /// Namespaces whose notes do not count: see [`Evidence::believed`].
+    pub strangers: BTreeSet<Stranger>,
     /// The backends of these ports.
     pub backends: Vec<Backend>,
     /// The node's own network namespace.
@@ -61,6 +64,28 @@ pub struct Evidence {
     pub names: Arc<Table>,
     /// Sources that could not be asked, or not in full, each with its reason.
     pub absent: Vec<Absent>,
+}
+
+/// A network namespace by inode, and the backend whose it is not.
+pub type Stranger = (u32, Option<SocketAddr>);
+
+impl Evidence {
+    /// The row without what was noted in a namespace that is neither the node's nor
+    /// the backend's.
+    #[must_use]
+    pub fn believed(&self, row: Row) -> Row {
+        if !self.strangers.contains(&(row.netns, row.backend)) {
+            return row;
+        }
+        Row {
+            seen: 0,
+            netns: 0,
+            reason: None,
+            location: None,
+            reset_reason: None,
+            ..row
+        }
+    }
 }
 
 /// Failures of one kind at one port.

@@ -95,6 +95,7 @@ impl Verdicts<'_> {
             Entry::Vacant(place) => {
                 let row = rows::row(&kind, 1, &mut **lock(&self.shared.names));
                 place.insert(row.map(|row| {
+                    let row = self.context.believed(row);
                     let verdict = verdict::of_row(&row, self.context).0;
                     (row, verdict)
                 }))
