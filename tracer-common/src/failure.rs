@@ -142,7 +142,10 @@ pub struct Note {
     /// Drops so far, up to 255.
     pub drops: u8,
     /// Explicit padding.
-    pub pad: [u8; 5],
+    pub pad: u8,
+    /// Inode of the network namespace in which something was noted, if that is not
+    /// the node's own; 0: in the node's own alone, or not known.
+    pub netns: u32,
 }
 
 /// One kind of failure at one port: the key of a count.
@@ -172,6 +175,8 @@ pub struct FailureKey {
     pub address: u8,
     /// Explicit padding.
     pub pad: [u8; 2],
+    /// [`Note::netns`]
+    pub netns: u32,
 }
 
 /// Whose established connections are counted together: the key of a count.
@@ -236,7 +241,7 @@ pub const RECORDS_BYTES: u32 = 256 * 1024;
 
 const _: () = {
     assert!(size_of::<Note>() == 24);
-    assert!(size_of::<FailureKey>() == 20);
+    assert!(size_of::<FailureKey>() == 24);
     assert!(size_of::<ServedKey>() == 36);
     assert!(size_of::<Backend>() == 40);
     assert!(size_of::<Record>() == 80);

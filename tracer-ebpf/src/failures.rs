@@ -107,6 +107,7 @@ impl Effects {
             address: maps::number_of(&flow.node),
             seen: note.seen,
             pad: [0; 2],
+            netns: note.netns,
         };
         count(key);
         records::leave(flow, failed, key);

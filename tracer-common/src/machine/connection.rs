@@ -103,7 +103,7 @@ impl Flow {
             self.ifindex_out
         };
         if owner != segment.ifindex {
-            return owner != 0;
+            return owner != 0 && !self.is_beyond(segment);
         }
         if self.seen_s != now_s {
             if now_s.saturating_sub(self.seen_s) >= quiet_s() {

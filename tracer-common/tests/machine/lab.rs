@@ -262,5 +262,6 @@ pub fn segment(to_node: bool, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> 
         },
         probe_source: false,
         unchecked: false,
+        routed: false,
     }
 }

@@ -141,10 +141,12 @@ impl Collector {
                     route: way.map(|way| way.route.clone()),
                 }
             });
-        Evidence {
+        let strangers = self.pods.as_ref().map(|pods| pods.strangers(&asked.rows));
+        let mut evidence = Evidence {
             window: asked.window,
             ports: asked.ports,
-            rows: asked.rows,
+            rows: Vec::new(),
+            strangers: strangers.unwrap_or_default(),
             clients: asked.clients,
             served: asked.served,
             backends: backends.collect(),
@@ -156,7 +158,10 @@ impl Collector {
             // The recorder adds them.
             names: Arc::default(),
             absent,
-        }
+        };
+        let rows = asked.rows.into_iter();
+        evidence.rows = rows.map(|row| evidence.believed(row)).collect();
+        evidence
     }
 
     fn read_node(&mut self, absent: &mut Vec<Absent>) {

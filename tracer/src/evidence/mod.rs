@@ -20,6 +20,7 @@ mod routes;
 mod sockets;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -49,6 +50,8 @@ pub struct Evidence {
     pub clients: Vec<Clients>,
     /// Connections established within the window, by whose they were.
     pub served: Vec<Served>,
+    /// Namespaces whose notes do not count: see [`Evidence::believed`].
+    pub strangers: BTreeSet<Stranger>,
     /// The backends of these ports.
     pub backends: Vec<Backend>,
     /// The node's own network namespace.
@@ -69,6 +72,28 @@ pub struct Evidence {
     pub absent: Vec<Absent>,
 }
 
+/// A network namespace by inode, and the backend whose it is not.
+pub type Stranger = (u32, Option<SocketAddr>);
+
+impl Evidence {
+    /// The row without what was noted in a namespace that is neither the node's nor
+    /// the backend's.
+    #[must_use]
+    pub fn believed(&self, row: Row) -> Row {
+        if !self.strangers.contains(&(row.netns, row.backend)) {
+            return row;
+        }
+        Row {
+            seen: 0,
+            netns: 0,
+            reason: None,
+            location: None,
+            reset_reason: None,
+            ..row
+        }
+    }
+}
+
 /// Failures of one kind at one port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Row {
@@ -87,6 +112,9 @@ pub struct Row {
     pub backend: Option<SocketAddr>,
     /// Bits of [`tracer_common::failure::seen`].
     pub seen: u16,
+    /// Inode of the network namespace, other than the node's, in which some of that was
+    /// seen; 0: none, or not known.
+    pub netns: u32,
     /// Name of the first drop's reason without its prefix (`NETFILTER_DROP`).
     /// `None` without a drop, and on kernels that give no reasons (before 5.17).
     pub reason: Option<String>,
@@ -122,6 +150,7 @@ impl Row {
             code: 0,
             backend: None,
             seen: 0,
+            netns: 0,
             reason: None,
             location: None,
             reset_reason: None,

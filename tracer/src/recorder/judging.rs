@@ -100,6 +100,7 @@ impl Verdicts<'_> {
                 let bare = || rows::row(&kind, 1, &mut **lock(&self.shared.names));
                 let row = row.or_else(bare);
                 place.insert(row.map(|row| {
+                    let row = self.context.believed(row);
                     let verdict = verdict::of_row(&row, self.context).0;
                     (row, verdict)
                 }))

@@ -26,6 +26,7 @@ impl Writer {
         self.put(u64::from(key.reset_reason));
         self.put(u64::from(key.seen));
         self.0.extend([key.failure, key.reply, key.code]);
+        self.put(u64::from(key.netns));
     }
 }
 
@@ -75,6 +76,7 @@ impl<'a> Reader<'a> {
             failure: self.byte()?,
             reply: self.byte()?,
             code: self.byte()?,
+            netns: self.number()?,
             ..FailureKey::default()
         })
     }

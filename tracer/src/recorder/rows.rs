@@ -52,6 +52,7 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
         dialled: kind.dialled,
         backend: kind.backend,
         seen: key.seen,
+        netns: key.netns,
         reason: names
             .drop_reason(key.reason)
             .filter(|_| dropped)
