@@ -145,6 +145,8 @@ proptest! {
         prop_assert_eq!(lab.port.outcomes() + lab.get(Cell::UNTRACKED), lab.attempts());
         let closes: u64 = Close::ALL.iter().map(|c| sum(&lab, |t| Cell::close(*c, t))).sum();
         prop_assert_eq!(sum(&lab, Cell::connection), closes);
+        // Each was told once, when it was established.
+        prop_assert_eq!(lab.established.len() as u64, closes);
         prop_assert_eq!(sum(&lab, Cell::open), 0);
         for traffic in Traffic::ALL {
             let of = |close: &Close| lab.get(Cell::close(*close, *traffic));

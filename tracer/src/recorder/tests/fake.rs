@@ -74,6 +74,31 @@ impl Fake {
         self.lock().backends.insert(index, backend);
     }
 
+    /// An own address of the node by its number.
+    pub(super) fn address(&self, number: u8, address: [u8; 4]) {
+        self.lock().addresses.insert(number, address.into());
+    }
+
+    /// Failures of clients that dialled the address with a number.
+    pub(super) fn dialled(&self, port: u16, failure: Failure, address: u8, count: u64) {
+        let key = FailureKey {
+            address,
+            ..key(port, failure, 0)
+        };
+        *self.lock().kinds.entry(key).or_default() += count;
+    }
+
+    /// Connections established for a client by a backend.
+    pub(super) fn served(&self, port: u16, client: [u8; 4], backend: u16, count: u64) {
+        let key = ServedKey {
+            client: Addr::v4(client),
+            node: Addr::v4([10, 0, 0, 1]),
+            slot: port,
+            backend,
+        };
+        self.lock().served.push((key, count));
+    }
+
     /// A failure that was decided at `at`, 1 ms after its SYN.
     pub(super) fn record(&self, port: u16, failure: Failure, at: u64) {
         let record = Record {

@@ -1,5 +1,6 @@
 mod fake;
 mod judged;
+mod scope;
 mod top;
 mod windows;
 
