@@ -10,7 +10,7 @@ use super::{
     drops::Cause,
     opinion::Opinion,
     replies::{answered, answers_are_late, return_path, slow, too_big},
-    service::{is_port_unreachable, is_prohibited},
+    service::{is_port_unreachable, is_prohibited, no_endpoints},
 };
 use crate::evidence::Route;
 
@@ -39,6 +39,7 @@ fn rejected(case: &Case<'_>) -> Option<Opinion> {
 /// By the drop of a SYN.
 fn syn(case: &Case<'_>) -> Option<Opinion> {
     match case.syn_cause()? {
+        Cause::Rule | Cause::Hook if case.is_late() => rejected_at_first(case),
         Cause::Rule | Cause::Hook if case.address().is_some() => {
             let certain = certainty_of_rule(case) == Certainty::Certain;
             Some(dropped_by_rule(case).certain_if(certain))
@@ -50,6 +51,16 @@ fn syn(case: &Case<'_>) -> Option<Opinion> {
         Cause::LocalSource => Some(hairpin(case)),
         _ => None,
     }
+}
+
+/// The backend is that of a later SYN: nobody knows whether one had been chosen for
+/// the first when the rule took it. What was answered in the end came to something;
+/// that the Service had no endpoints shows only where others got kube-proxy's ICMP.
+fn rejected_at_first(case: &Case<'_>) -> Option<Opinion> {
+    let mut others = case.evidence.rows.iter();
+    let rejects =
+        others.any(|r| r.node_port == case.port() && r.backend.is_none() && is_port_unreachable(r));
+    rejects.then(|| no_endpoints(case).certain_if(false))
 }
 
 /// D1.

@@ -152,7 +152,7 @@ pub(super) const fn is_prohibited(row: &Row) -> bool {
 }
 
 /// A1.
-fn no_endpoints(case: &Case<'_>) -> Opinion {
+pub(super) fn no_endpoints(case: &Case<'_>) -> Opinion {
     let show = case.show_service();
     let endpoints = commands::endpoints(&case.evidence.names, case.port());
     let noted = if case.cause().is_some() {

@@ -165,6 +165,7 @@ impl Bed {
                 via: None,
             }),
             neighbour: Some("REACHABLE".to_owned()),
+            gone_at: None,
         });
         self
     }

@@ -5,6 +5,7 @@ pub(crate) mod bed;
 mod conntrack;
 mod flood;
 mod path;
+mod pods;
 mod process;
 mod properties;
 mod queues;
