@@ -21,7 +21,7 @@ use super::{
     node,
     pods::Pods,
 };
-use crate::config::PortSet;
+use crate::{config::PortSet, recorder::monotonic};
 
 /// Time allowed to a poll, and to sources of a question; with those of
 /// `node` 1.5 s in all.
@@ -139,17 +139,26 @@ impl Collector {
                     place: places.get(&address).cloned().unwrap_or(Place::Unknown),
                     neighbour: way.and_then(|way| way.neighbour).map(Into::into),
                     route: way.map(|way| way.route.clone()),
+                    gone_at: None,
                 }
             });
         let strangers = self.pods.as_ref().map(|pods| pods.strangers(&asked.rows));
+        let gone = self.pods.as_ref().map(Pods::gone);
+        let gone_at = |backend: Backend| {
+            let is_here = matches!(backend.place, Place::Here(_));
+            let at = gone.as_ref().filter(|_| !is_here);
+            let gone_at = at.and_then(|gone| gone.at(backend.address.ip()));
+            Backend { gone_at, ..backend }
+        };
         let mut evidence = Evidence {
             window: asked.window,
+            ended: monotonic(),
             ports: asked.ports,
             rows: Vec::new(),
             strangers: strangers.unwrap_or_default(),
             clients: asked.clients,
             served: asked.served,
-            backends: backends.collect(),
+            backends: backends.map(gone_at).collect(),
             node: self.node.rise(asked.window).unwrap_or_default(),
             holders,
             conntrack: statistics.and_then(|_| self.conntrack_within(asked.window)),

@@ -7,6 +7,7 @@ pub mod rules;
 mod collector;
 mod conntrack;
 mod counters;
+mod gone;
 mod history;
 mod links;
 mod look;
@@ -41,6 +42,8 @@ use crate::services::Table;
 pub struct Evidence {
     /// Length of the window.
     pub window: Duration,
+    /// When it ended, nanoseconds of the monotonic clock; 0 in a replay.
+    pub ended: u64,
     /// What each port's counters rose by within it; only ports with any attempt.
     /// Gauges are as they stand at its end.
     pub ports: Vec<(u16, PortCounters)>,
@@ -219,6 +222,9 @@ pub struct Backend {
     /// State of the neighbour entry of the next hop, as `ip neigh` names it
     /// (`REACHABLE`, `FAILED`, …); `None`: there is none.
     pub neighbour: Option<String>,
+    /// When a network namespace of this node that held its address was found gone,
+    /// nanoseconds of the monotonic clock; `None`: none was, or one holds it now.
+    pub gone_at: Option<u64>,
 }
 
 /// Where a backend is.

@@ -10,11 +10,13 @@ use std::{
 
 use super::{
     Namespace, Place, Row, Stranger, counters,
+    gone::Gone,
     history::History,
     links::{self, Held, Peer},
     look::Ask,
     namespaces::{MOST, Scan, Visitor},
 };
+use crate::recorder::monotonic;
 
 /// Between searches for backends that no namespace is known for.
 const SEARCH: Duration = Duration::from_secs(10);
@@ -39,6 +41,7 @@ pub struct Pods {
     known: BTreeMap<u64, Known>,
     searched: Option<Instant>,
     looked: Option<Instant>,
+    gone: Gone,
     /// Why the last search may have missed some.
     pub missing: Option<String>,
 }
@@ -52,6 +55,11 @@ enum Holds {
 }
 
 impl Pods {
+    /// The addresses of namespaces that are gone.
+    pub fn gone(&self) -> &Gone {
+        &self.gone
+    }
+
     /// Whether no search has been made yet.
     pub fn unsearched(&self) -> bool {
         self.searched.is_none()
@@ -109,6 +117,10 @@ impl Pods {
     fn forget(&mut self, scan: &Scan) {
         self.known.retain(|inode, known| {
             let there = scan.paths.contains_key(inode);
+            if !there {
+                let held = known.held.iter().filter(|h| h.peer != Peer::Elsewhere);
+                self.gone.add(held.map(|held| held.address), monotonic());
+            }
             if let (false, Some(backend)) = (there, known.backend) {
                 tracing::info!(%backend, "network namespace of a backend gone");
             }

@@ -37,6 +37,11 @@ pub(super) const fn verdict(verdict: Verdict) -> &'static str {
         Verdict::ReturnPath => "the answer gets lost, or comes too late, on its way back",
         Verdict::PmtuBlackhole => "large packets of the reply do not get through (MTU)",
         Verdict::Hairpin => "a dial comes back to where it was made (hairpin)",
+        Verdict::PodTerminating => "the pod was being deleted and still got connections",
+        Verdict::PodGone => "the pod is deleted, and connections were still sent to it",
+        Verdict::RulesStale => {
+            "this node's rules are stale: kube-proxy is dead or behind, pods that left are chosen"
+        }
         Verdict::Unexplained => "nothing that was seen explains it",
     }
 }

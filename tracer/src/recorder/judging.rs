@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
+    net::SocketAddr,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -86,12 +87,24 @@ struct Verdicts<'a> {
     shared: &'a Shared,
     context: &'a Evidence,
     rows: &'a HashMap<Kind, Row>,
-    known: HashMap<Kind, Option<(Row, Verdict)>>,
+    known: HashMap<(Kind, Option<Span>), Option<(Row, Verdict)>>,
 }
 
+/// When the first and the last SYN were sent.
+type Span = (u64, u64);
+/// Attempts whose SYNs were sent within the same such time share a verdict,
+/// nanoseconds.
+const SHARED: u64 = 250_000_000;
+
 impl Verdicts<'_> {
-    fn on(&mut self, kind: Kind) -> Option<&(Row, Verdict)> {
-        let judged = match self.known.entry(kind) {
+    /// The verdict on attempts of a kind whose SYNs were sent then. The time matters
+    /// only where it is known who held the backend's address when.
+    fn on(&mut self, kind: Kind, span: Option<Span>) -> Option<&(Row, Verdict)> {
+        let tenants = self.context.names.tenants();
+        let matters = |backend: SocketAddr| tenants.knows(backend.ip());
+        let span = span.filter(|_| kind.backend.is_some_and(matters));
+        let rough = span.map(|(first, last)| (first / SHARED, last / SHARED));
+        let judged = match self.known.entry((kind, rough)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 // With all that befell its kind of late: what refutes a verdict on many
@@ -101,6 +114,8 @@ impl Verdicts<'_> {
                 let row = row.or_else(bare);
                 place.insert(row.map(|row| {
                     let row = self.context.believed(row);
+                    let span = span.or(row.span);
+                    let row = Row { span, ..row };
                     let verdict = verdict::of_row(&row, self.context).0;
                     (row, verdict)
                 }))
@@ -126,14 +141,16 @@ impl Shared {
         if judging.stale(kinds.chain(records)) {
             self.read_context(judging, asker);
         }
+        judging.context.names = self.services.table();
         let mut verdicts = Verdicts {
             shared: self,
             context: &judging.context,
             rows: &judging.rows,
             known: HashMap::new(),
         };
+        let spans = unjudged.spans();
         for (kind, count) in &unjudged.kinds {
-            let Some((row, verdict)) = verdicts.on(*kind) else {
+            let Some((row, verdict)) = verdicts.on(*kind, spans.get(kind).copied()) else {
                 continue;
             };
             if row.failure.is_attempt() {
@@ -229,9 +246,11 @@ impl Shared {
         let (real, now) = (nanoseconds(ClockId::CLOCK_REALTIME), monotonic());
         let names = self.services.table();
         for Failed { record, kind } in failures {
-            let Some((row, verdict)) = verdicts.on(*kind) else {
+            let Some((row, verdict)) = verdicts.on(*kind, Some((record.syn_at, record.syn_at)))
+            else {
                 continue;
             };
+            let pod = |backend: SocketAddr| names.pod_then(backend.ip(), record.syn_at);
             let traffic = Traffic::ALL.get(usize::from(record.traffic));
             let event = Event {
                 time: real.saturating_sub(now.saturating_sub(record.at)) as f64 / 1e9,
@@ -240,7 +259,7 @@ impl Shared {
                 node_port: row.node_port,
                 service: names.service(row.node_port),
                 backend: row.backend,
-                pod: row.backend.and_then(|backend| names.pod(backend.ip())),
+                pod: row.backend.and_then(pod).map(ToString::to_string),
                 outcome: outcome(row.failure),
                 traffic: traffic.unwrap_or(&Traffic::Unknown).as_str().to_owned(),
                 answered_by: row.reply.as_str().to_owned(),

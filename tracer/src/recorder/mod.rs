@@ -208,6 +208,7 @@ impl Recorder {
             Err(NoAnswer::Ended) => Err(anyhow!("the collector has ended")),
             Err(NoAnswer::Late) => Ok(Evidence {
                 window: asked.window,
+                ended: monotonic(),
                 ports: asked.ports,
                 rows: asked.rows,
                 clients: asked.clients,
@@ -305,7 +306,7 @@ impl Shared {
 }
 
 /// Nanoseconds of the clock that the kernel programs use (CLOCK_MONOTONIC).
-fn monotonic() -> u64 {
+pub fn monotonic() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC)
 }
 

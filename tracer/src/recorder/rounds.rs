@@ -61,6 +61,20 @@ pub(super) struct Unjudged {
     pub(super) records: Vec<Failed>,
 }
 
+impl Unjudged {
+    /// When the first and the last of each kind, as far as they are remembered one by
+    /// one, sent their first SYN; nanoseconds of the monotonic clock.
+    pub(super) fn spans(&self) -> HashMap<Kind, (u64, u64)> {
+        let mut spans: HashMap<Kind, (u64, u64)> = HashMap::new();
+        for Failed { record, kind } in &self.records {
+            let at = record.syn_at;
+            let (first, last) = spans.entry(*kind).or_insert((at, at));
+            (*first, *last) = ((*first).min(at), (*last).max(at));
+        }
+        spans
+    }
+}
+
 /// The last look, and what the ones before left behind.
 #[derive(Debug)]
 pub(super) struct Rounds {

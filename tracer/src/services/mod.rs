@@ -1,16 +1,20 @@
 //! What watched ports and the pods behind them are called. Names come and go;
 //! no count depends on them.
 
+mod endpoints;
 mod file;
 mod follow;
 mod kubernetes;
 mod name;
 mod table;
+mod tenants;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+pub use endpoints::{Endpoint, Listed};
 pub use kubernetes::Health;
-pub use table::Table;
+pub use table::{Pod, Table};
+pub use tenants::Tenancy;
 
 use crate::{
     config::{Config, HealthCheckGate, PortSet},

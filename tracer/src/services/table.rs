@@ -3,9 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
+use super::{
+    endpoints::{Endpoint, Set},
+    tenants::{Tenancy, Tenants},
+};
 use crate::config::PortSet;
 
 /// Port of a Service. The parts are names as [`super::name`] lets them through.
@@ -54,6 +59,10 @@ impl fmt::Display for Pod {
 pub struct Table {
     pub(super) ports: BTreeMap<u16, ServicePort>,
     pub(super) pods: HashMap<IpAddr, Pod>,
+    /// EndpointSlices by node port; none unless their list is complete.
+    pub(super) sets: BTreeMap<u16, Set>,
+    /// Who held which address.
+    pub(super) tenants: Arc<Tenants>,
 }
 
 impl Table {
@@ -79,6 +88,42 @@ impl Table {
     #[must_use]
     pub fn pod(&self, address: IpAddr) -> Option<String> {
         self.pod_at(address).map(Pod::to_string)
+    }
+
+    /// The backends that Kubernetes lists for a node port; `None`: that is not known,
+    /// since there is no Kubernetes or its list is not complete yet.
+    pub fn endpoints(&self, node_port: u16) -> Option<impl Iterator<Item = Endpoint>> {
+        self.sets.get(&node_port).map(Set::endpoints)
+    }
+
+    /// Whether a proxy that is up to date may choose this backend, and how many it
+    /// may choose from; `None` as with [`Table::endpoints`].
+    #[must_use]
+    pub fn chosen(&self, node_port: u16, backend: SocketAddr) -> Option<(bool, usize)> {
+        self.sets.get(&node_port).map(|set| set.chosen(backend))
+    }
+
+    /// Who held which address, when.
+    #[must_use]
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    /// The last pod that came to hold an address by `at`, nanoseconds of the
+    /// monotonic clock, whether it had gone by then or not.
+    #[must_use]
+    pub fn holder_at(&self, address: IpAddr, at: u64) -> Option<&Tenancy> {
+        self.tenants.last_at(address, at)
+    }
+
+    /// The pod of an address at that time, or, where nothing is known of the past,
+    /// the one that has it now.
+    #[must_use]
+    pub fn pod_then(&self, address: IpAddr, at: u64) -> Option<&Pod> {
+        if self.tenants.knows(address) {
+            return self.holder_at(address, at).map(|tenancy| &*tenancy.pod);
+        }
+        self.pod_at(address)
     }
 
     /// Where the health check of this port's load balancer goes, if that is known.
@@ -140,6 +185,31 @@ impl Table {
         }
     }
 
+    /// Remembers a tenancy.
+    #[cfg(test)]
+    pub fn remember(&mut self, address: IpAddr, tenancy: Tenancy) {
+        Arc::make_mut(&mut self.tenants).add(address, tenancy);
+    }
+
+    /// Lists these endpoints for a port.
+    #[cfg(test)]
+    pub fn list(&mut self, node_port: u16, port: u16, endpoints: Vec<super::endpoints::Listed>) {
+        let slice = super::endpoints::Slice {
+            ports: vec![("".into(), port)],
+            endpoints,
+            ..Default::default()
+        };
+        let set = Set {
+            port_name: "".into(),
+            namespace: "thrift".into(),
+            slices: [Arc::new(slice)].into(),
+        };
+        self.sets.insert(node_port, set);
+        Arc::make_mut(&mut self.tenants)
+            .known_since
+            .get_or_insert(0);
+    }
+
     /// Whether there is no name.
     pub(super) fn is_empty(&self) -> bool {
         self.ports.is_empty() && self.pods.is_empty()
@@ -154,13 +224,16 @@ impl Table {
         for (address, pod) in &lower.pods {
             self.pods.entry(*address).or_insert_with(|| pod.clone());
         }
+        self.sets.clone_from(&lower.sets);
+        self.tenants = Arc::clone(&lower.tenants);
         self
     }
 
     /// Without the ports that are not watched.
     pub(super) fn only(mut self, watched: &PortSet) -> Self {
-        self.ports
-            .retain(|port, _| watched.as_slice().binary_search(port).is_ok());
+        let watched = |port: &u16| watched.as_slice().binary_search(port).is_ok();
+        self.ports.retain(|port, _| watched(port));
+        self.sets.retain(|port, _| watched(port));
         self
     }
 }

@@ -11,8 +11,9 @@ use super::{
     commands,
     drops::{self, Cause},
 };
-use crate::evidence::{
-    Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row,
+use crate::{
+    evidence::{Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row},
+    services::{self, Tenancy},
 };
 
 /// A row, its backend, and the rest of the evidence.
@@ -78,12 +79,12 @@ impl<'a> Case<'a> {
 
     /// Shows the pod.
     pub(super) fn show_pod(&self) -> String {
-        commands::pod(&self.evidence.names, self.address.map(|b| b.ip()))
+        commands::pod(self.named_pod(), self.address.map(|b| b.ip()))
     }
 
     /// Shows the pod's log.
     pub(super) fn show_logs(&self) -> String {
-        commands::logs(&self.evidence.names, self.address.map(|b| b.ip()))
+        commands::logs(self.named_pod())
     }
 
     /// All failures of the row are remembered one by one, and all are this client's.
@@ -98,7 +99,41 @@ impl<'a> Case<'a> {
         rows.chain(served).any(|own| own == address)
     }
 
-    /// The pod, when it is on this node.
+    /// When the first and the last of these attempts sent their SYN; anywhere in the
+    /// window where that is not known.
+    pub(super) fn span(&self) -> (u64, u64) {
+        let Evidence { ended, window, .. } = self.evidence;
+        let length = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        self.row
+            .span
+            .unwrap_or((ended.saturating_sub(length), *ended))
+    }
+
+    /// Who came last to hold the backend's address by the last SYN.
+    pub(super) fn tenant(&self) -> Option<&'a Tenancy> {
+        let ip = self.address?.ip();
+        self.evidence.names.holder_at(ip, self.span().1)
+    }
+
+    /// Another pod has come to hold the backend's address since.
+    pub(super) fn is_passed_on(&self) -> bool {
+        let of = |ip| self.evidence.names.tenants().of(ip).last();
+        let now = self.address.and_then(|address| of(address.ip()));
+        self.tenant() != now
+    }
+
+    /// The pod that held the backend's address then; `None` also if these attempts
+    /// met more than one.
+    pub(super) fn named_pod(&self) -> Option<&'a services::Pod> {
+        let ip = self.address?.ip();
+        let (first, last) = self.span();
+        let names = &self.evidence.names;
+        let pod = names.pod_then(ip, last)?;
+        let before = names.pod_then(ip, first);
+        before.is_none_or(|before| before == pod).then_some(pod)
+    }
+
+    /// What holds the backend's address on this node now.
     pub(super) fn pod(&self) -> Option<&'a Pod> {
         match self.backend.map(|b| &b.place) {
             Some(Place::Here(pod)) => Some(pod),
@@ -111,10 +146,14 @@ impl<'a> Case<'a> {
         self.evidence.names.port(self.port()).is_some()
     }
 
-    /// Whether the Service has an endpoint that this node may send to, by what Kubernetes
-    /// says; `None`: it says nothing.
+    /// Whether the Service had an endpoint that this node may send to, by what Kubernetes
+    /// says now; `None`: it says nothing, or these failures are older than that tells.
     pub(super) fn has_ready_endpoint(&self) -> Option<bool> {
-        None
+        const RECENT: u64 = 30_000_000_000;
+        let mut endpoints = self.evidence.names.endpoints(self.port())?;
+        let recent = self.evidence.ended.saturating_sub(self.span().1) <= RECENT;
+        let none = !endpoints.any(|endpoint| endpoint.ready);
+        (none && recent).then_some(false)
     }
 
     /// The pod is known to be on another node.

@@ -27,7 +27,7 @@ pub(super) const fn extent(verdict: Verdict) -> Extent {
         Verdict::NoEndpoints | Verdict::NoLocalEndpoint => Extent::Family,
         // kube-proxy may serve some addresses only (--nodeport-addresses).
         Verdict::NoServiceRule => Extent::Address,
-        Verdict::RouteBlackhole | Verdict::BackendUnreachable => Extent::Backend,
+        Verdict::RouteBlackhole | Verdict::BackendUnreachable | Verdict::PodGone => Extent::Backend,
         Verdict::ReturnPath => Extent::Client,
         Verdict::RejectedByRule
         | Verdict::HeldByKubeProxy
@@ -48,6 +48,8 @@ pub(super) const fn extent(verdict: Verdict) -> Extent {
         | Verdict::RpFilter
         | Verdict::PmtuBlackhole
         | Verdict::Hairpin
+        | Verdict::PodTerminating
+        | Verdict::RulesStale
         | Verdict::Unexplained => Extent::Attempt,
     }
 }

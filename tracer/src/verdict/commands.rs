@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::services::Table;
+use crate::services::{Pod, Table};
 
 /// Shows the Service of a port.
 pub(super) fn service(names: &Table, port: u16) -> String {
@@ -23,8 +23,8 @@ pub(super) fn endpoints(names: &Table, port: u16) -> String {
 }
 
 /// Shows the pod with an address.
-pub(super) fn pod(names: &Table, address: Option<IpAddr>) -> String {
-    match (address, address.and_then(|ip| names.pod_at(ip))) {
+pub(super) fn pod(pod: Option<&Pod>, address: Option<IpAddr>) -> String {
+    match (address, pod) {
         (_, Some(pod)) => format!(
             "`kubectl -n {} get pod {} -o wide`",
             pod.namespace, pod.name
@@ -36,9 +36,9 @@ pub(super) fn pod(names: &Table, address: Option<IpAddr>) -> String {
     }
 }
 
-/// Shows the log of the pod with an address.
-pub(super) fn logs(names: &Table, address: Option<IpAddr>) -> String {
-    match address.and_then(|ip| names.pod_at(ip)) {
+/// Shows the log of a pod.
+pub(super) fn logs(pod: Option<&Pod>) -> String {
+    match pod {
         Some(pod) => format!("`kubectl -n {} logs {}`", pod.namespace, pod.name),
         None => "`kubectl logs`".to_owned(),
     }

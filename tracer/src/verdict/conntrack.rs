@@ -75,10 +75,24 @@ fn old_entry<'a>(case: &Case<'a>) -> Option<&'a Entry> {
     let fits = |e: &&Entry| {
         e.node_port == case.port()
             && e.backend.port() != e.node_port
-            && ANSWERED.contains(&e.state.as_str())
-            && case.address().is_none()
+            && (ANSWERED.contains(&e.state.as_str()) || leads_astray(case, e))
+            && case.row.backend.is_none()
     };
     case.evidence.entries.iter().find(fits)
+}
+
+/// An entry that nobody has answered yet is the attempt's own, unless it leads to a pod
+/// that had gone before and that no rule chooses any more: then it is that of an
+/// earlier attempt from the same address and port.
+fn leads_astray(case: &Case<'_>, entry: &Entry) -> bool {
+    let names = &case.evidence.names;
+    let holder = names.holder_at(entry.backend.ip(), case.span().0);
+    let gone = holder
+        .and_then(|h| h.until)
+        .is_some_and(|at| at <= case.span().0);
+    let chosen = names.chosen(case.port(), entry.backend);
+    let followed = chosen.is_some_and(|(listed, others)| !listed && others > 0);
+    gone && followed && elsewhere(case, entry.backend)
 }
 
 /// New connections are sent to this backend, and fail there: then it is not

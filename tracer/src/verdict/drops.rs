@@ -40,8 +40,8 @@ pub(super) enum Cause {
     TooBig,
     /// It came in with an own address as its source.
     LocalSource,
-    /// The copy of a capture that ended, which its packet socket had queued: says
-    /// nothing of the segment.
+    /// A copy of the segment: of a capture that ended, which its packet socket had
+    /// queued, or one that a bridge flooded to others. Says nothing of the segment.
     Copy,
     /// A reason that belongs to none of these.
     Other,
@@ -68,6 +68,9 @@ impl Cause {
             "IP_LOCAL_SOURCE" => Self::LocalSource,
             "TCP_LISTEN_OVERFLOW" => Self::Overflow,
             "PKT_TOO_BIG" => Self::TooBig,
+            // A bridge floods what leads to a MAC that is gone, and the stacks behind
+            // its other ports free their copies.
+            "OTHERHOST" => Self::Copy,
             "QUEUE_PURGE" if location.is_some_and(is_purge) => Self::Copy,
             // The listener refused the connection that the cookie stands for.
             "NO_SOCKET" if location.is_some_and(is_cookie_check) => Self::Overflow,

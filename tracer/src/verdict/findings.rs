@@ -119,7 +119,7 @@ impl Group<'_> {
                 .map(|r| r.count)),
             share: share(failed, all),
             backend,
-            pod: backend.and_then(|b| evidence.names.pod(b.ip())),
+            pod: backend.and_then(|_| self.pod(evidence)),
             evidence: lines,
             next: first.next.clone(),
         })
@@ -172,6 +172,15 @@ impl Group<'_> {
             "Of {of} in {seconds:.0} s: {}{from}.",
             kinds.join(", ")
         )]
+    }
+
+    /// The pod that was there then, if it was one and the same.
+    fn pod(&self, evidence: &Evidence) -> Option<String> {
+        let named = |row| Case::new(row, evidence).named_pod();
+        let mut pods = self.rows.iter().map(|(row, _)| named(row));
+        let first = pods.next()??;
+        pods.all(|pod| pod == Some(first))
+            .then(|| first.to_string())
     }
 
     /// The deciding facts, the speaker's first, each once.

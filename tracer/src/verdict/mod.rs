@@ -16,6 +16,7 @@ mod opens;
 mod opinion;
 mod packets;
 mod path;
+mod pods;
 mod process;
 mod queues;
 mod replies;

@@ -85,6 +85,14 @@ verdicts! {
         PmtuBlackhole = "pmtu_blackhole",
         /// The backend dials its own NodePort and is not masqueraded.
         Hairpin = "hairpin",
+        /// The pod was being deleted and still got connections.
+        PodTerminating = "pod_terminating",
+        /// The pod is deleted, and its address was still chosen or still in the
+        /// neighbour table.
+        PodGone = "pod_gone",
+        /// This node chooses backends that the EndpointSlices have not listed for
+        /// longer than a proxy takes: kube-proxy is dead or behind.
+        RulesStale = "rules_stale",
         /// Nothing that was seen explains it; how far it came is known.
         Unexplained = "unexplained",
     }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    Certainty, Verdict, backend, case::Case, claim, conntrack, flood, packets, path, process,
+    Certainty, Verdict, backend, case::Case, claim, conntrack, flood, packets, path, pods, process,
     queues, service,
 };
 
@@ -80,13 +80,16 @@ type Family = fn(&Case<'_>) -> Option<Opinion>;
 
 /// The order in which facts decide: what this kernel noted of the flow itself
 /// first, then answers by who gave them, then counters of its namespaces.
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 11] = [
     packets::opinion,
     flood::opinion,
     conntrack::stale,
     conntrack::refused,
     path::noted,
     service::opinion,
+    // After what a rule or the node did, before what the address looks like today:
+    // the pod that was there may be gone, or another.
+    pods::opinion,
     backend::opinion,
     queues::opinion,
     process::opinion,

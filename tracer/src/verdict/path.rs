@@ -12,7 +12,7 @@ use super::{
     opinion::Opinion,
     replies::{answered, answers_are_late, return_path, slow, too_big},
     rules,
-    service::{is_port_unreachable, is_prohibited},
+    service::{is_port_unreachable, is_prohibited, no_endpoints},
 };
 use crate::evidence::Route;
 
@@ -41,7 +41,8 @@ fn rejected(case: &Case<'_>) -> Option<Opinion> {
 /// By the drop of a SYN.
 fn syn(case: &Case<'_>) -> Option<Opinion> {
     match case.syn_cause()? {
-        Cause::Rule | Cause::Hook if case.address().is_some() && case.is_silent() => {
+        Cause::Rule | Cause::Hook if case.is_late() => rejected_at_first(case),
+        Cause::Rule | Cause::Hook if case.address().is_some() => {
             let told = rules::told(case);
             let named = told.culprit.as_ref().is_some_and(|culprit| culprit.sure);
             let certain = named || certainty_of_rule(case) == Certainty::Certain;
@@ -54,6 +55,16 @@ fn syn(case: &Case<'_>) -> Option<Opinion> {
         Cause::LocalSource => Some(own_source(case)),
         _ => None,
     }
+}
+
+/// The backend is that of a later SYN: nobody knows whether one had been chosen for
+/// the first when the rule took it. What was answered in the end came to something;
+/// that the Service had no endpoints shows only where others got kube-proxy's ICMP.
+fn rejected_at_first(case: &Case<'_>) -> Option<Opinion> {
+    let mut others = case.evidence.rows.iter();
+    let rejects =
+        others.any(|r| r.node_port == case.port() && r.backend.is_none() && is_port_unreachable(r));
+    rejects.then(|| no_endpoints(case, None).certain_if(false))
 }
 
 /// D2.

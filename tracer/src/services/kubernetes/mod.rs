@@ -13,7 +13,7 @@ mod watch;
 use std::{
     sync::{Arc, mpsc},
     thread::{Builder, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::oneshot, time::sleep};
@@ -29,9 +29,11 @@ use crate::{
 use store::Store;
 use watch::{Dirty, watch_services, watch_slices};
 
-/// Changes that come within this time are shown at once: a rollout changes many
-/// pods, and the table is made anew for each look at it.
-const SETTLE: Duration = Duration::from_millis(500);
+/// Changes that come within this time after one that was shown are shown together: a
+/// rollout changes many pods, and the table is made anew for each look at it.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Making the table may take this share of the time, one in so many.
+const SHARE: u32 = 20;
 
 /// The thread that watches; it ends when this is dropped.
 #[derive(Debug)]
@@ -123,8 +125,11 @@ fn say(tell: &mpsc::SyncSender<Result<(), Exit>>, what: Result<(), Exit>) {
 async fn publish(store: &Store, dirty: &Dirty, shared: &Shared) {
     loop {
         dirty.changed().await;
-        sleep(SETTLE).await;
+        // At once: a pod that goes fails its first calls within milliseconds, and these
+        // are judged by what is known a second later at most.
+        let began = Instant::now();
         shared.set_kubernetes(store.table());
+        sleep(SETTLE.max(began.elapsed() * SHARE)).await;
     }
 }
 

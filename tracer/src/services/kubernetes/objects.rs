@@ -12,9 +12,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{
-    pick::{self, Service, Slice},
+    pick::{self, Service},
     store::Key,
 };
+use crate::services::endpoints::Slice;
 
 /// An object as the watch needs it.
 #[derive(Clone, Debug)]

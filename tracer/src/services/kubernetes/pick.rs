@@ -6,10 +6,15 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::{check::Check, store::Key};
-use crate::services::name::{self, is_plain};
+use crate::services::{
+    endpoints::{Listed, Slice},
+    name::{self, is_plain},
+};
 
 /// The label that says which Service an EndpointSlice belongs to.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Ports of an EndpointSlice, at most; the API allows no more.
+const PORTS: usize = 100;
 
 /// What is kept of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,17 +26,6 @@ pub(super) struct Service {
     /// Where its load balancer's health check goes.
     pub(super) check: Check,
     /// Ports that cannot be right.
-    pub(super) unusable: usize,
-}
-
-/// What is kept of an EndpointSlice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slice {
-    /// Name of its Service.
-    pub(super) service: Box<str>,
-    /// Addresses, and the names of the pods there.
-    pub(super) pods: Vec<(IpAddr, Box<str>)>,
-    /// Endpoints that cannot be right.
     pub(super) unusable: usize,
 }
 
@@ -89,29 +83,53 @@ pub(super) fn slice(object: &Value) -> Option<Slice> {
     if object.get("addressType")? == "FQDN" {
         return None;
     }
+    let tcp = |p: &&Value| p.get("protocol").is_none_or(|p| p == "TCP");
+    let ports = items(object.get("ports")).filter(tcp).take(PORTS);
     let mut slice = Slice {
         service: service.into(),
-        pods: Vec::new(),
+        ports: ports.filter_map(slice_port).collect(),
+        endpoints: Vec::new(),
         unusable: 0,
     };
     for endpoint in items(object.get("endpoints")) {
-        let Some(target) = endpoint.get("targetRef").filter(|t| t["kind"] == "Pod") else {
-            continue;
-        };
-        let pod = target.get("name").and_then(|name| plain(name, name::POD));
-        for address in items(endpoint.get("addresses")) {
-            let parsed = address
-                .as_str()
-                .and_then(|text| text.parse::<IpAddr>().ok());
-            match (parsed, pod) {
-                (Some(address), Some(pod)) => {
-                    slice.pods.push((address.to_canonical(), pod.into()));
-                }
-                _ => slice.unusable += 1,
-            }
-        }
+        add_endpoint(&mut slice, endpoint);
     }
     Some(slice)
+}
+
+/// Name and number of an EndpointSlice's port.
+fn slice_port(listed: &Value) -> Option<(Box<str>, u16)> {
+    let number = port(listed.get("port")?)?;
+    let name = match listed.get("name") {
+        None | Some(Value::Null) => "",
+        Some(name) if *name == "" => "",
+        Some(name) => plain(name, name::LABEL)?,
+    };
+    Some((name.into(), number))
+}
+
+/// An endpoint has the same pod at each of its addresses.
+fn add_endpoint(slice: &mut Slice, endpoint: &Value) {
+    let target = endpoint.get("targetRef").filter(|t| t["kind"] == "Pod");
+    let pod = target.map(|t| t.get("name").and_then(|name| plain(name, name::POD)));
+    let condition = |name: &str| endpoint.get("conditions")?.get(name)?.as_bool();
+    let ready = condition("ready").unwrap_or(true);
+    let node = endpoint.get("nodeName");
+    for address in items(endpoint.get("addresses")) {
+        let parsed = address.as_str().and_then(|text| text.parse().ok());
+        let (Some(address), false) = (parsed, pod == Some(None)) else {
+            slice.unusable += 1;
+            continue;
+        };
+        slice.endpoints.push(Listed {
+            address: IpAddr::to_canonical(&address),
+            pod: pod.flatten().map(Into::into),
+            node: node.and_then(|n| plain(n, name::POD)).map(Into::into),
+            ready,
+            serving: condition("serving").unwrap_or(ready),
+            terminating: condition("terminating").unwrap_or(false),
+        });
+    }
 }
 
 pub(super) fn items(list: Option<&Value>) -> impl Iterator<Item = &Value> {

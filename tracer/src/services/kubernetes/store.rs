@@ -2,18 +2,23 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::Arc,
 };
 
 use super::{
     health::{Health, Left},
-    pick::{Service, Slice},
+    pick::Service,
 };
 use crate::{
     config::{HealthCheckGate, PortSet},
-    services::table::{Pod, ServicePort, Table},
+    recorder::monotonic,
+    services::{
+        endpoints::{Listed, Set, Slice},
+        table::{Pod, ServicePort, Table},
+        tenants::{self, Present, Tenants, Touch},
+    },
 };
 
 /// Services with node ports that are kept, at most. There are no more node ports
@@ -31,7 +36,10 @@ pub(super) type Key = (Box<str>, Box<str>);
 /// All that is known, and the list that is just being read.
 pub(super) struct Store {
     services: RefCell<Listing<Service>>,
-    slices: RefCell<Listing<Slice>>,
+    slices: RefCell<Listing<Arc<Slice>>>,
+    /// Addresses that changed since the last table was made.
+    touched: RefCell<HashMap<IpAddr, Touch>>,
+    tenants: RefCell<Arc<Tenants>>,
     watched: PortSet,
     gate: HealthCheckGate,
     health: Arc<Health>,
@@ -45,6 +53,8 @@ struct Listing<T> {
     coming: Option<BTreeMap<Key, T>>,
     /// How much of the room is taken, in `known` and in `coming`.
     taken: [usize; 2],
+    /// A list was complete once.
+    listed: bool,
 }
 
 impl<T> Default for Listing<T> {
@@ -53,6 +63,7 @@ impl<T> Default for Listing<T> {
             known: BTreeMap::new(),
             coming: None,
             taken: [0; 2],
+            listed: false,
         }
     }
 }
@@ -72,11 +83,11 @@ impl Size for Service {
     }
 }
 
-impl Size for Slice {
+impl Size for Arc<Slice> {
     const ROOM: usize = ENDPOINTS;
     const LEFT: Left = Left::Endpoints;
     fn size(&self) -> usize {
-        self.pods.len()
+        self.endpoints.len()
     }
 }
 
@@ -90,6 +101,7 @@ impl<T: Size> Listing<T> {
         if let Some(coming) = self.coming.take() {
             self.known = coming;
             self.taken = [self.taken[1], 0];
+            self.listed = true;
         }
     }
 
@@ -118,6 +130,8 @@ impl Store {
         Self {
             services: RefCell::default(),
             slices: RefCell::default(),
+            touched: RefCell::default(),
+            tenants: RefCell::default(),
             watched: watched.clone(),
             gate,
             health: Arc::clone(health),
@@ -149,25 +163,107 @@ impl Store {
                 });
             }
         }
-        table.pods = pods(&services.known, &slices.known);
+        let by_service = by_service(&slices.known);
+        if services.listed && slices.listed {
+            table.sets = sets(&services.known, &by_service);
+            table.tenants = self.tenancies(&services.known, &by_service);
+        }
+        table.pods = pods(&services.known, &by_service);
         table
+    }
+
+    /// Who held which address, with what has changed by now.
+    fn tenancies(&self, services: &Services, slices: &ByService<'_>) -> Arc<Tenants> {
+        let touched = self.touched.take();
+        let mut tenants = self.tenants.borrow_mut();
+        let changed = Arc::make_mut(&mut tenants);
+        changed.update(&present(services, slices), &touched, monotonic());
+        Arc::clone(&tenants)
     }
 }
 
-/// The pods of these Services.
-fn pods(services: &BTreeMap<Key, Service>, slices: &BTreeMap<Key, Slice>) -> HashMap<IpAddr, Pod> {
-    let wanted: HashSet<(&str, &str)> =
-        services.keys().map(|(ns, name)| (&**ns, &**name)).collect();
-    let wanted = slices
-        .iter()
-        .filter(|((namespace, _), slice)| wanted.contains(&(&**namespace, &*slice.service)));
-    let pods = wanted.flat_map(|((namespace, _), slice)| {
-        slice.pods.iter().map(|(address, name)| {
-            let (namespace, name) = (namespace.clone(), name.clone());
-            (*address, Pod { namespace, name })
-        })
+type Services = BTreeMap<Key, Service>;
+/// EndpointSlices by namespace and name of their Service.
+type ByService<'a> = HashMap<(&'a str, &'a str), Vec<&'a Arc<Slice>>>;
+
+fn by_service(slices: &BTreeMap<Key, Arc<Slice>>) -> ByService<'_> {
+    let mut by_service = ByService::new();
+    for ((namespace, _), slice) in slices {
+        let key = (&**namespace, &*slice.service);
+        by_service.entry(key).or_default().push(slice);
+    }
+    by_service
+}
+
+/// The EndpointSlices of these Services, by node port.
+fn sets(services: &Services, slices: &ByService<'_>) -> BTreeMap<u16, Set> {
+    let mut sets = BTreeMap::new();
+    for ((namespace, service), object) in services {
+        let own = slices.get(&(&**namespace, &**service));
+        let own: Arc<[Arc<Slice>]> = own.into_iter().flatten().copied().cloned().collect();
+        for (port, port_name) in &object.ports {
+            sets.entry(*port).or_insert_with(|| Set {
+                port_name: port_name.clone(),
+                namespace: namespace.clone(),
+                slices: Arc::clone(&own),
+            });
+        }
+    }
+    sets
+}
+
+/// The endpoints of these Services that are pods, with their namespaces.
+fn listed<'a>(
+    services: &'a Services,
+    slices: &'a ByService<'a>,
+) -> impl Iterator<Item = (&'a Listed, Pod)> {
+    let own = services.keys().filter_map(|(namespace, service)| {
+        let own = slices.get(&(&**namespace, &**service))?;
+        Some(own.iter().map(move |slice| (namespace, slice)))
     });
-    pods.collect()
+    own.flatten().flat_map(|(namespace, slice)| {
+        slice.endpoints.iter().filter_map(move |listed| {
+            let (namespace, name) = (namespace.clone(), listed.pod.clone()?);
+            Some((listed, Pod { namespace, name }))
+        })
+    })
+}
+
+/// The pods of these Services.
+fn pods(services: &Services, slices: &ByService<'_>) -> HashMap<IpAddr, Pod> {
+    let mut pods = HashMap::new();
+    for (listed, pod) in listed(services, slices) {
+        // A pod that is gone is listed for a while beside the one that has its address.
+        if listed.terminating {
+            pods.entry(listed.address).or_insert(pod);
+        } else {
+            pods.insert(listed.address, pod);
+        }
+    }
+    pods
+}
+
+/// Who is where, and how.
+fn present(services: &Services, slices: &ByService<'_>) -> HashMap<IpAddr, Present> {
+    let mut present: HashMap<IpAddr, Present> = HashMap::new();
+    for (listed, pod) in listed(services, slices) {
+        let is = Present {
+            pod,
+            ready: listed.ready,
+            terminating: listed.terminating,
+        };
+        match present.get_mut(&listed.address) {
+            Some(other) if other.pod == is.pod => {
+                other.ready |= is.ready;
+                other.terminating |= is.terminating;
+            }
+            // One that is going makes way for one that is there.
+            Some(other) if other.terminating => *other = is,
+            Some(_) => {}
+            None => drop(present.insert(listed.address, is)),
+        }
+    }
+    present
 }
 
 /// How a watch puts its objects into the store.
@@ -221,28 +317,60 @@ impl Keep<Slice> for Store {
     }
 
     fn end(&self) {
-        self.slices.borrow_mut().end();
+        let mut slices = self.slices.borrow_mut();
+        if let Some(coming) = &slices.coming {
+            let (old, new) = (slices.known.values(), coming.values());
+            self.touch(
+                old.flat_map(|s| &s.endpoints),
+                new.flat_map(|s| &s.endpoints),
+            );
+        }
+        slices.end();
     }
 
     fn put(&self, coming: bool, key: Option<Key>, mut object: Option<Slice>) {
         if let Some(slice) = &mut object {
-            slice.pods.shrink_to_fit();
+            slice.endpoints.shrink_to_fit();
         }
         let unusable = object.as_ref().map_or(0, |o| o.unusable);
-        let object = object.filter(|slice| !slice.pods.is_empty());
+        let object = object.filter(|slice| !slice.endpoints.is_empty());
         let mut slices = self.slices.borrow_mut();
+        if let Some(key) = key.as_ref().filter(|_| !coming) {
+            self.replaced(&slices, key, object.as_ref());
+        }
         // Slices without a Service, or of names outside the cluster, are usual.
+        let object = object.map(Arc::new);
         self.put_into(&mut slices, coming, key, object, true, unusable);
     }
 
     fn remove(&self, key: Option<Key>) {
         if let Some(key) = key {
-            self.slices.borrow_mut().put(false, key, None);
+            let mut slices = self.slices.borrow_mut();
+            self.replaced(&slices, &key, None);
+            slices.put(false, key, None);
         }
     }
 }
 
 impl Store {
+    /// Notes what changes when an EndpointSlice becomes another.
+    fn replaced(&self, slices: &Listing<Arc<Slice>>, key: &Key, new: Option<&Slice>) {
+        let old = slices.known.get(key).into_iter();
+        let new = new.into_iter();
+        self.touch(
+            old.flat_map(|s| &s.endpoints),
+            new.flat_map(|s| &s.endpoints),
+        );
+    }
+
+    fn touch<'a>(
+        &self,
+        old: impl Iterator<Item = &'a Listed>,
+        new: impl Iterator<Item = &'a Listed>,
+    ) {
+        tenants::touch(&mut self.touched.borrow_mut(), old, new, monotonic());
+    }
+
     fn put_into<T: Size>(
         &self,
         into: &mut Listing<T>,

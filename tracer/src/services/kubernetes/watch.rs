@@ -14,11 +14,11 @@ use tokio::{sync::Notify, time::sleep};
 use super::{
     health::{Resource, Trouble},
     objects::{self, Pick, Picked},
-    pick::{Service, Slice},
+    pick::Service,
     store::{Keep, Store},
     transport::Late,
 };
-use crate::{exit::one_line, human};
+use crate::{exit::one_line, human, services::endpoints::Slice};
 
 /// Seconds until the API ends a watch, and it begins anew where it was. What ends
 /// without a word is noticed 5 s later.

@@ -222,6 +222,7 @@ impl Bed {
                 via: None,
             }),
             neighbour: Some("REACHABLE".to_owned()),
+            gone_at: None,
         });
         self
     }

@@ -6,6 +6,7 @@ mod claims;
 mod conntrack;
 mod flood;
 mod path;
+mod pods;
 mod process;
 mod properties;
 mod queues;

@@ -42,6 +42,7 @@ fn dropped_by_rule() {
         (
             "a SYN sent again came through: where the first one was dropped is not known",
             bed([row(Late).to(pod()).syn("NETFILTER_DROP", "nft_do_chain")]).here(),
+            // Nobody knows whether the first SYN had been sent to it.
             &[],
         ),
         (

@@ -200,6 +200,7 @@ fn backends() -> impl Strategy<Value = Backend> {
     let at = (PORT..PORT + 3, 0..3_u8, count(), count());
     (at, places(), option::of(routes()), name(STATES)).prop_map(|(at, place, route, neighbour)| {
         Backend {
+            gone_at: None,
             node_port: at.0,
             address: backend(at.1),
             attempts: at.2,

@@ -51,18 +51,39 @@ fn a_service_comes_down_to_its_node_ports() {
 fn a_slice_comes_down_to_its_pods() {
     let slice = slice(&search()).unwrap();
     assert_eq!(&*slice.service, "search");
-    let pods: Vec<(String, &str)> = slice
-        .pods
+    let pods: Vec<(String, Option<&str>)> = slice
+        .endpoints
         .iter()
-        .map(|(a, n)| (a.to_string(), &**n))
+        .map(|e| (e.address.to_string(), e.pod.as_deref()))
         .collect();
     let expected = [
-        ("10.244.0.2", "search-0"),
-        ("10.244.0.3", "search-1"),
-        ("10.244.0.4", "search-1"),
+        ("10.244.0.2", Some("search-0")),
+        ("10.244.0.3", Some("search-1")),
+        ("10.244.0.4", Some("search-1")),
+        ("10.0.0.9", None),
+        ("10.0.0.8", None),
     ];
     assert_eq!(pods, expected.map(|(a, n)| (a.to_owned(), n)));
+    assert_eq!(slice.ports, [("".into(), 9092)]);
     assert_eq!(slice.unusable, 0);
+}
+
+#[test]
+fn conditions_that_are_absent_are_those_of_a_pod_that_is_well() {
+    let conditions = |of: Value| {
+        let mut object = search();
+        object["endpoints"][0]["conditions"] = of;
+        object["endpoints"][0]["nodeName"] = json!("n1");
+        let first = slice(&object).unwrap().endpoints.remove(0);
+        assert_eq!(first.node.as_deref(), Some("n1"));
+        (first.ready, first.serving, first.terminating)
+    };
+    for absent in [json!(null), json!({}), json!([]), json!({"ready": "no"})] {
+        assert_eq!(conditions(absent), (true, true, false));
+    }
+    assert_eq!(conditions(json!({"ready": false})), (false, false, false));
+    let going = json!({"ready": false, "serving": true, "terminating": true});
+    assert_eq!(conditions(going), (false, true, true));
 }
 
 #[test]
@@ -93,7 +114,7 @@ fn what_cannot_be_right_is_left_out_alone() {
         let mut object = search();
         *object.pointer_mut(pointer).unwrap() = value.clone();
         let slice = slice(&object).unwrap();
-        assert_eq!((slice.pods.len(), slice.unusable), (2, 1), "{value}");
+        assert_eq!((slice.endpoints.len(), slice.unusable), (4, 1), "{value}");
     }
 }
 
@@ -150,6 +171,10 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just("labels"),
         Just(SERVICE_NAME),
         Just("endpoints"),
+        Just("conditions"),
+        Just("ready"),
+        Just("terminating"),
+        Just("nodeName"),
         Just("addresses"),
         Just("targetRef"),
         Just("kind"),
@@ -187,8 +212,12 @@ proptest! {
         for object in [&object, &lying] {
             if let Some(slice) = slice(object) {
                 prop_assert!(is_plain(&slice.service, name::LABEL));
-                for (_, pod) in slice.pods {
-                    prop_assert!(!pod.is_empty() && is_plain(&pod, name::POD));
+                for pod in slice.endpoints.iter().filter_map(|e| e.pod.as_ref()) {
+                    prop_assert!(!pod.is_empty() && is_plain(pod, name::POD));
+                }
+                prop_assert!(slice.ports.len() <= PORTS);
+                for (name, port) in slice.ports {
+                    prop_assert!(port != 0 && is_plain(&name, name::LABEL));
                 }
             }
         }

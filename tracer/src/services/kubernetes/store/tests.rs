@@ -26,14 +26,24 @@ fn service(ports: &[u16]) -> Option<Service> {
 }
 
 fn slice(service: &str, pods: &[(&str, &str)]) -> Option<Slice> {
-    let pods = pods
-        .iter()
-        .map(|(address, pod)| (address.parse().unwrap(), (*pod).into()));
+    let pods = pods.iter().map(|(address, pod)| listed(address, pod));
     Some(Slice {
         service: service.into(),
-        pods: pods.collect(),
+        ports: vec![("p30101".into(), 9090)],
+        endpoints: pods.collect(),
         unusable: 0,
     })
+}
+
+fn listed(address: &str, pod: &str) -> Listed {
+    Listed {
+        address: address.parse().unwrap(),
+        pod: Some(pod.into()),
+        node: None,
+        ready: true,
+        serving: true,
+        terminating: false,
+    }
 }
 
 fn left(store: &Store, what: Left) -> u64 {
@@ -176,6 +186,80 @@ fn what_cannot_be_is_counted() {
     store.put(false, key("users"), Some(partly));
     assert_eq!(left(&store, Left::Unusable), 5);
     assert!(store.table().service(30101).is_some());
+}
+
+#[test]
+fn endpoints_are_known_once_both_lists_are_complete() {
+    let store = store();
+    let address = "10.0.0.1".parse().unwrap();
+    list(&store, &[("users", &[30101, 30102])]);
+    let users = slice("users", &[("10.0.0.1", "users-0")]);
+    store.put(false, key("users-x"), users.clone());
+    assert!(store.table().endpoints(30101).is_none());
+    Keep::<Slice>::begin(&store);
+    store.put(true, key("users-x"), users);
+    Keep::<Slice>::end(&store);
+    let table = store.table();
+    let endpoint = table.endpoints(30101).unwrap().next().unwrap();
+    assert_eq!(endpoint.address.to_string(), "10.0.0.1:9090");
+    assert_eq!(endpoint.pod.unwrap().to_string(), "thrift/users-0");
+    // Its port has another name.
+    assert_eq!(table.endpoints(30102).unwrap().count(), 0);
+    assert!(table.endpoints(30103).is_none());
+    // It was there before anybody looked.
+    assert_eq!(table.holder_at(address, 0).unwrap().from, 0);
+}
+
+#[test]
+fn a_pod_has_a_history() {
+    let store = store();
+    let address = "10.0.0.1".parse().unwrap();
+    list(&store, &[("users", &[30101])]);
+    Keep::<Slice>::begin(&store);
+    Keep::<Slice>::end(&store);
+    store.table();
+    store.put(
+        false,
+        key("users-x"),
+        slice("users", &[("10.0.0.1", "users-0")]),
+    );
+    store.table();
+    let mut going = slice("users", &[("10.0.0.1", "users-0")]).unwrap();
+    going.endpoints[0].ready = false;
+    going.endpoints[0].terminating = true;
+    store.put(false, key("users-x"), Some(going));
+    // A list that breaks off is no end.
+    Keep::<Slice>::begin(&store);
+    assert_eq!(store.table().tenants().of(address)[0].until, None);
+    // Gone within the time in which a table is made once.
+    Keep::<Slice>::remove(&store, key("users-x"));
+    store.put(
+        false,
+        key("users-y"),
+        slice("users", &[("10.0.0.1", "users-1")]),
+    );
+    let table = store.table();
+    let [old, new] = table.tenants().of(address) else {
+        panic!("{:?}", table.tenants().of(address));
+    };
+    assert_eq!((&*old.pod.name, &*new.pod.name), ("users-0", "users-1"));
+    let times = [
+        Some(old.from),
+        old.terminating_since,
+        old.until,
+        Some(new.from),
+    ];
+    assert!(times.is_sorted() && !times.contains(&None), "{times:?}");
+    assert_eq!(old.deleted_at(), old.until);
+    assert_eq!(
+        table.pod_then(address, old.from).unwrap().name,
+        "users-0".into()
+    );
+    assert_eq!(
+        table.pod_then(address, u64::MAX).unwrap().name,
+        "users-1".into()
+    );
+    assert_eq!(table.pod_then(address, 0), None);
 }
 
 proptest! {

@@ -1,0 +1,267 @@
+use std::sync::Arc;
+
+use tracer_common::failure::{Failure, Reply, seen};
+
+use super::{super::of_row, bed::*, *};
+use crate::{
+    evidence::{Evidence, Listener, Row},
+    services::{Listed, Pod, Table, Tenancy},
+};
+
+const SECOND: u64 = 1_000_000_000;
+/// When the pod was told to stop, and when it was gone.
+const STOP: u64 = 100 * SECOND;
+const GONE: u64 = 103 * SECOND;
+
+fn tenancy(name: &str, from: u64) -> Tenancy {
+    Tenancy {
+        pod: Arc::new(Pod {
+            namespace: "thrift".into(),
+            name: name.into(),
+        }),
+        from,
+        unready_since: None,
+        was_ready: true,
+        terminating_since: None,
+        until: None,
+    }
+}
+
+fn stopped(name: &str) -> Tenancy {
+    Tenancy {
+        unready_since: Some(STOP),
+        terminating_since: Some(STOP),
+        ..tenancy(name, 0)
+    }
+}
+
+fn deleted(name: &str) -> Tenancy {
+    Tenancy {
+        until: Some(GONE),
+        ..stopped(name)
+    }
+}
+
+fn listed(last: u8, ready: bool, terminating: bool) -> Listed {
+    Listed {
+        address: backend(last).ip(),
+        pod: Some("users".into()),
+        node: Some("n".into()),
+        ready,
+        serving: ready,
+        terminating,
+    }
+}
+
+/// With this history of the first backend, and these endpoints.
+fn told(bed: Bed, held: &[Tenancy], endpoints: Vec<Listed>) -> Evidence {
+    let mut names = Table::named(PORT, "thrift", "users", "");
+    for tenancy in held {
+        names.remember(pod().ip(), tenancy.clone());
+    }
+    names.list(PORT, 9090, endpoints);
+    Evidence {
+        names: names.into(),
+        ended: 200 * SECOND,
+        ..bed.0
+    }
+}
+
+/// Its SYNs were sent from the first to the last of these.
+fn between(row: Row, first: u64, last: u64) -> Row {
+    Row {
+        span: Some((first, last)),
+        ..row
+    }
+}
+
+fn verdict(row: &Row, held: &[Tenancy], endpoints: Vec<Listed>) -> (Verdict, Certainty) {
+    let evidence = told(bed([row.clone()]).beyond().opens(0), held, endpoints);
+    of_row(row, &evidence)
+}
+
+/// Silence at the first backend, one SYN at this time.
+fn silence(at: u64) -> Row {
+    between(silent().to(pod()), at, at)
+}
+
+fn refusal(at: u64) -> Row {
+    let row = refused(Reply::BackendRst).to(pod());
+    between(row.reset(seen::RESET_CLIENT, "NO_SOCKET"), at, at)
+}
+
+const CERTAIN: Certainty = Certainty::Certain;
+
+#[test]
+fn a_pod_that_stops_is_told_from_one_that_never_listened() {
+    let others = || vec![listed(3, true, false)];
+    let at = STOP + SECOND;
+    let is = (Verdict::PodTerminating, CERTAIN);
+    assert_eq!(verdict(&refusal(at), &[stopped("users-0")], others()), is);
+    assert_eq!(verdict(&silence(at), &[stopped("users-0")], others()), is);
+    // Before it was told to stop: the port is wrong.
+    let before = verdict(&refusal(STOP - 2 * SECOND), &[stopped("users-0")], others());
+    assert_eq!(before, (Verdict::NothingListens, CERTAIN));
+    // The API tells late: then it is not certain.
+    let just = verdict(&refusal(STOP - SECOND / 2), &[stopped("users-0")], others());
+    assert_eq!(just, (Verdict::PodTerminating, Certainty::Likely));
+    // It never worked.
+    let never = Tenancy {
+        was_ready: false,
+        ..stopped("users-0")
+    };
+    assert_eq!(
+        verdict(&refusal(at), &[never], others()).0,
+        Verdict::NothingListens
+    );
+}
+
+#[test]
+fn a_pod_that_stops_and_still_listens_is_not_to_blame() {
+    let row = silence(STOP + SECOND);
+    let full = |pod: &mut crate::evidence::Pod| {
+        pod.listener = Some(Listener {
+            queue: 129,
+            limit: 128,
+            drops: 9,
+        });
+    };
+    let evidence = told(bed([row.clone()]).with(full), &[stopped("users-0")], vec![]);
+    assert_eq!(of_row(&row, &evidence).0, Verdict::AcceptQueueFull);
+}
+
+#[test]
+fn what_is_sent_to_a_pod_that_was_deleted_is_its_own() {
+    let others = || vec![listed(3, true, false)];
+    let held = [deleted("users-0")];
+    assert_eq!(
+        verdict(&silence(GONE + SECOND), &held, others()),
+        (Verdict::PodGone, CERTAIN)
+    );
+    let host = between(icmp(1).to(pod()), GONE + SECOND, GONE + 2 * SECOND);
+    assert_eq!(verdict(&host, &held, others()), (Verdict::PodGone, CERTAIN));
+    // A copy that a bridge flooded says nothing.
+    let copy = silence(GONE + SECOND).syn("OTHERHOST", "ip_rcv_core");
+    assert_eq!(verdict(&copy, &held, others()), (Verdict::PodGone, CERTAIN));
+    // It fell before that.
+    let before = verdict(&silence(STOP - 5 * SECOND), &held, others());
+    assert_eq!(before.0, Verdict::Unexplained);
+    // Some before and some after; or nobody knows when.
+    let row = between(silent().to(pod()), GONE - SECOND, GONE + SECOND);
+    assert_eq!(
+        verdict(&row, &held, others()),
+        (Verdict::PodGone, Certainty::Likely)
+    );
+    let unknown = silent().to(pod());
+    assert_eq!(verdict(&unknown, &held, others()).1, Certainty::Likely);
+    // A rule dropped it.
+    let ruled = silence(GONE + SECOND).syn("NETFILTER_DROP", "nft_do_chain");
+    assert_eq!(verdict(&ruled, &held, others()).0, Verdict::DroppedByRule);
+}
+
+#[test]
+fn a_pod_that_only_left_the_service_is_likely_at_most() {
+    let left = Tenancy {
+        until: Some(GONE),
+        ..tenancy("users-0", 0)
+    };
+    let row = silence(GONE + SECOND);
+    let others = || vec![listed(3, true, false)];
+    assert_eq!(
+        verdict(&row, &[left.clone()], others()),
+        (Verdict::PodGone, Certainty::Likely)
+    );
+    // It is still there.
+    let evidence = told(bed([row.clone()]).here(), &[left], others());
+    assert_eq!(of_row(&row, &evidence).0, Verdict::Unexplained);
+}
+
+#[test]
+fn a_namespace_that_is_gone_says_the_same() {
+    let row = silence(GONE + SECOND);
+    let mut evidence = bed([row.clone()]).beyond().0;
+    evidence.backends[0].gone_at = Some(GONE);
+    assert_eq!(of_row(&row, &evidence), (Verdict::PodGone, CERTAIN));
+    let row = silence(GONE - 5 * SECOND);
+    assert_eq!(of_row(&row, &evidence).0, Verdict::Unexplained);
+}
+
+#[test]
+fn rules_are_stale_after_some_seconds_only() {
+    let held = [deleted("users-0")];
+    for others in [vec![], vec![listed(3, true, false)]] {
+        let late = verdict(&silence(STOP + 11 * SECOND), &held, others.clone());
+        assert_eq!(late, (Verdict::RulesStale, CERTAIN));
+        let soon = verdict(&silence(STOP + 9 * SECOND), &held, others);
+        assert_eq!(soon.0, Verdict::PodGone);
+    }
+    // It answers, but should not be chosen: nothing fails, or fails for its own cause;
+    // a terminating one may be where no other is ready on its node.
+    let going = vec![Listed {
+        serving: true,
+        ..listed(2, false, true)
+    }];
+    let row = silence(STOP + 11 * SECOND);
+    let right = verdict(&row, &[stopped("users-0")], going.clone());
+    assert_eq!(right.0, Verdict::PodTerminating);
+    let wrong = [going, vec![listed(3, true, false)]].concat();
+    assert_eq!(
+        verdict(&row, &[stopped("users-0")], wrong).0,
+        Verdict::RulesStale
+    );
+    // An old conntrack entry is followed before any rule is asked.
+    let old = silence(STOP + 11 * SECOND).seen(seen::OLD_ENTRY);
+    let old = verdict(&old, &held, vec![listed(3, true, false)]);
+    assert_ne!(old.0, Verdict::RulesStale);
+    // It is listed.
+    let well = verdict(&row, &[tenancy("users-0", 0)], vec![listed(2, true, false)]);
+    assert_eq!(well.0, Verdict::Unexplained);
+}
+
+#[test]
+fn an_address_is_blamed_on_who_held_it() {
+    let held = [deleted("victim-0"), tenancy("innocent-0", 110 * SECOND)];
+    let now = || vec![listed(2, true, false)];
+    let of = |row: Row| {
+        let bed = bed([row]).with(|pod| pod.listener = None);
+        let evidence = told(bed.opens(10), &held, now());
+        judge(&evidence).findings.remove(0)
+    };
+    let wrong_port = of(refusal(STOP - 50 * SECOND));
+    assert_eq!(wrong_port.verdict, Verdict::NothingListens);
+    assert_eq!(wrong_port.pod.as_deref(), Some("thrift/victim-0"));
+    assert!(!wrong_port.next.contains("innocent"), "{}", wrong_port.next);
+    let gone = of(silence(GONE + SECOND));
+    assert_eq!((gone.verdict, gone.certainty), (Verdict::PodGone, CERTAIN));
+    assert_eq!(gone.pod.as_deref(), Some("thrift/victim-0"));
+    // The neighbour entry still has the victim's MAC.
+    let after = of(silence(112 * SECOND));
+    assert_eq!(after.verdict, Verdict::PodGone);
+    assert_eq!(after.certainty, Certainty::Likely);
+    assert!(after.evidence.iter().any(|l| l.contains("victim-0")));
+    // Long after that it fails for its own cause.
+    let own = of(refusal(190 * SECOND));
+    assert_eq!(own.verdict, Verdict::NothingListens);
+    assert_eq!(own.pod.as_deref(), Some("thrift/innocent-0"));
+    // Both met failures: neither is named.
+    let both = of(between(refusal(0), STOP - 50 * SECOND, 190 * SECOND));
+    assert_eq!(both.pod, None);
+}
+
+#[test]
+fn what_a_later_syn_achieved_is_not_blamed_on_the_fate_of_the_first() {
+    let late = || {
+        row(Failure::Late)
+            .to(pod())
+            .syn("NETFILTER_DROP", "nft_do_chain")
+    };
+    let alone = bed([late()]).here();
+    assert_eq!(judge(&alone.0).findings, []);
+    // Others got kube-proxy's ICMP.
+    let beside = bed([late(), icmp(3)]).here();
+    let (verdict, certainty) = of_row(&late(), &beside.0);
+    assert_eq!(
+        (verdict, certainty),
+        (Verdict::NoEndpoints, Certainty::Likely)
+    );
+}
