@@ -86,8 +86,11 @@ impl Judging {
 struct Verdicts<'a> {
     shared: &'a Shared,
     context: &'a Evidence,
-    known: HashMap<(Kind, Option<Span>), Option<(Row, Verdict)>>,
+    known: HashMap<(Kind, Option<Span>), Judged>,
 }
+
+/// `None`: the kind has words that this build does not know.
+type Judged = Option<(Row, Verdict)>;
 
 /// When the first and the last SYN were sent.
 type Span = (u64, u64);

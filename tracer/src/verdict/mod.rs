@@ -20,6 +20,7 @@ mod replies;
 mod service;
 #[cfg(test)]
 pub(crate) mod tests;
+mod times;
 
 use std::net::SocketAddr;
 
