@@ -57,6 +57,13 @@ pub struct Bed<'a> {
 impl Node {
     pub fn new(port: u16, link: PodLink) -> Result<Self> {
         let topology = Topology::builder().pods(0).pod_link(link).build()?;
+        if link == PodLink::Bridge {
+            // A bridge without an address of its own takes the lowest of its ports', and
+            // each time that it changes the kernel forgets all neighbours.
+            topology
+                .node
+                .ip("link set cbr0 address 02:00:0a:f4:00:01\n")?;
+        }
         Ok(Self {
             api: Api::start(&topology.node, port)?,
             topology,

@@ -27,6 +27,16 @@ pub struct Event {
     pub latency: f64,
 }
 
+#[derive(Deserialize)]
+struct Explained {
+    verdicts: Vec<Finding>,
+}
+
+#[derive(Deserialize)]
+struct Finding {
+    verdict: String,
+}
+
 impl Event {
     /// When its SYN was sent, seconds.
     pub fn sent(&self) -> f64 {
@@ -92,6 +102,11 @@ pub fn named(tracer: &Tracer<'_>, events: &[Event], verdicts: &[&str]) -> Result
         ensure!(fits || count == 0.0, "{count} {verdict}: {}", said());
     }
     metrics.balanced()?;
+    let explained: Explained = serde_json::from_str(&ask(tracer, &["explain", "-o", "json"])?)?;
+    for finding in explained.verdicts {
+        let fits = fits(&finding.verdict) || finding.verdict == "unexplained";
+        ensure!(fits, "explain: {}: {}", finding.verdict, said());
+    }
     eprintln!("{right} of {all} failed attempts named: {counts:?}");
     Ok(())
 }

@@ -87,8 +87,11 @@ struct Verdicts<'a> {
     shared: &'a Shared,
     context: &'a Evidence,
     rows: &'a HashMap<Kind, Row>,
-    known: HashMap<(Kind, Option<Span>), Option<(Row, Verdict)>>,
+    known: HashMap<(Kind, Option<Span>), Judged>,
 }
+
+/// `None`: the kind has words that this build does not know.
+type Judged = Option<(Row, Verdict)>;
 
 /// When the first and the last SYN were sent.
 type Span = (u64, u64);

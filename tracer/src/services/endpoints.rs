@@ -5,8 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use super::table::Pod;
-
 /// One address of an EndpointSlice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listed {
@@ -42,70 +40,47 @@ pub struct Slice {
 pub struct Set {
     /// Name of the Service's port.
     pub port_name: Box<str>,
-    /// Namespace of the Service.
-    pub namespace: Box<str>,
     /// Shared by the ports of the Service.
     pub slices: Arc<[Arc<Slice>]>,
 }
 
-/// A backend that Kubernetes lists for a node port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Address and port that NAT sends to.
-    pub address: SocketAddr,
-    /// It gets new connections.
-    pub ready: bool,
-    /// It would answer, whether it is being deleted or not.
-    pub serving: bool,
-    /// It is being deleted.
-    pub terminating: bool,
-    /// The pod; `None`: it is none.
-    pub pod: Option<Pod>,
-    /// The node that it is on, if that is said.
-    pub node: Option<Box<str>>,
-}
-
 impl Set {
-    /// All endpoints.
-    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
-        self.listed().map(|(port, listed)| {
-            let pod = listed.pod.as_ref().map(|name| Pod {
-                namespace: self.namespace.clone(),
-                name: name.clone(),
-            });
-            Endpoint {
-                address: SocketAddr::new(listed.address, port),
-                ready: listed.ready,
-                serving: listed.serving,
-                terminating: listed.terminating,
-                pod,
-                node: listed.node.clone(),
-            }
-        })
-    }
-
-    /// Whether a proxy that is up to date may choose this address: it is ready, or,
-    /// where none is, it still serves (KEP-1669). Also how many it may choose.
-    pub fn chosen(&self, address: SocketAddr) -> (bool, usize) {
-        let count = |fits: fn(&Listed) -> bool| {
-            let fitting = self.listed().filter(|(_, listed)| fits(listed));
-            fitting.fold((false, 0), |(found, all), (port, listed)| {
-                let same = SocketAddr::new(listed.address, port) == address;
-                (found || same, all + 1)
-            })
-        };
-        match count(|listed| listed.ready) {
-            (_, 0) => count(|listed| listed.serving && listed.terminating),
-            ready => ready,
-        }
-    }
-
-    fn listed(&self) -> impl Iterator<Item = (u16, &Listed)> {
+    /// All endpoints: where NAT sends to, and what is listed there.
+    pub fn endpoints(&self) -> impl Iterator<Item = (SocketAddr, &Listed)> {
         self.slices.iter().flat_map(|slice| {
             let mut named = slice.ports.iter();
             let port = named.find(|(name, _)| *name == self.port_name);
-            let endpoints = port.map(|(_, port)| slice.endpoints.iter().map(|e| (*port, e)));
-            endpoints.into_iter().flatten()
+            let port = port.map(|(_, port)| *port).into_iter();
+            port.flat_map(|port| {
+                let at = move |listed: &'_ Listed| SocketAddr::new(listed.address, port);
+                slice
+                    .endpoints
+                    .iter()
+                    .map(move |listed| (at(listed), listed))
+            })
         })
+    }
+
+    /// Whether a proxy that is up to date may choose this address: it is ready, or it
+    /// still serves where none is ready, on its node (externalTrafficPolicy Local) or at
+    /// all (KEP-1669).
+    #[must_use]
+    pub fn may_choose(&self, address: SocketAddr) -> bool {
+        self.endpoints()
+            .any(|(at, listed)| at == address && (listed.ready || self.serves_alone(listed)))
+    }
+
+    fn serves_alone(&self, listed: &Listed) -> bool {
+        let is_near = |other: &Listed| listed.node.is_none() || other.node == listed.node;
+        let mut others = self.endpoints();
+        listed.serving
+            && listed.terminating
+            && !others.any(|(_, other)| other.ready && is_near(other))
+    }
+
+    /// How many are ready.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.endpoints().filter(|(_, listed)| listed.ready).count()
     }
 }

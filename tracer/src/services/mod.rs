@@ -11,7 +11,9 @@ mod tenants;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-pub use endpoints::{Endpoint, Listed};
+#[cfg(test)]
+pub use endpoints::Listed;
+pub use endpoints::Set as Endpoints;
 pub use kubernetes::Health;
 pub use table::{Pod, Table};
 pub use tenants::Tenancy;

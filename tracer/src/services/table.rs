@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
 };
 
 use super::{
-    endpoints::{Endpoint, Set},
+    endpoints::Set,
     tenants::{Tenancy, Tenants},
 };
 use crate::config::PortSet;
@@ -92,15 +92,9 @@ impl Table {
 
     /// The backends that Kubernetes lists for a node port; `None`: that is not known,
     /// since there is no Kubernetes or its list is not complete yet.
-    pub fn endpoints(&self, node_port: u16) -> Option<impl Iterator<Item = Endpoint>> {
-        self.sets.get(&node_port).map(Set::endpoints)
-    }
-
-    /// Whether a proxy that is up to date may choose this backend, and how many it
-    /// may choose from; `None` as with [`Table::endpoints`].
     #[must_use]
-    pub fn chosen(&self, node_port: u16, backend: SocketAddr) -> Option<(bool, usize)> {
-        self.sets.get(&node_port).map(|set| set.chosen(backend))
+    pub fn endpoints(&self, node_port: u16) -> Option<&Set> {
+        self.sets.get(&node_port)
     }
 
     /// Who held which address, when.
@@ -201,7 +195,6 @@ impl Table {
         };
         let set = Set {
             port_name: "".into(),
-            namespace: "thrift".into(),
             slices: [Arc::new(slice)].into(),
         };
         self.sets.insert(node_port, set);

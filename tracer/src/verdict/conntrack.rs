@@ -90,8 +90,8 @@ fn leads_astray(case: &Case<'_>, entry: &Entry) -> bool {
     let gone = holder
         .and_then(|h| h.until)
         .is_some_and(|at| at <= case.span().0);
-    let chosen = names.chosen(case.port(), entry.backend);
-    let followed = chosen.is_some_and(|(listed, others)| !listed && others > 0);
+    let listed = names.endpoints(case.port());
+    let followed = listed.is_some_and(|l| !l.may_choose(entry.backend) && l.ready() > 0);
     gone && followed && elsewhere(case, entry.backend)
 }
 

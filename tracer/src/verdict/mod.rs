@@ -25,6 +25,7 @@ mod scope;
 mod service;
 #[cfg(test)]
 pub(crate) mod tests;
+mod times;
 
 use std::net::SocketAddr;
 

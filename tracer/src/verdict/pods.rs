@@ -1,8 +1,6 @@
 //! Pods that come and go: who held the backend's address when the SYN was sent, and
 //! whether the node should still have chosen it.
 
-use std::time::Duration;
-
 use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{
@@ -12,8 +10,9 @@ use super::{
     drops::Cause,
     opinion::Opinion,
     service::{is_port_unreachable, is_prohibited},
+    times::{Times, seconds},
 };
-use crate::services::Tenancy;
+use crate::services::{Endpoints, Tenancy};
 
 /// A proxy that is well follows within its minSyncPeriod (1 s unless set) and the
 /// time that it takes to write all rules, which is some seconds in the largest
@@ -63,96 +62,18 @@ fn is_fitting(case: &Case<'_>) -> bool {
     }
 }
 
-/// When the SYNs were sent, and what happened to the backend's pod before.
-struct Times<'a> {
-    /// The first and the last SYN.
-    first: u64,
-    last: u64,
-    /// They are known, not only that they lie within the window.
-    known: bool,
-    /// Who came last to hold the address by the last SYN.
-    holder: Option<&'a Tenancy>,
-    /// When the holder had gone, and whether that is a fact.
-    gone: Option<(u64, bool)>,
-}
-
-impl<'a> Times<'a> {
-    fn of(case: &Case<'a>) -> Self {
-        let (first, last) = case.span();
-        let holder = case.tenant();
-        Self {
-            first,
-            last,
-            known: case.row.span.is_some(),
-            holder,
-            gone: gone_at(case, holder),
-        }
-    }
-
-    /// Certain if it had happened before the first SYN was sent.
-    fn certain_since(&self, opinion: Opinion, at: u64, holds: bool) -> Opinion {
-        opinion.certain_if(holds && self.known && at <= self.first)
-    }
-
-    /// `12 s before the first of these SYNs`, or how else they lie.
-    fn before(&self, at: u64) -> String {
-        if !self.known {
-            return "before the end of this window".to_owned();
-        }
-        match self.first.checked_sub(at) {
-            Some(since) => format!("{} before the first of these SYNs", seconds(since)),
-            None => format!(
-                "{} after the first of these SYNs and {} the last",
-                seconds(at - self.first),
-                match self.last.checked_sub(at) {
-                    Some(since) => format!("{} before", seconds(since)),
-                    None => "just after".to_owned(),
-                }
-            ),
-        }
-    }
-}
-
-fn seconds(nanos: u64) -> String {
-    let seconds = Duration::from_nanos(nanos).as_secs_f64();
-    if seconds < 9.95 {
-        format!("{seconds:.1} s")
-    } else {
-        format!("{seconds:.0} s")
-    }
-}
-
-/// The EndpointSlices do not list it any more, or its namespace is not on this node
-/// any more. A pod that is there has left a Service at most.
-fn gone_at(case: &Case<'_>, holder: Option<&Tenancy>) -> Option<(u64, bool)> {
-    let since = holder.map_or(0, |h| h.from);
-    let namespace = case
-        .backend
-        .and_then(|b| b.gone_at)
-        .filter(|at| *at > since);
-    let there = case.pod().is_some() && !case.is_passed_on();
-    let unlisted = holder.filter(|_| !there).and_then(|h| h.until);
-    let deleted = holder.and_then(Tenancy::deleted_at).filter(|_| !there);
-    let certain = deleted.into_iter().chain(namespace).min();
-    match (certain, unlisted) {
-        (Some(at), _) => Some((at, true)),
-        (None, Some(at)) => Some((at, false)),
-        (None, None) => None,
-    }
-}
-
 /// This node still chooses what no proxy should.
 fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
     let chosen = case.row.backend?;
     let names = &case.evidence.names;
-    let (listed, others) = names.chosen(case.port(), chosen)?;
+    let listed = names.endpoints(case.port())?;
     let since = match times.holder {
         Some(holder) => holder.left_at()?,
         // It was not there when the watch began, and never since.
         None if names.tenants().of(chosen.ip()).is_empty() => names.tenants().known_since?,
         None => return None,
     };
-    if listed
+    if listed.may_choose(chosen)
         || !times.known
         || case.seen(seen::OLD_ENTRY)
         || times.last < since.saturating_add(LAG)
@@ -167,11 +88,7 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
              endpoints; the EndpointSlices list {} for port {} now.",
             named(times.holder),
             seconds(times.last - since),
-            match others {
-                0 => "none that may be chosen".to_owned(),
-                1 => "1 other".to_owned(),
-                n => format!("{n} others"),
-            },
+            others(listed),
             case.port(),
         ),
         "The pod is not to blame: a kube-proxy that is well stops choosing it within a few \
@@ -183,6 +100,18 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
         ),
     );
     Some(times.certain_since(opinion, since, true))
+}
+
+/// Those that are ready, the first few by name.
+fn others(listed: &Endpoints) -> String {
+    const SHOWN: usize = 3;
+    let ready = listed.endpoints().filter(|(_, listed)| listed.ready);
+    let shown: Vec<String> = ready.take(SHOWN).map(|(at, _)| at.to_string()).collect();
+    match (listed.ready().saturating_sub(SHOWN), shown.is_empty()) {
+        (_, true) => "nothing that is ready".to_owned(),
+        (0, _) => shown.join(", "),
+        (more, _) => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// ` (pod thrift/users-0)`

@@ -8,6 +8,7 @@ mod objects;
 mod pick;
 mod store;
 mod transport;
+mod views;
 mod watch;
 
 use std::{

@@ -168,7 +168,7 @@ fn a_pod_that_only_left_the_service_is_likely_at_most() {
     let row = silence(GONE + SECOND);
     let others = || vec![listed(3, true, false)];
     assert_eq!(
-        verdict(&row, &[left.clone()], others()),
+        verdict(&row, std::slice::from_ref(&left), others()),
         (Verdict::PodGone, Certainty::Likely)
     );
     // It is still there.
@@ -264,4 +264,45 @@ fn what_a_later_syn_achieved_is_not_blamed_on_the_fate_of_the_first() {
         (verdict, certainty),
         (Verdict::NoEndpoints, Certainty::Likely)
     );
+}
+
+#[test]
+fn an_unanswered_entry_of_a_pod_that_is_gone_is_an_old_one() {
+    let with = |held: &[Tenancy], at: u64| {
+        let row = between(silent(), at, at);
+        let bed = bed([row.clone()]).another(3, 20, |_| {});
+        let mut evidence = told(bed, held, vec![listed(3, true, false)]);
+        evidence.entries.push(crate::evidence::Entry {
+            node_port: PORT,
+            backend: pod(),
+            state: "SYN_SENT".to_owned(),
+        });
+        of_row(&row, &evidence).0
+    };
+    let late = 190 * SECOND;
+    assert_eq!(with(&[deleted("users-0")], late), Verdict::StaleConntrack);
+    // The attempt's own.
+    assert_ne!(
+        with(&[tenancy("users-0", 0)], late),
+        Verdict::StaleConntrack
+    );
+    assert_ne!(with(&[deleted("users-0")], STOP), Verdict::StaleConntrack);
+}
+
+#[test]
+fn a_backend_that_serves_alone_may_be_chosen() {
+    let going = |node: &str| Listed {
+        node: Some(node.into()),
+        serving: true,
+        ..listed(2, false, true)
+    };
+    let may = |endpoints: Vec<Listed>| {
+        let mut names = Table::default();
+        names.list(PORT, 9090, endpoints);
+        names.endpoints(PORT).unwrap().may_choose(pod())
+    };
+    assert!(may(vec![listed(2, true, false)]));
+    assert!(may(vec![going("n")]) && may(vec![going("other"), listed(3, true, false)]));
+    assert!(!may(vec![going("n"), listed(3, true, false)]));
+    assert!(!may(vec![listed(2, false, true)]) && !may(vec![]));
 }

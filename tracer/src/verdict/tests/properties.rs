@@ -9,11 +9,17 @@ use super::{
     super::{Certainty, Verdict, case::Case, claim, judge, of_row},
     bed::{PORT, backend, stop},
 };
-use crate::evidence::{
-    Backend, Conntrack, Entry, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
-    Served,
-    rules::{Action, Matches, Owner, RuleSets, Stop, Traced},
+use crate::{
+    evidence::{
+        Backend, Conntrack, Entry, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
+        Served,
+        rules::{Action, Matches, Owner, RuleSets, Stop, Traced},
+    },
+    services::{self, Listed, Table, Tenancy},
 };
+
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 const REASONS: &[&str] = &[
     "NETFILTER_DROP",
@@ -78,6 +84,7 @@ fn rows() -> impl Strategy<Value = Row> {
         amid: scope.2,
         code: kind.2,
         seen: kind.3,
+        span: (count % 2 == 0).then_some((count * SECOND / 4, count * SECOND / 2)),
         backend: to.map(backend),
         reason: names.0,
         location: names.1,
@@ -197,10 +204,16 @@ fn routes() -> impl Strategy<Value = Route> {
 }
 
 fn backends() -> impl Strategy<Value = Backend> {
-    let at = (PORT..PORT + 3, 0..3_u8, count(), count());
+    let at = (
+        PORT..PORT + 3,
+        0..3_u8,
+        count(),
+        count(),
+        option::of(times()),
+    );
     (at, places(), option::of(routes()), name(STATES)).prop_map(|(at, place, route, neighbour)| {
         Backend {
-            gone_at: None,
+            gone_at: at.4,
             node_port: at.0,
             address: backend(at.1),
             attempts: at.2,
@@ -209,6 +222,50 @@ fn backends() -> impl Strategy<Value = Backend> {
             route,
             neighbour,
         }
+    })
+}
+
+fn times() -> impl Strategy<Value = u64> {
+    (0..1000_u64).prop_map(|at| at * SECOND / 4)
+}
+
+/// Who held the backends' addresses, in any order, and what is listed.
+fn names() -> impl Strategy<Value = Table> {
+    let tenancy = (
+        0..3_u8,
+        vec(times(), 2),
+        vec(option::of(times()), 2),
+        any::<bool>(),
+    );
+    let listed = (0..3_u8, any::<[bool; 3]>(), PORT..PORT + 3);
+    (vec(tenancy, 0..6), vec(listed, 0..4)).prop_map(|(held, all)| {
+        let mut names = Table::default();
+        for (to, times, going, was_ready) in held {
+            let tenancy = Tenancy {
+                pod: Arc::new(services::Pod {
+                    namespace: "thrift".into(),
+                    name: format!("users-{}", times[0] % 3).into(),
+                }),
+                from: times[0],
+                unready_since: going[0],
+                was_ready,
+                terminating_since: going[0],
+                until: going[1],
+            };
+            names.remember(backend(to).ip(), tenancy);
+        }
+        for (to, [ready, serving, terminating], port) in all {
+            let listed = Listed {
+                address: backend(to).ip(),
+                pod: None,
+                node: None,
+                ready,
+                serving,
+                terminating,
+            };
+            names.list(port, 9090, vec![listed]);
+        }
+        names
     })
 }
 
@@ -250,7 +307,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         })
     });
     let system = (
-        (namespaces(), conntrack, vec(entries(), 0..3)),
+        (namespaces(), conntrack, vec(entries(), 0..3), names()),
         vec(served_by(), 0..4),
         rule_sets(),
     );
@@ -261,7 +318,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         system,
     )
         .prop_map(
-            |(rows, backends, holders, ((node, conntrack, entries), served, rules))| Evidence {
+            |(rows, backends, holders, ((node, conntrack, entries, names), served, rules))| Evidence {
                 served,
                 rules: Arc::new(rules),
                 rows,
@@ -270,6 +327,8 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 node,
                 conntrack,
                 entries,
+                names: names.into(),
+                ended: 250 * SECOND,
                 ..Evidence::default()
             },
         )

@@ -200,11 +200,11 @@ fn endpoints_are_known_once_both_lists_are_complete() {
     store.put(true, key("users-x"), users);
     Keep::<Slice>::end(&store);
     let table = store.table();
-    let endpoint = table.endpoints(30101).unwrap().next().unwrap();
-    assert_eq!(endpoint.address.to_string(), "10.0.0.1:9090");
-    assert_eq!(endpoint.pod.unwrap().to_string(), "thrift/users-0");
+    let (at, endpoint) = table.endpoints(30101).unwrap().endpoints().next().unwrap();
+    assert_eq!(at.to_string(), "10.0.0.1:9090");
+    assert_eq!(endpoint.pod.as_deref(), Some("users-0"));
     // Its port has another name.
-    assert_eq!(table.endpoints(30102).unwrap().count(), 0);
+    assert_eq!(table.endpoints(30102).unwrap().endpoints().count(), 0);
     assert!(table.endpoints(30103).is_none());
     // It was there before anybody looked.
     assert_eq!(table.holder_at(address, 0).unwrap().from, 0);
