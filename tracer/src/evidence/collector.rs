@@ -137,6 +137,7 @@ impl Collector {
             holders,
             conntrack: statistics.and_then(|_| self.conntrack.rise(asked.window)),
             entries,
+            rules: Arc::default(),
             // The recorder adds them.
             names: Arc::default(),
             absent,

@@ -2,6 +2,7 @@
 //! facts from the system. Plain data; judging it is `verdict`'s business.
 
 pub mod names;
+pub mod rules;
 
 mod collector;
 mod conntrack;
@@ -30,6 +31,7 @@ use tracer_common::{
     failure::{Failure, Reply},
 };
 
+use self::rules::RuleSets;
 use crate::services::Table;
 
 /// Everything that a judgement may rest on.
@@ -57,6 +59,9 @@ pub struct Evidence {
     /// conntrack entries of failed attempts whose backend the kernel programs
     /// do not know (older than the daemon), within a budget.
     pub entries: Vec<Entry>,
+    /// The rule sets of the node's namespace; nothing is known of them unless failures
+    /// called for it (see `absent` where they could not be read).
+    pub rules: Arc<RuleSets>,
     /// What ports and pods are called.
     pub names: Arc<Table>,
     /// Sources that could not be asked, or not in full, each with its reason.
