@@ -14,6 +14,7 @@ mod misses;
 mod object;
 mod unchecked;
 mod wire;
+pub mod xtables;
 
 use std::{
     collections::BTreeSet,
