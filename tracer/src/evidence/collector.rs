@@ -12,7 +12,7 @@ use tracer_common::{counters::PortCounters, flow::FlowKey};
 
 use super::{
     Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, Served, conntrack,
-    counters, history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
+    counters, history::History, links, look::Ask, namespaces::apart, node, pods::Pods, rules,
 };
 use crate::config::PortSet;
 
@@ -48,13 +48,14 @@ pub struct Asked {
 }
 
 /// The sources, and what they told before. Belongs on a thread of its own in
-/// the node's network namespace: it blocks, for 1.5 s at most.
+/// the node's network namespace: it blocks, for 1.7 s at most.
 #[derive(Debug)]
 pub struct Collector {
     node: History<Namespace>,
     conntrack: History<Conntrack>,
     /// `None`: pods are not looked at.
     pods: Option<Pods>,
+    rules: rules::Reader,
 }
 
 impl Collector {
@@ -65,6 +66,7 @@ impl Collector {
             node: History::new(),
             conntrack: History::new(),
             pods: pods.then(Pods::default),
+            rules: rules::Reader::default(),
         }
     }
 
@@ -110,6 +112,7 @@ impl Collector {
         }
         let ways = node::ways(asked.backends.iter().map(|b| b.1.ip()), &mut absent);
         let holders = node::holders(asked.watched.as_slice(), &mut absent);
+        let rules = self.rules.ask(&asked.rows, asked.window, &mut absent);
         let places = self.places(&asked, &mut absent);
         let backends = asked
             .backends
@@ -137,7 +140,7 @@ impl Collector {
             holders,
             conntrack: statistics.and_then(|_| self.conntrack.rise(asked.window)),
             entries,
-            rules: Arc::default(),
+            rules,
             // The recorder adds them.
             names: Arc::default(),
             absent,

@@ -7,26 +7,23 @@ mod name;
 mod nft;
 mod packet;
 mod read;
+mod reader;
 mod simple;
 mod table;
 mod text;
 mod walk;
 mod xt;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use self::{
-    counts::{Baseline, Counts, Key},
+    counts::{Baseline, Key},
     read::Read,
     table::Tables,
     walk::{Stopped, Walk},
 };
-use super::Absent;
-
 pub use name::{Family, Owner, Position, RuleName, Tool};
+pub use reader::Reader;
 
 /// The rule sets as they were read, with counters. By default nothing is known.
 #[derive(Debug, Default)]
@@ -34,6 +31,8 @@ pub struct RuleSets {
     known: bool,
     read: Read,
     before: Baseline,
+    #[cfg(test)]
+    said: Option<fn(&Syn) -> Traced>,
 }
 
 /// A SYN whose way through the rules is asked for.
@@ -121,39 +120,24 @@ pub enum ProxyMode {
     Nftables,
 }
 
-/// Reads the rule sets, and remembers their counters.
-#[derive(Debug, Default)]
-pub struct Reader {
-    counts: Counts,
-}
-
-impl Reader {
-    /// Reads the rule sets of the calling thread's namespace; of sets only what the ways
-    /// of these SYNs take. `window`: what counters rose by is asked about.
-    pub fn read(
-        &mut self,
-        syns: &[Syn],
-        window: Duration,
-        deadline: Instant,
-        absent: &mut Vec<Absent>,
-    ) -> RuleSets {
-        let read = read::read(syns, deadline, absent);
-        if read.nothing {
-            return RuleSets::default();
-        }
-        self.counts.add(Instant::now(), &read.tables);
-        RuleSets {
+impl RuleSets {
+    /// Rule sets that say this, for tests of what it leads to.
+    #[cfg(test)]
+    pub fn saying(said: fn(&Syn) -> Traced) -> Self {
+        Self {
             known: true,
-            read,
-            before: self.counts.baseline(window),
+            said: Some(said),
+            ..Self::default()
         }
     }
-}
 
-impl RuleSets {
     /// What the rules do with a SYN.
     #[must_use]
     pub fn trace(&self, syn: &Syn) -> Traced {
+        #[cfg(test)]
+        if let Some(said) = self.said {
+            return said(syn);
+        }
         let outcome = Walk::new(&self.read.tables, self.read.own.as_deref(), syn).run(syn);
         Traced {
             stops: outcome
@@ -244,3 +228,6 @@ impl RuleSets {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
