@@ -29,6 +29,30 @@ impl Found<'_> {
 
 /// `None`: the set's elements are not known.
 pub fn find<'a>(tables: &'a Tables, packet: &Packet<'_>, lookup: &Lookup) -> Option<Found<'a>> {
+    if packet.open || packet.destinations.len() < 2 {
+        return find_one(tables, packet, lookup);
+    }
+    let mut all = Found::default();
+    let mut misses = false;
+    for destination in &packet.destinations {
+        let one = Packet {
+            destinations: vec![*destination],
+            ..packet.clone()
+        };
+        let found = find_one(tables, &one, lookup)?;
+        misses |= found.hits.is_empty();
+        all.open |= found.open;
+        for hit in found.hits {
+            if !all.hits.iter().any(|known| std::ptr::eq(*known, hit)) {
+                all.hits.push(hit);
+            }
+        }
+    }
+    all.open |= misses && !all.hits.is_empty();
+    Some(all)
+}
+
+fn find_one<'a>(tables: &'a Tables, packet: &Packet<'_>, lookup: &Lookup) -> Option<Found<'a>> {
     let set = tables.sets.get(lookup.set? as usize)?;
     let elements = set.elements.as_ref().filter(|_| !set.odd)?;
     let mut key = Vec::new();

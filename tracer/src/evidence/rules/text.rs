@@ -20,8 +20,21 @@ const FLAGS: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"
 pub fn of(tables: &Tables, tool: Tool, rule: &Rule) -> String {
     let mut words: Vec<String> = Vec::new();
     let nft = tool == Tool::Nftables;
-    for op in &rule.ops {
+    let of_tcp = rule
+        .ops
+        .iter()
+        .any(|op| matches!(op, Op::Test(Test::Ports { .. } | Test::Flags { .. })));
+    let mut ops: Vec<&Op> = rule.ops.iter().collect();
+    if !nft {
+        ops.sort_by_key(|op| place(op));
+    }
+    for op in ops {
         let word = match op {
+            // `tcp dport` says it as well.
+            Op::Test(Test::Protocol {
+                not: false,
+                number: 6,
+            }) if nft && of_tcp => continue,
             Op::Test(test) if nft => nft_test(tables, test),
             Op::Test(test) => iptables_test(tables, test),
             Op::Verdicts(lookup) => format!("{} vmap {}", key(lookup), set(tables, lookup)),
@@ -39,6 +52,20 @@ pub fn of(tables: &Tables, tool: Tool, rule: &Rule) -> String {
     }
     let cut: String = text.chars().take(LONGEST).collect();
     format!("{cut}…")
+}
+
+/// iptables shows addresses, interfaces and protocol first.
+const fn place(op: &Op) -> u8 {
+    match op {
+        Op::Test(Test::Address {
+            side: Side::Source, ..
+        }) => 0,
+        Op::Test(Test::Address { .. }) => 1,
+        Op::Test(Test::Interface { out: false, .. }) => 2,
+        Op::Test(Test::Interface { .. }) => 3,
+        Op::Test(Test::Protocol { .. }) => 4,
+        _ => 5,
+    }
 }
 
 fn not(not: bool, text: String) -> String {

@@ -57,11 +57,11 @@ fn many_matches_are_understood() {
                 "-m iprange --src-range 10.66.1.1-10.66.1.9",
                 "-m addrtype --dst-type LOCAL",
                 "-m addrtype ! --src-type LOCAL",
-                "-p tcp --syn",
-                "-p tcp ! --sport 1:2 --tcp-flags SYN,RST SYN -m mark --mark 0x0/0x10",
+                "--syn",
+                "! --sport 1:2 --tcp-flags SYN,RST SYN -m mark --mark 0x0/0x10",
                 "-i eth+ -m mark ! --mark 7",
                 "-i eth0 ! -s 10.67.0.0/16 -d 10.60.0.1",
-                "-p tcp -m tcp",
+                "-m tcp",
             ] {
                 sh(&format!(
                     "{command} -F INPUT; {command} -A INPUT -p tcp {matches} -j DROP"
@@ -189,7 +189,8 @@ table inet guard {
         tcp dport vmap { 30007 : jump more, 30008 : accept }
     }
     chain more { meta mark set meta mark | 0x8000
-        meta mark & 0x8000 == 0x8000 counter drop }
+        meta mark & 0x8000 == 0x8000 counter drop
+    }
 }
 "#;
 
