@@ -318,18 +318,20 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         system,
     )
         .prop_map(
-            |(rows, backends, holders, ((node, conntrack, entries, names), served, rules))| Evidence {
-                served,
-                rules: Arc::new(rules),
-                rows,
-                backends,
-                holders,
-                node,
-                conntrack,
-                entries,
-                names: names.into(),
-                ended: 250 * SECOND,
-                ..Evidence::default()
+            |(rows, backends, holders, ((node, conntrack, entries, names), served, rules))| {
+                Evidence {
+                    served,
+                    rules: Arc::new(rules),
+                    rows,
+                    backends,
+                    holders,
+                    node,
+                    conntrack,
+                    entries,
+                    names: names.into(),
+                    ended: 250 * SECOND,
+                    ..Evidence::default()
+                }
             },
         )
 }
