@@ -1,5 +1,6 @@
 mod fake;
 mod judged;
+mod tenants;
 mod top;
 mod windows;
 
