@@ -112,7 +112,10 @@ impl Lab {
             self.port.get(Cell::PENDING) + self.port.get(Cell::UNREPORTED),
             0
         );
-        assert_eq!(self.port.outcomes(), self.port.get(Cell::ATTEMPTS));
+        assert_eq!(
+            self.port.outcomes(),
+            self.port.get(Cell::ATTEMPTS) - self.port.get(Cell::UNTRACKED)
+        );
     }
 }
 
@@ -151,6 +154,7 @@ pub fn run(data: &[u8]) {
             origin: ResetOrigin::Backend,
             probe_source: kind & 4 != 0,
             unchecked: kind & 8 != 0,
+            routed: kind & 16 != 0,
         };
         for lab in [&mut swept, &mut unswept] {
             if kind & 0xe0 == 0xe0 {

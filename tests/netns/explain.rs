@@ -5,6 +5,8 @@
 
 #[path = "explain/accept_queue_full.rs"]
 mod accept_queue_full;
+#[path = "explain/addresses.rs"]
+mod addresses;
 #[path = "explain/backend_unreachable.rs"]
 mod backend_unreachable;
 #[path = "explain/bad_checksum.rs"]

@@ -206,6 +206,13 @@ pub trait Tally {
         let _ = failed;
     }
 
+    /// A handshake is complete; at most once per step of the machine. `backend`: see
+    /// [`Failed::backend`].
+    #[inline(always)]
+    fn established(&mut self, backend: u16) {
+        let _ = backend;
+    }
+
     /// Adds one to a cell.
     #[inline(always)]
     fn count(&mut self, cell: Cell) {

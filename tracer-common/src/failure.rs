@@ -142,7 +142,10 @@ pub struct Note {
     /// Drops so far, up to 255.
     pub drops: u8,
     /// Explicit padding.
-    pub pad: [u8; 5],
+    pub pad: u8,
+    /// Inode of the network namespace in which something was noted, if that is not
+    /// the node's own; 0: in the node's own alone, or not known.
+    pub netns: u32,
 }
 
 /// One kind of failure at one port: the key of a count.
@@ -167,8 +170,27 @@ pub struct FailureKey {
     pub reply: u8,
     /// ICMP code, when the reply is ICMP.
     pub code: u8,
+    /// Which of the node's own addresses was dialled, by the daemon's numbers; 0: it
+    /// has none.
+    pub address: u8,
     /// Explicit padding.
-    pub pad: [u8; 3],
+    pub pad: [u8; 2],
+    /// [`Note::netns`]
+    pub netns: u32,
+}
+
+/// Whose established connections are counted together: the key of a count.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ServedKey {
+    /// Address of the client; all zero: clients for which there was no room.
+    pub client: Addr,
+    /// The node's own address that it dialled.
+    pub node: Addr,
+    /// Position of the port's counters.
+    pub slot: u16,
+    /// [`Failed::backend`]
+    pub backend: u16,
 }
 
 /// A backend that NAT chose for a port.
@@ -212,12 +234,15 @@ pub struct Record {
 pub const BACKENDS: u32 = 1024;
 /// Kinds of failure that can be counted at once.
 pub const FAILURES: u32 = 2048;
+/// Places in the table of established connections, which each round empties.
+pub const SERVED: u32 = 4096;
 /// Bytes of the ring of [`Record`]s.
 pub const RECORDS_BYTES: u32 = 256 * 1024;
 
 const _: () = {
     assert!(size_of::<Note>() == 24);
-    assert!(size_of::<FailureKey>() == 20);
+    assert!(size_of::<FailureKey>() == 24);
+    assert!(size_of::<ServedKey>() == 36);
     assert!(size_of::<Backend>() == 40);
     assert!(size_of::<Record>() == 80);
 };

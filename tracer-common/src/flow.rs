@@ -93,9 +93,9 @@ pub struct Flow {
     pub client_next: u32,
     /// One past the highest sequence number seen from the server.
     pub server_next: u32,
-    /// Interface that first saw the SYN; only it feeds the client's side.
+    /// Interface that owns the client's side: what it brings counts.
     pub ifindex_in: u32,
-    /// Interface that first saw an answer; only it feeds the server's side.
+    /// Interface that owns the server's side; 0: none has seen an answer.
     pub ifindex_out: u32,
     /// Last packet, in seconds of the coarse clock.
     pub seen_s: u32,
@@ -228,8 +228,8 @@ pub struct Forwarded {
     pub syn_at: u64,
     /// The flow.
     pub flow: FlowKey,
-    /// Explicit padding.
-    pub pad: [u8; 4],
+    /// [`Flow::isn`]: the flow may be gone when its backend opens the connection.
+    pub isn: u32,
 }
 
 const _: () = {

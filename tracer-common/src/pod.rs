@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait")]
 
 use crate::counters::PortCounters;
-use crate::failure::{Backend, FailureKey, Note, Record};
+use crate::failure::{Backend, FailureKey, Note, Record, ServedKey};
 use crate::first_bytes::ProbeMethods;
 use crate::flow::{Addr, Flow, FlowKey, Forwarded};
 
@@ -22,6 +22,8 @@ unsafe impl aya::Pod for ProbeMethods {}
 unsafe impl aya::Pod for Note {}
 // SAFETY: as above.
 unsafe impl aya::Pod for FailureKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for ServedKey {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Backend {}
 // SAFETY: as above; its padding is an explicit field.

@@ -80,8 +80,8 @@ fn opened(sock: Sock) {
     let Some(port) = sock.local_port().filter(|port| backends::may_have(*port)) else {
         return;
     };
-    if let Some(ends) = sock.server_key(port) {
-        nat::opened(&ends);
+    if let (Some(ends), Some(next)) = (sock.server_key(port), sock.expects()) {
+        nat::opened(&ends, next);
     }
 }
 

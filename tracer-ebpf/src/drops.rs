@@ -5,18 +5,26 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use tracer_common::{failure::seen, flow::FlowKey, machine::tcp};
+use tracer_common::{
+    failure::seen,
+    flow::FlowKey,
+    machine::{Header, tcp},
+};
 
 use crate::{
+    flows,
     joins::Followed,
     kernel::packet::{Info, SkBuff},
     nat::{flow_at, reversed},
-    notes::Dropped,
+    notes::{Dropped, Subject},
 };
 
 /// 1 where `kfree_skb` has its third argument.
 #[unsafe(no_mangle)]
 static KFREE_HAS_REASON: Global<u8> = Global::new(0);
+/// `SKB_DROP_REASON_OTHERHOST` by this kernel's numbers.
+#[unsafe(no_mangle)]
+static OTHERHOST: Global<u16> = Global::new(u16::MAX);
 
 /// C: void kfree_skb(struct sk_buff *skb, void *location)
 ///
@@ -47,6 +55,9 @@ pub fn drop_skb_raw(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn on_drop(skb: SkBuff, location: u64, reason: u32) {
+    if reason == u32::from(OTHERHOST.load()) {
+        return;
+    }
     let Some(found) = Owner::of(skb) else { return };
     let drop = Dropped {
         seen: found.kind(),
@@ -54,13 +65,13 @@ fn on_drop(skb: SkBuff, location: u64, reason: u32) {
         reason: reason.min(u32::from(u16::MAX)) as u16,
         location: location as u32,
     };
-    drop.note(&found.flow);
+    drop.note(&found.subject);
 }
 
 /// Whose segment it is.
 pub struct Owner {
     /// The followed flow.
-    pub flow: FlowKey,
+    pub subject: Subject,
     /// The segment comes from the client; else from the server.
     pub from_client: bool,
     /// conntrack had an entry for it, not a new one.
@@ -71,10 +82,14 @@ pub struct Owner {
 
 impl Owner {
     /// Finds the flow of a segment, on whatever side of NAT it is: by
-    /// conntrack's entry, by its ends as they stand, by the backend's ends.
+    /// conntrack's entry, by its ends as they stand, by the backend's ends. Its
+    /// numbers have to be the flow's: anybody can have its ends.
     #[inline(always)]
     pub fn of(skb: SkBuff) -> Option<Self> {
         let segment = skb.segment()?;
+        if skb.is_for_other_host() {
+            return None;
+        }
         let (flow, from_client, old_entry) = match by_conntrack(skb) {
             Some((flow, info)) => (flow, !info.is_reply(), info != Info::NEW),
             None => {
@@ -82,11 +97,26 @@ impl Owner {
                 (flow, from_client, false)
             }
         };
-        Some(Self {
-            flow,
+        Self::by_numbers(&flow, from_client, &segment.header, skb).map(|subject| Self {
+            subject,
             from_client,
             old_entry,
-            flags: segment.flags,
+            flags: segment.header.flags,
+        })
+    }
+
+    #[inline(always)]
+    fn by_numbers(
+        flow: &FlowKey,
+        from_client: bool,
+        header: &Header,
+        skb: SkBuff,
+    ) -> Option<Subject> {
+        let known = flows::peek(flow)?;
+        known.owns(from_client, header).then(|| Subject {
+            flow: *flow,
+            syn_at: known.syn_at,
+            netns: skb.foreign_netns(),
         })
     }
 

@@ -10,14 +10,14 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counters::{Cell, Tally},
-    failure::{FAILURES as KINDS, Failed, FailureKey},
+    failure::{FAILURES as KINDS, Failed, FailureKey, ServedKey},
     flow::FlowKey,
     words::Lost,
 };
 
 use crate::{
-    maps::{Port, lost},
-    notes, records,
+    maps::{self, Port, lost},
+    notes, records, served,
     verifier::forget,
 };
 
@@ -31,7 +31,11 @@ static FAILURES: HashMap<FailureKey, u64> = HashMap::with_max_entries(KINDS, 0);
 struct Reported {
     failed: Failed,
     key: FailureKey,
+    served: ServedKey,
+    /// The step has reported a failure.
     any: u8,
+    /// It has completed a handshake.
+    established: u8,
 }
 
 /// By [`Scratch`]: packets may come in while the sweep runs on their CPU.
@@ -62,7 +66,23 @@ impl Effects {
         // SAFETY: the element is this CPU's and this kind of program's own.
         let reported = unsafe { &mut *reported };
         reported.any = 0;
+        reported.established = 0;
         Some(Self { port, reported })
+    }
+
+    /// Counts the connection that the step has established, if it has; to be called
+    /// once, after the step, without any lock.
+    #[inline(always)]
+    pub fn serve(&mut self, flow: &FlowKey, slot: u16) {
+        forget();
+        if self.reported.established == 0 {
+            return;
+        }
+        let key = &mut self.reported.served;
+        key.client = flow.client;
+        key.node = flow.node;
+        key.slot = slot;
+        served::count(key);
     }
 
     /// Counts and records what the step has reported; to be called once, after
@@ -84,8 +104,10 @@ impl Effects {
             failure: failed.failure as u8,
             reply: failed.reply as u8,
             code: failed.code,
+            address: maps::number_of(&flow.node),
             seen: note.seen,
-            pad: [0; 3],
+            pad: [0; 2],
+            netns: note.netns,
         };
         count(key);
         records::leave(flow, failed, key);
@@ -117,6 +139,12 @@ impl Tally for Effects {
     #[inline(always)]
     fn add(&mut self, cell: Cell, delta: i64) {
         self.port.add(cell, delta);
+    }
+
+    #[inline(always)]
+    fn established(&mut self, backend: u16) {
+        self.reported.served.backend = backend;
+        self.reported.established = 1;
     }
 
     #[inline(always)]

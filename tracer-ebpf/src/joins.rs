@@ -6,7 +6,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use tracer_common::flow::{FlowKey, mark};
+use tracer_common::flow::{FlowKey, Forwarded, mark};
 
 use crate::{
     backends::{self, Wanted},
@@ -66,6 +66,8 @@ pub struct Followed {
     slot: u16,
     /// [`tracer_common::flow::Flow::syn_at`]
     syn_at: u64,
+    /// [`tracer_common::flow::Flow::isn`]
+    isn: u32,
     /// [`tracer_common::flow::Flow::backend`]
     backend: u16,
     /// [`tracer_common::flow::Flow::marks`]
@@ -73,16 +75,22 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// `None` when the entry belongs to no followed flow.
+    /// `None` when the entry belongs to no followed flow. Whoever has a namespace
+    /// of its own can have any entry in there: only the node's own tell where NAT
+    /// sends to.
     #[inline(always)]
     pub fn of(entry: Conntrack) -> Option<Self> {
         let key = entry.original()?;
         let slot = maps::slot_of(key.node_port)?;
         let flow = flows::peek(&key)?;
+        if entry.is_foreign() {
+            return None;
+        }
         Some(Self {
             key,
             slot,
             syn_at: flow.syn_at,
+            isn: flow.isn,
             backend: flow.backend,
             marks: flow.marks,
         })
@@ -143,7 +151,14 @@ impl Join {
     fn remember(&self) {
         if self.is_dnat() {
             let ends = nat::reversed(&self.reply);
-            nat::remember(&ends, &self.flow.key, self.flow.syn_at);
+            nat::remember(
+                &ends,
+                &Forwarded {
+                    syn_at: self.flow.syn_at,
+                    flow: self.flow.key,
+                    isn: self.flow.isn,
+                },
+            );
         }
     }
 }

@@ -10,6 +10,7 @@
 //! kernel's BTF and leaves [`ABSENT`] in what this kernel lacks, which reads as
 //! `None`.
 
+pub mod namespace;
 pub mod packet;
 
 use aya_ebpf::{EbpfContext, Global, helpers::bpf_probe_read_kernel};
@@ -59,6 +60,11 @@ static EXTERR_ORIGIN: Global<u16> = Global::new(ABSENT);
 static INET_SPORT: Global<u16> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 static TCP_PACKETS_OUT: Global<u16> = Global::new(ABSENT);
+#[unsafe(no_mangle)]
+static TCP_RCV_NXT: Global<u16> = Global::new(ABSENT);
+/// `tcp_request_sock.rcv_isn`
+#[unsafe(no_mangle)]
+static REQUEST_ISN: Global<u16> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 static SKB_LEN: Global<u16> = Global::new(ABSENT);
 
@@ -147,6 +153,18 @@ impl Sock {
     #[inline(always)]
     pub fn request_port(self) -> Option<u16> {
         read(self.0, &SKC_NUM)
+    }
+
+    /// The client's initial sequence number, of a `request_sock`.
+    #[inline(always)]
+    pub fn request_isn(self) -> Option<u32> {
+        read(self.0, &REQUEST_ISN)
+    }
+
+    /// The sequence number that a TCP socket expects next.
+    #[inline(always)]
+    pub fn expects(self) -> Option<u32> {
+        read(self.0, &TCP_RCV_NXT)
     }
 
     /// The pending error: a positive errno, or 0.

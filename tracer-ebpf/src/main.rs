@@ -23,6 +23,8 @@ mod notes;
 mod records;
 mod resets;
 mod retransmits;
+mod routes;
+mod served;
 mod skb;
 mod sweep;
 mod tap;

@@ -26,7 +26,7 @@ static PORT_SLOTS: Array<PortLine> = Array::with_max_entries(PORT_LINES, BPF_F_R
 /// Counters by position; the loader sets the number and maps them into memory.
 #[map]
 static PORTS: Array<PortCounters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// The node's own addresses.
+/// The node's own addresses, each with its number ([`tracer_common::failure::FailureKey`]).
 #[map]
 static LOCAL: HashMap<Addr, u8> = HashMap::with_max_entries(1024, 0);
 /// Configured probe sources.
@@ -100,6 +100,13 @@ pub fn slot_of(port: u16) -> Option<u16> {
 #[inline(always)]
 pub fn is_local(addr: &Addr) -> bool {
     LOCAL.get_ptr(addr).is_some()
+}
+
+/// The number of an own address; 0: it has none.
+#[inline(always)]
+pub fn number_of(addr: &Addr) -> u8 {
+    // SAFETY: the daemon alone writes it; a byte is read whole.
+    LOCAL.get_ptr(addr).map_or(0, |number| unsafe { *number })
 }
 
 /// Within a configured probe range.

@@ -17,16 +17,10 @@ static NAT: LruHashMap<FlowKey, Forwarded> = LruHashMap::with_max_entries(8192, 
 /// Notes the attempt under the ends that the backend sees. An entry that is
 /// there is left alone: looking it up has made it the youngest.
 #[inline(always)]
-pub fn remember(ends: &FlowKey, flow: &FlowKey, syn_at: u64) {
-    let same = |known: Forwarded| (&known.flow, known.syn_at) == (flow, syn_at);
-    if forwarded(ends).is_some_and(same) {
+pub fn remember(ends: &FlowKey, attempt: &Forwarded) {
+    if forwarded(ends).is_some_and(|known| known == *attempt) {
         return;
     }
-    let attempt = Forwarded {
-        syn_at,
-        flow: *flow,
-        pad: [0; 4],
-    };
     // Displaces the oldest when full; cannot fail otherwise.
     let _ = NAT.insert(ends, attempt, 0);
 }
@@ -49,13 +43,18 @@ pub fn flow_at(ends: &FlowKey) -> Option<FlowKey> {
     forwarded(ends).map(|attempt| attempt.flow)
 }
 
-/// A backend's own socket has completed the handshake of these ends. Its flow
+/// A backend's own socket has completed the handshake of these ends, and
+/// expects the sequence number `next`: not yet past the SYN, since payload in the final
+/// ACK is read later (Fast Open's, which was read already, is left out). Its flow
 /// may be gone by now, so that its backend is looked for by the socket's end.
 #[inline(always)]
-pub fn opened(ends: &FlowKey) {
+pub fn opened(ends: &FlowKey, next: u32) {
     let Some(attempt) = forwarded(ends) else {
         return;
     };
+    if next != attempt.isn.wrapping_add(1) {
+        return;
+    }
     let Some(slot) = maps::slot_of(attempt.flow.node_port) else {
         return;
     };

@@ -6,8 +6,6 @@ use tracer_common::{
     flow::FlowKey,
 };
 
-use crate::flows;
-
 /// Notes by flow; the oldest are displaced.
 #[map]
 static NOTES: LruHashMap<FlowKey, Note> = LruHashMap::with_max_entries(4096, 0);
@@ -20,6 +18,16 @@ pub fn about(key: &FlowKey, since_ns: u64) -> Option<Note> {
     // the meantime, the copy is a note all the same.
     let note = *unsafe { NOTES.get(key) }?;
     (note.at >= since_ns).then_some(note)
+}
+
+/// An attempt that what a hook shows belongs to, by its numbers.
+pub struct Subject {
+    /// The followed flow.
+    pub flow: FlowKey,
+    /// [`tracer_common::flow::Flow::syn_at`]
+    pub syn_at: u64,
+    /// Where the hook is: see [`Note::netns`].
+    pub netns: u32,
 }
 
 /// A drop of one of the flow's segments.
@@ -35,8 +43,8 @@ pub struct Dropped {
 impl Dropped {
     /// Notes it. The first drop of an attempt gives reason and location.
     #[inline(always)]
-    pub fn note(&self, key: &FlowKey) {
-        change(key, |note| {
+    pub fn note(&self, of: &Subject) {
+        change(of, |note| {
             if note.drops == 0 {
                 note.reason = self.reason;
                 note.location = self.location;
@@ -55,8 +63,8 @@ impl Dropped {
 
 /// Notes that something was seen; `reset_reason` is 0 when it is no reset.
 #[inline(always)]
-pub fn note(key: &FlowKey, seen: u16, reset_reason: u16) {
-    change(key, |note| {
+pub fn note(of: &Subject, seen: u16, reset_reason: u16) {
+    change(of, |note| {
         note.seen |= seen;
         if note.reset_reason == 0 {
             note.reset_reason = reset_reason;
@@ -66,13 +74,21 @@ pub fn note(key: &FlowKey, seen: u16, reset_reason: u16) {
 
 /// Changes the note of a followed flow; what belongs to an earlier attempt is
 /// forgotten. Two CPUs at once may lose one of two changes.
+///
+/// Beside the node's own namespace one other has its say, the first: which one
+/// the backend's is, the daemon knows.
 #[inline(always)]
-fn change(key: &FlowKey, with: impl FnOnce(&mut Note)) {
-    let Some(flow) = flows::peek(key) else { return };
-    let mut note = about(key, flow.syn_at).unwrap_or_default();
+fn change(of: &Subject, with: impl FnOnce(&mut Note)) {
+    let mut note = about(&of.flow, of.syn_at).unwrap_or_default();
+    if of.netns != 0 {
+        if note.netns != 0 && note.netns != of.netns {
+            return;
+        }
+        note.netns = of.netns;
+    }
     with(&mut note);
     // SAFETY: the helper has no arguments and no preconditions.
     note.at = unsafe { bpf_ktime_get_ns() };
     // Displaces the oldest when full; cannot fail otherwise.
-    let _ = NOTES.insert(key, note, 0);
+    let _ = NOTES.insert(&of.flow, note, 0);
 }

@@ -22,9 +22,11 @@ use tracer_common::{
 use crate::{
     dials,
     drops::Owner,
+    flows,
     kernel::{self, Sock, packet::SkBuff, tcp},
     maps::{self, Port},
-    nat, notes,
+    nat,
+    notes::{self, Subject},
 };
 
 /// 1 where `tcp_send_reset` has its third argument.
@@ -97,8 +99,19 @@ fn unasked(sock: Sock, reason: u16) {
     let Some(ends) = sock.server_key(port) else {
         return;
     };
-    if let Some(flow) = nat::flow_at(&ends) {
-        notes::note(&flow, seen::RESET_PROCESS, reason);
+    let Some(flow) = nat::flow_at(&ends) else {
+        return;
+    };
+    let (Some(known), Some(next)) = (flows::peek(&flow), sock.expects()) else {
+        return;
+    };
+    if known.is_expected(next) {
+        let subject = Subject {
+            flow,
+            syn_at: known.syn_at,
+            netns: sock.foreign_netns(),
+        };
+        notes::note(&subject, seen::RESET_PROCESS, reason);
     }
 }
 
@@ -111,7 +124,7 @@ fn answered(skb: SkBuff, reason: u16) {
     } else {
         seen::RESET_SERVER
     };
-    notes::note(&found.flow, seen, reason);
+    notes::note(&found.subject, seen, reason);
 }
 
 #[inline(always)]

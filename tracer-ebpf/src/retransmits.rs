@@ -12,14 +12,16 @@ use aya_ebpf::{
 use tracer_common::{
     counters::{Cell, Tally},
     failure::seen,
+    flow::FlowKey,
     words::Retransmit,
 };
 
 use crate::{
-    dials,
+    dials, flows,
     kernel::{self, Sock, tcp},
     maps::{self, Port},
-    nat, notes,
+    nat,
+    notes::{self, Subject},
 };
 
 /// 1 where `tcp_retransmit_skb` has its third argument.
@@ -93,13 +95,32 @@ fn on_synack(request: Sock) {
     let Some(key) = request.server_key(port) else {
         return;
     };
+    let netns = request.foreign_netns();
     if let Some(flow) = nat::flow_at(&key) {
-        notes::note(&flow, seen::SYN_ACK_AGAIN, 0);
+        note_again(request, flow, netns);
     } else if let Some(slot) = maps::slot_of(port)
-        // A pod may listen on a port of the same number.
+        // A pod may listen on a port of the same number, and whoever has a namespace
+        // of its own at any address there.
+        && netns == 0
         && maps::is_local(&key.node)
     {
         count(slot, Retransmit::SynAck);
+    }
+}
+
+/// The request is the attempt's if it began with the same number.
+#[inline(always)]
+fn note_again(request: Sock, flow: FlowKey, netns: u32) {
+    let Some(known) = flows::peek(&flow) else {
+        return;
+    };
+    if request.request_isn() == Some(known.isn) {
+        let subject = Subject {
+            flow,
+            syn_at: known.syn_at,
+            netns,
+        };
+        notes::note(&subject, seen::SYN_ACK_AGAIN, 0);
     }
 }
 

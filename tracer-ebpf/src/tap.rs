@@ -15,6 +15,7 @@ use crate::{
     flows::{self, Entry},
     globals,
     maps::{self, Port, Work},
+    routes,
     skb::{Skb, SkbPayload},
     verifier::forget,
 };
@@ -121,6 +122,7 @@ fn read_segment<const DIRECT: bool>(
         origin: skb.reset_origin(to_node),
         probe_source: false,
         unchecked: false,
+        routed: false,
     };
     Seen::Segment(work)
 }
@@ -166,6 +168,7 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
         work.segment.probe_source =
             globals::has_probe_sources() && maps::is_probe_source(&work.key.client);
         work.segment.unchecked = maps::is_unchecked(work.key.node_port);
+        work.segment.routed = routes::leads_to(&work.key.client, work.segment.ifindex);
     } else if work.segment.is_plain() {
         let Some(flow) = flows::peek(&work.key) else {
             return;
@@ -174,6 +177,8 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
         if flow.quick(&work.segment, &payload, now_s, globals::quiet_s, &mut port) {
             return;
         }
+    } else if !work.segment.to_node {
+        routes::learn(&work.key, work.segment.ifindex);
     }
     forget();
     on_handshake(work, &payload, port);
@@ -186,6 +191,7 @@ fn on_handshake<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT
         return;
     };
     step(work, payload, &mut effects);
+    effects.serve(&work.key, work.slot);
     effects.report(&work.key, work.slot);
 }
 

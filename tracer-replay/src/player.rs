@@ -187,6 +187,7 @@ impl Player {
             origin: ResetOrigin::Client,
             probe_source: false,
             unchecked: false,
+            routed: false,
         };
         let opens = to_node && segment.is_syn();
         if opens && !self.is_node(&key.node) {

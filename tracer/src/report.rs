@@ -3,7 +3,10 @@
 
 mod top;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +101,8 @@ pub struct Event {
     pub time: f64,
     /// The client.
     pub client: SocketAddr,
+    /// The node's own address that it dialled.
+    pub address: IpAddr,
     /// The port.
     pub node_port: u16,
     /// The Service behind it, `namespace/name:port_name`, if it has a name.

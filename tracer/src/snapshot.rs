@@ -1,10 +1,10 @@
 //! The boundary between the kernel side and what shows its numbers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use tracer_common::{
     counters::PortCounters,
-    failure::{Backend, FailureKey, Record},
+    failure::{Backend, FailureKey, Record, ServedKey},
     flow::Addr,
     words::Lost,
 };
@@ -55,7 +55,7 @@ pub struct Snapshot {
     pub hooks: Vec<HookStatus>,
 }
 
-/// Failures since start by kind, and the backends known.
+/// Failures since start by kind, and the backends and own addresses known.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     /// How often each kind was counted. `FailureKey::slot` is for
@@ -63,6 +63,8 @@ pub struct Failures {
     pub kinds: Vec<(FailureKey, u64)>,
     /// Backends by [`FailureKey::backend`].
     pub backends: BTreeMap<u16, Backend>,
+    /// The node's own addresses by [`FailureKey::address`].
+    pub addresses: BTreeMap<u8, IpAddr>,
 }
 
 /// An attempt whose client is still known.
@@ -92,6 +94,12 @@ pub trait Source: Send + Sync + 'static {
 
     /// Takes the records of single failures that have come since the last call.
     fn records(&self) -> Vec<Record>;
+
+    /// Takes the connections that were established since the last call, by whose they
+    /// were.
+    fn served(&self) -> Vec<(ServedKey, u64)> {
+        Vec::new()
+    }
 
     /// Attempts at a port whose clients are still known; one may be there twice.
     ///

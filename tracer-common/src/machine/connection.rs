@@ -33,6 +33,7 @@ impl Flow {
             self.server_next = self.server_isn.wrapping_add(1);
         }
         tally.add(Cell::open(Traffic::Unknown), 1);
+        tally.established(self.backend);
         let class = self.class();
         self.traffic = Traffic::Unknown as u8;
         if self.has(flag::PROBE_SOURCE) {
@@ -102,7 +103,7 @@ impl Flow {
             self.ifindex_out
         };
         if owner != segment.ifindex {
-            return owner != 0;
+            return owner != 0 && !self.is_beyond(segment);
         }
         if self.seen_s != now_s {
             if now_s.saturating_sub(self.seen_s) >= quiet_s() {

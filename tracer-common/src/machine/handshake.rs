@@ -24,7 +24,14 @@ impl Flow {
             }
             return false;
         }
-        self.abandon(tally);
+        if self.withstands(segment) {
+            tally.count(Cell::ATTEMPTS);
+            tally.count(Cell::UNTRACKED);
+            return false;
+        }
+        if !self.yields(segment, tally) {
+            self.abandon(tally);
+        }
         *self = Self {
             syn_at: now.ns,
             since: now.ns,

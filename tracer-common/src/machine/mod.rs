@@ -4,11 +4,14 @@
 //! What is decided depends on packets and their times alone, never on when a
 //! sweep runs: every step first applies what has become due by then.
 
+mod belonging;
 mod close;
 mod connection;
 mod failing;
 mod handshake;
+mod interfaces;
 
+pub use belonging::Header;
 pub use close::Fate;
 
 use crate::counters::Tally;
@@ -50,6 +53,9 @@ pub struct Segment {
     /// The port is known to be none that the load balancer's health check goes to
     /// (asked for SYNs only).
     pub unchecked: bool,
+    /// It came by the interface by which the node last answered its source (asked for
+    /// SYNs only).
+    pub routed: bool,
 }
 
 impl Segment {
@@ -182,7 +188,7 @@ impl Flow {
         let streams = if opens {
             self.on_syn(segment, now, tally)
         } else {
-            self.owned_by(segment) && self.on_answer(segment, now, tally)
+            self.takes(segment) && self.on_answer(segment, now, tally)
         };
         tally.ways_meet();
         if streams {
@@ -205,18 +211,5 @@ impl Flow {
             self.on_server(segment, now, tally);
         }
         self.state == state::ESTABLISHED
-    }
-
-    /// The interface that first saw a SYN, or an answer, owns that direction:
-    /// a packet that passes several tapped interfaces is taken once.
-    #[inline(always)]
-    fn owned_by(&mut self, segment: &Segment) -> bool {
-        if segment.to_node {
-            return self.ifindex_in == segment.ifindex;
-        }
-        if self.ifindex_out == 0 {
-            self.ifindex_out = segment.ifindex;
-        }
-        self.ifindex_out == segment.ifindex
     }
 }

@@ -31,6 +31,7 @@ pub const LIMITS: Limits = Limits {
 struct Effects<'a> {
     port: &'a mut PortCounters,
     failed: Option<Failed>,
+    established: Option<u16>,
 }
 
 impl Tally for Effects<'_> {
@@ -42,6 +43,11 @@ impl Tally for Effects<'_> {
         let before = self.failed.replace(failed);
         assert_eq!(before, None, "a step reports once");
     }
+
+    fn established(&mut self, backend: u16) {
+        let before = self.established.replace(backend);
+        assert_eq!(before, None, "a step establishes once");
+    }
 }
 
 /// A flow under test; `None` while it is not in the table.
@@ -49,6 +55,8 @@ pub struct Lab {
     pub flow: Option<Flow>,
     pub port: PortCounters,
     pub failed: Vec<Failed>,
+    /// Backends of the connections that were established.
+    pub established: Vec<u16>,
     pub limits: Limits,
     pub now: u64,
 }
@@ -59,6 +67,7 @@ impl Lab {
             flow: None,
             port: PortCounters::ZERO,
             failed: Vec::new(),
+            established: Vec::new(),
             limits: LIMITS,
             now: 1_000 * S,
         }
@@ -73,9 +82,14 @@ impl Lab {
 
     fn effects<R>(&mut self, step: impl FnOnce(&mut Effects<'_>) -> R) -> R {
         let port = &mut self.port;
-        let mut effects = Effects { port, failed: None };
+        let mut effects = Effects {
+            port,
+            failed: None,
+            established: None,
+        };
         let result = step(&mut effects);
         self.failed.extend(effects.failed);
+        self.established.extend(effects.established);
         result
     }
 
@@ -262,5 +276,6 @@ pub fn segment(to_node: bool, flags: u8, seq: u32, ack: u32, payload: &[u8]) -> 
         },
         probe_source: false,
         unchecked: false,
+        routed: false,
     }
 }

@@ -6,6 +6,7 @@ mod failures;
 mod forged;
 mod handshakes;
 mod healthy;
+mod interfaces;
 mod lab;
 mod properties;
 mod unusual;

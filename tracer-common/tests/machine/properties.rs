@@ -20,6 +20,7 @@ enum Event {
         ack: u32,
         len: usize,
         ifindex: u32,
+        routed: bool,
     },
     Unreachable(u32),
     Wait(u64),
@@ -55,16 +56,20 @@ fn event() -> impl Strategy<Value = Event> {
         number(),
         0usize..40,
         1u32..4,
+        any::<bool>(),
     )
-        .prop_map(|(to_node, flags, seq, ack, len, ifindex)| Event::Segment {
-            to_node,
-            flags,
-            seq,
-            ack,
-            // Mostly without payload.
-            len: len.saturating_sub(30),
-            ifindex: ifindex.max(2),
-        });
+        .prop_map(
+            |(to_node, flags, seq, ack, len, ifindex, routed)| Event::Segment {
+                to_node,
+                flags,
+                seq,
+                ack,
+                // Mostly without payload.
+                len: len.saturating_sub(30),
+                ifindex: ifindex.max(2),
+                routed,
+            },
+        );
     prop_oneof![
         12 => segment,
         1 => number().prop_map(Event::Unreachable),
@@ -85,10 +90,11 @@ fn apply(lab: &mut Lab, event: &Event) {
             ack,
             len,
             ifindex,
+            routed,
         } => {
             let payload = &BYTES[..len.min(BYTES.len())];
             let mut s = segment(to_node, flags, seq, ack, payload);
-            s.ifindex = ifindex;
+            (s.ifindex, s.routed) = (ifindex, routed);
             lab.segment(s, payload);
         }
         Event::Unreachable(seq) => drop(lab.unreachable(seq)),
@@ -136,9 +142,11 @@ proptest! {
         }
         prop_assert!(lab.flow.is_none());
         prop_assert_eq!(lab.pending(), 0);
-        prop_assert_eq!(lab.port.outcomes(), lab.attempts());
+        prop_assert_eq!(lab.port.outcomes() + lab.get(Cell::UNTRACKED), lab.attempts());
         let closes: u64 = Close::ALL.iter().map(|c| sum(&lab, |t| Cell::close(*c, t))).sum();
         prop_assert_eq!(sum(&lab, Cell::connection), closes);
+        // Each was told once, when it was established.
+        prop_assert_eq!(lab.established.len() as u64, closes);
         prop_assert_eq!(sum(&lab, Cell::open), 0);
         for traffic in Traffic::ALL {
             let of = |close: &Close| lab.get(Cell::close(*close, *traffic));
@@ -174,6 +182,32 @@ proptest! {
         let known = FAILED.iter().filter(|(failure, _)| failure.is_attempt()).count();
         prop_assert_eq!(known, FAILED.len());
         prop_assert!(attempts as u64 <= lab.attempts());
+    }
+
+    // A bridge and its port are both tapped.
+    #[test]
+    fn what_two_interfaces_see_counts_once(calls in any::<bool>(), events in vec(event(), 0..60)) {
+        let (mut one, mut two) = (Lab::new(), Lab::new());
+        if calls {
+            for lab in [&mut one, &mut two] {
+                lab.establish().data(0, BYTES);
+            }
+        }
+        for event in &events {
+            let at = |at| match event.clone() {
+                Event::Segment { to_node, flags, seq, ack, len, .. } => {
+                    let (ifindex, routed) = (at, false);
+                    Event::Segment { to_node, flags, seq, ack, len, ifindex, routed }
+                }
+                other => other,
+            };
+            apply(&mut one, &at(2));
+            apply(&mut two, &at(2));
+            if matches!(event, Event::Segment { .. }) {
+                apply(&mut two, &at(3));
+            }
+            prop_assert_eq!(&one.port, &two.port);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
 use tracer_common::{
     flow::{Addr, FlowKey},
+    machine::Header,
     packet::{self, Link, Packet},
 };
 
@@ -18,6 +19,9 @@ static SKB_HEAD: Global<u16> = Global::new(ABSENT);
 static SKB_NETWORK: Global<u16> = Global::new(ABSENT);
 #[unsafe(no_mangle)]
 static SKB_PROTOCOL: Global<u16> = Global::new(ABSENT);
+/// The byte whose lowest bits are `pkt_type`.
+#[unsafe(no_mangle)]
+static SKB_PKT_TYPE: Global<u16> = Global::new(ABSENT);
 /// `tuplehash[IP_CT_DIR_ORIGINAL].tuple` of `struct nf_conn`: as the client sent it.
 #[unsafe(no_mangle)]
 static CT_ORIGINAL: Global<u16> = Global::new(ABSENT);
@@ -53,7 +57,7 @@ fn entry_of(nfct: u64) -> Option<(Conntrack, Info)> {
 
 /// `struct nf_conn`
 #[derive(Clone, Copy)]
-pub struct Conntrack(*const u8);
+pub struct Conntrack(pub(super) *const u8);
 
 /// `struct nf_conntrack_tuple`, whose layout the daemon checks; addresses and
 /// ports in network byte order.
@@ -116,8 +120,8 @@ pub struct SkBuff(pub *const u8);
 pub struct Segment {
     /// Where from and where to, as if its sender were the client.
     pub ends: FlowKey,
-    /// Byte 13 of the TCP header.
-    pub flags: u8,
+    /// Flags and numbers.
+    pub header: Header,
 }
 
 impl SkBuff {
@@ -134,6 +138,16 @@ impl SkBuff {
         let nfct = self.0.wrapping_add(usize::from(SKB_NFCT.load()));
         // SAFETY: the verifier accepts it only within a live `struct sk_buff`.
         entry_of(unsafe { nfct.cast::<u64>().read_volatile() })
+    }
+
+    /// A copy of what was sent to another host: a bridge that does not know where
+    /// that is sends one to everybody.
+    #[inline(always)]
+    pub fn is_for_other_host(self) -> bool {
+        const PKT_TYPE: u8 = 7;
+        const PACKET_OTHERHOST: u8 = 3;
+        let byte: Option<u8> = read(self.0, &SKB_PKT_TYPE);
+        byte.is_some_and(|byte| byte & PKT_TYPE == PACKET_OTHERHOST)
     }
 
     /// The headers of a TCP segment; `None` for anything else. Where the
@@ -161,7 +175,11 @@ impl SkBuff {
                 client_port: tcp.src_port,
                 node_port: tcp.dst_port,
             },
-            flags: tcp.flags,
+            header: Header {
+                flags: tcp.flags,
+                seq: tcp.seq,
+                ack: tcp.ack,
+            },
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tracer_common::{
     failure::{Failed, FailureKey, Record},
-    flow::FlowKey,
+    flow::{Addr, FlowKey},
     machine::Now,
 };
 
@@ -17,6 +17,8 @@ pub struct Failures {
     /// Failures that have no record, for there was no more room.
     pub unrecorded: u64,
     room: usize,
+    /// The node's addresses that were dialled, by [`FailureKey::address`] less one.
+    addresses: Vec<Addr>,
 }
 
 impl Failures {
@@ -27,7 +29,28 @@ impl Failures {
             records: Vec::new(),
             unrecorded: 0,
             room,
+            addresses: Vec::new(),
         }
+    }
+
+    /// The node's address that attempts of a kind dialled.
+    #[must_use]
+    pub fn dialled(&self, kind: &FailureKey) -> Option<Addr> {
+        let place = usize::from(kind.address).checked_sub(1)?;
+        self.addresses.get(place).copied()
+    }
+
+    /// The number of one of the node's addresses; 0: there are too many.
+    fn number_of(&mut self, node: Addr) -> u8 {
+        let known = self.addresses.iter().position(|known| *known == node);
+        let place = known.unwrap_or(self.addresses.len());
+        let Ok(number) = u8::try_from(place + 1) else {
+            return 0;
+        };
+        if known.is_none() {
+            self.addresses.push(node);
+        }
+        number
     }
 
     pub(super) fn count(&mut self, flow: &FlowKey, slot: u16, failed: &Failed, now: Now) {
@@ -36,6 +59,7 @@ impl Failures {
             failure: failed.failure as u8,
             reply: failed.reply as u8,
             code: failed.code,
+            address: self.number_of(flow.node),
             ..FailureKey::default()
         };
         *self.kinds.entry(key).or_default() += 1;
@@ -51,5 +75,24 @@ impl Failures {
             traffic: failed.traffic,
             ..Record::default()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart_while_there_are_numbers() {
+        let mut failures = Failures::new(0);
+        let node = |i: u32| Addr::v4(i.to_be_bytes());
+        for i in 0..1_000 {
+            let kind = FailureKey {
+                address: failures.number_of(node(i)),
+                ..FailureKey::default()
+            };
+            assert_eq!(failures.dialled(&kind), (i < 255).then(|| node(i)), "{i}");
+        }
+        assert_eq!(failures.number_of(node(7)), 8);
     }
 }

@@ -1,5 +1,7 @@
 //! A failure as a line for people.
 
+use std::net::SocketAddr;
+
 use anstyle::{AnsiColor, Style};
 
 use crate::{human, report::Event};
@@ -9,7 +11,7 @@ use crate::{human, report::Event};
 const COLUMNS: [(&str, usize); 10] = [
     ("TIME", 24),
     ("CLIENT", 21),
-    ("PORT", 5),
+    ("DIALLED", 19),
     ("SERVICE", 20),
     ("BACKEND", 21),
     ("OUTCOME", 14),
@@ -33,7 +35,7 @@ pub fn text(event: &Event) -> String {
     let columns = [
         human::time(event.time),
         event.client.to_string(),
-        event.node_port.to_string(),
+        SocketAddr::new(event.address, event.node_port).to_string(),
         event.service.as_deref().map_or("-".to_owned(), word),
         event.backend.map_or("-".to_owned(), |b| b.to_string()),
         word(&event.outcome),
@@ -73,6 +75,7 @@ mod tests {
         Event {
             time: 1_700_000_000.5,
             client: "10.0.1.9:40112".parse().unwrap(),
+            address: "10.0.0.1".parse().unwrap(),
             node_port: 30_102,
             service: None,
             backend: None,
@@ -95,7 +98,7 @@ mod tests {
         let mut event = event();
         assert_eq!(
             plain(&event),
-            "2023-11-14T22:13:20.500Z  10.0.1.9:40112         30102  -                     -        \
+            "2023-11-14T22:13:20.500Z  10.0.1.9:40112         10.0.0.1:30102       -                     -        \
              \x20             refused         backend_rst  nothing_listens      0.2 ms"
         );
         event.backend = Some("[fd00::2]:9092".parse().unwrap());
@@ -104,8 +107,9 @@ mod tests {
         event.pod = Some("thrift/search-0".to_owned());
         let text = plain(&event);
         assert!(
-            text.contains("  30102  thrift/search:api     [fd00::2]:9092         refused  ")
-                && text.ends_with("  0.2 ms   pod thrift/search-0; RST from the pod: NO_SOCKET"),
+            text.contains(
+                "  10.0.0.1:30102       thrift/search:api     [fd00::2]:9092         refused  "
+            ) && text.ends_with("  0.2 ms   pod thrift/search-0; RST from the pod: NO_SOCKET"),
             "{text}"
         );
     }
@@ -113,7 +117,10 @@ mod tests {
     #[test]
     fn headings_stand_above_their_columns() {
         let (headings, text) = (headings(), plain(&event()));
-        for (name, value) in [("PORT", "30102"), ("VERDICT", "nothing_listens")] {
+        for (name, value) in [
+            ("DIALLED", "10.0.0.1:30102"),
+            ("VERDICT", "nothing_listens"),
+        ] {
             assert_eq!(headings.find(name), text.find(value), "{name}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +12,14 @@ use tracer_common::{counters::PortCounters, flow::FlowKey};
 
 use super::{
     Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, Served, conntrack,
-    counters, history::History, links, look::Ask, namespaces::apart, node, pods::Pods,
+    counters,
+    history::{History, KEPT, LEAD},
+    links,
+    look::Ask,
+    looks::Looks,
+    namespaces::apart,
+    node,
+    pods::Pods,
 };
 use crate::{config::PortSet, recorder::monotonic};
 
@@ -23,6 +30,9 @@ const STATISTICS: Duration = Duration::from_millis(50);
 const PODS: Duration = Duration::from_millis(800);
 const SUSPECTS: Duration = Duration::from_millis(500);
 const SWITCHED_OFF: &str = "not looked into: --pod-evidence=false";
+/// Readings of conntrack's fill that are remembered at most: one per poll, and one per
+/// second while attempts fail.
+const FILLS: usize = 1024;
 /// Most troubles told of one source.
 const TROUBLES: usize = 4;
 
@@ -55,6 +65,9 @@ pub struct Collector {
     conntrack: History<Conntrack>,
     /// `None`: pods are not looked at.
     pods: Option<Pods>,
+    looks: Looks,
+    /// Entries of conntrack at each reading, for [`Conntrack::peak`].
+    fill: VecDeque<(Instant, u64)>,
 }
 
 impl Collector {
@@ -65,6 +78,8 @@ impl Collector {
             node: History::new(),
             conntrack: History::new(),
             pods: pods.then(Pods::default),
+            looks: Looks::default(),
+            fill: VecDeque::new(),
         }
     }
 
@@ -127,6 +142,7 @@ impl Collector {
                     gone_at: None,
                 }
             });
+        let strangers = self.pods.as_ref().map(|pods| pods.strangers(&asked.rows));
         let gone = self.pods.as_ref().map(Pods::gone);
         let gone_at = |backend: Backend| {
             let is_here = matches!(backend.place, Place::Here(_));
@@ -134,26 +150,31 @@ impl Collector {
             let gone_at = at.and_then(|gone| gone.at(backend.address.ip()));
             Backend { gone_at, ..backend }
         };
-        Evidence {
+        let mut evidence = Evidence {
             window: asked.window,
             ended: monotonic(),
             ports: asked.ports,
-            rows: asked.rows,
+            rows: Vec::new(),
+            strangers: strangers.unwrap_or_default(),
             clients: asked.clients,
             served: asked.served,
             backends: backends.map(gone_at).collect(),
             node: self.node.rise(asked.window).unwrap_or_default(),
             holders,
-            conntrack: statistics.and_then(|_| self.conntrack.rise(asked.window)),
+            conntrack: statistics.and_then(|_| self.conntrack_within(asked.window)),
             entries,
+            rules: Arc::default(),
             // The recorder adds them.
             names: Arc::default(),
             absent,
-        }
+        };
+        let rows = asked.rows.into_iter();
+        evidence.rows = rows.map(|row| evidence.believed(row)).collect();
+        evidence
     }
 
     fn read_node(&mut self, absent: &mut Vec<Absent>) {
-        match counters::read_router() {
+        match counters::read() {
             Ok(totals) => self.node.add(Instant::now(), totals),
             Err(e) => absent.push(Absent::new(
                 "counters of the node",
@@ -173,6 +194,7 @@ impl Collector {
         match totals {
             Ok(totals) => {
                 self.conntrack.add(Instant::now(), totals);
+                self.remember_fill(Instant::now(), totals.count);
                 if conntrack::used(&totals) {
                     return Some(totals);
                 }
@@ -181,6 +203,26 @@ impl Collector {
             Err(why) => absent.push(Absent::new(SOURCE, why)),
         }
         None
+    }
+
+    /// What conntrack's counters rose by, and how full its table was at most.
+    fn conntrack_within(&self, window: Duration) -> Option<Conntrack> {
+        let rise = self.conntrack.rise(window)?;
+        let recent = self.fill.iter().rev();
+        let recent = recent.take_while(|(at, _)| at.elapsed() <= window + LEAD);
+        let peak = recent.map(|(_, count)| *count).max().unwrap_or(0);
+        Some(Conntrack {
+            peak: peak.max(rise.count),
+            ..rise
+        })
+    }
+
+    fn remember_fill(&mut self, now: Instant, count: u64) {
+        let old = |at: &Instant| now.duration_since(*at) > KEPT;
+        while self.fill.len() >= FILLS || self.fill.front().is_some_and(|(at, _)| old(at)) {
+            self.fill.pop_front();
+        }
+        self.fill.push_back((now, count));
     }
 
     /// Where the backends are; those with the most failures are looked at first.
@@ -222,6 +264,11 @@ impl Collector {
             troubles.push(SWITCHED_OFF.to_owned());
         }
         absent.extend(told("network namespaces", &troubles));
+        for (backend, place) in &mut places {
+            if let Place::Here(pod) = place {
+                self.looks.add(Instant::now(), asked.window, *backend, pod);
+            }
+        }
         places
     }
 }

@@ -228,6 +228,7 @@ mod tests {
         take_sizes(&mut totals, &sizes);
         let expected = Conntrack {
             count: 70,
+            peak: 0,
             max: 262_144,
             insert_failed: 4,
             drop: 6,

@@ -27,6 +27,7 @@ impl Totals for Namespace {
             &mut self.reverse_path_filter,
             &mut self.frag_fails,
             &mut self.out_rsts,
+            &mut self.out_no_routes,
             &mut self.abort_on_memory,
         ]
         .into_iter()
@@ -46,19 +47,12 @@ impl Totals for Conntrack {
     }
 }
 
-/// Reads the totals of the calling thread's network namespace, without those of
-/// forwarded IPv6.
+/// Reads the totals of the calling thread's network namespace.
 pub fn read() -> io::Result<Namespace> {
     let mut totals = Namespace::default();
     for file in ["snmp", "netstat"] {
         pairs(&text(file)?, &mut totals);
     }
-    Ok(totals)
-}
-
-/// The same for a namespace that forwards.
-pub fn read_router() -> io::Result<Namespace> {
-    let mut totals = read()?;
     // Absent when IPv6 is off.
     if let Ok(text) = text("snmp6") {
         lines(&text, &mut totals);
@@ -126,6 +120,7 @@ fn cell<'a>(totals: &'a mut Namespace, table: &str, name: &str) -> Option<&'a mu
         ("Icmp", "OutRateLimitGlobal" | "OutRateLimitHost") | ("", "Icmp6OutRateLimitHost") => {
             totals.icmp_limited.get_or_insert_default()
         }
+        ("Ip", "OutNoRoutes") | ("", "Ip6OutNoRoutes") => &mut totals.out_no_routes,
         ("Ip", "FragFails") | ("", "Ip6FragFails") => &mut totals.frag_fails,
         _ => return None,
     })
@@ -139,8 +134,8 @@ mod tests {
 
     /// Linux 6.18, shortened.
     const SNMP: &str = "\
-Ip: Forwarding DefaultTTL FragOKs FragFails FragCreates
-Ip: 1 64 0 5 0
+Ip: Forwarding DefaultTTL OutNoRoutes FragOKs FragFails FragCreates
+Ip: 1 64 4 0 5 0
 Icmp: InMsgs OutErrors OutRateLimitGlobal OutRateLimitHost OutDestUnreachs
 Icmp: 2 0 20 1 5
 Tcp: RtoMin RtoMax MaxConn OutRsts InCsumErrors
@@ -176,6 +171,7 @@ IpExt: 1 2
             reverse_path_filter: 10,
             frag_fails: 7,
             out_rsts: 42,
+            out_no_routes: 4,
             abort_on_memory: 9,
             icmp_limited: Some(321),
         };
@@ -194,7 +190,7 @@ IpExt: 1 2
 
     #[test]
     fn this_namespace_can_be_read() {
-        assert!(read_router().is_ok());
+        assert!(read().is_ok());
     }
 
     proptest! {

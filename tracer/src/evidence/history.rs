@@ -7,10 +7,10 @@ use std::{
 };
 
 /// The longest window, and what precedes it.
-const KEPT: Duration = Duration::from_secs(15 * 60 + 30);
+pub const KEPT: Duration = Duration::from_secs(15 * 60 + 30);
 /// A failure is decided later than it is caused: SYNs are sent again for
 /// several seconds, and the timeout and the sweep come on top.
-const LEAD: Duration = Duration::from_secs(15);
+pub const LEAD: Duration = Duration::from_secs(15);
 /// A gap in the readings longer than this makes the one before it no baseline.
 const GAP: Duration = Duration::from_secs(60);
 /// Most changes kept: one per poll, and some for questions in between.

@@ -17,6 +17,8 @@ const NETNSA_FD: u16 = 3;
 /// linux/if_link.h; not in libc.
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 /// Most addresses, and links, of a pod's namespace: who made it may have made
@@ -26,11 +28,15 @@ const MOST: usize = 256;
 /// Where the other end of a link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
-    /// In a namespace other than the node's.
+    /// In a namespace other than the node's; or there is none, and nothing else
+    /// leads to this namespace either: whoever may make namespaces may have put any
+    /// address on such a link (lo, dummy).
     Elsewhere,
-    /// The link has no other end, or the kernel does not tell.
+    /// The link is a device (SR-IOV), which only the node's own root can have put
+    /// here; or another link leads to the node.
     Unknown,
-    /// In the node's namespace.
+    /// In the node's namespace: of a veth the other end, of a macvlan or ipvlan what
+    /// it was made on. Making one needs CAP_NET_ADMIN there.
     Node,
 }
 
@@ -69,6 +75,9 @@ pub fn held(node: Option<&File>, deadline: Instant) -> Result<Vec<Held>, Failed>
         Some(file) => namespace_id(&mut socket, file, deadline)?,
         None => None,
     };
+    let reached = links
+        .values()
+        .any(|link| link.is_device || (link.peer.is_some() && link.peer == node));
     Ok(addresses
         .into_iter()
         .filter(|(_, address)| !address.is_loopback())
@@ -78,7 +87,8 @@ pub fn held(node: Option<&File>, deadline: Instant) -> Result<Vec<Held>, Failed>
                 address,
                 interface: link.name.clone(),
                 peer: match link.peer {
-                    None => Peer::Unknown,
+                    None if reached => Peer::Unknown,
+                    None => Peer::Elsewhere,
                     peer if peer == node => Peer::Node,
                     Some(_) => Peer::Elsewhere,
                 },
@@ -136,6 +146,8 @@ struct Link {
     name: String,
     /// Number of the namespace of its other end.
     peer: Option<i32>,
+    /// No link that can be made: it has a driver of its own, and no kind.
+    is_device: bool,
 }
 
 /// Interface index, name and other end of RTM_NEWLINK.
@@ -146,7 +158,16 @@ fn parse_link(payload: &[u8]) -> Option<(u32, Link)> {
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     let peer = attributes.find(IFLA_LINK_NETNSID).and_then(number);
     let name = String::from_utf8_lossy(name).into_owned();
-    Some((index, Link { name, peer }))
+    let loopback = u32_at(payload, 8)? & libc::IFF_LOOPBACK.cast_unsigned() != 0;
+    let kind = attributes
+        .find(IFLA_LINKINFO)
+        .and_then(|info| Attributes::after(info, 0).find(IFLA_INFO_KIND));
+    let link = Link {
+        name,
+        peer,
+        is_device: kind.is_none() && !loopback,
+    };
+    Some((index, link))
 }
 
 #[cfg(test)]
@@ -181,10 +202,24 @@ mod tests {
         let link = |peer| Link {
             name: "eth0".into(),
             peer,
+            is_device: true,
         };
         assert_eq!(parse_link(&payload), Some((3, link(None))));
         payload.extend(attribute(IFLA_LINK_NETNSID, &0_i32.to_ne_bytes()));
         assert_eq!(parse_link(&payload), Some((3, link(Some(0)))));
+    }
+
+    #[test]
+    fn a_device_has_no_kind_and_is_not_the_loopback() {
+        let mut payload = vec![0; IFINFOMSG];
+        payload.extend(attribute(libc::IFLA_IFNAME, b"x\0"));
+        let is_device = |payload: &[u8]| parse_link(payload).unwrap().1.is_device;
+        assert!(is_device(&payload));
+        let kind = attribute(IFLA_INFO_KIND, b"dummy\0");
+        let made = [payload.clone(), attribute(IFLA_LINKINFO, &kind)].concat();
+        assert!(!is_device(&made));
+        payload[8] = libc::IFF_LOOPBACK as u8;
+        assert!(!is_device(&payload));
     }
 
     proptest! {

@@ -61,6 +61,7 @@ impl Ask {
             let mut pod = Pod {
                 namespace,
                 rp_filter: rp_filter(held),
+                syncookies: syncookies(),
                 ..Pod::default()
             };
             if let Some(sockets) = &mut sockets
@@ -87,10 +88,14 @@ impl Ask {
         if Instant::now() >= self.suspects_until {
             return Err(Failed::Late);
         }
-        let (unread, all) = sockets.unread(backend.port(), self.deadline);
-        pod.unread = unread;
-        all
+        sockets.waiting(pod, backend.port(), self.deadline)
     }
+}
+
+/// Serves IPv6 as well.
+fn syncookies() -> Option<u8> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").ok()?;
+    text.trim().parse().ok()
 }
 
 /// The higher of the two applies (Documentation/networking/ip-sysctl.rst).

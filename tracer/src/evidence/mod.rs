@@ -2,6 +2,7 @@
 //! facts from the system. Plain data; judging it is `verdict`'s business.
 
 pub mod names;
+pub mod rules;
 
 mod collector;
 mod conntrack;
@@ -10,6 +11,7 @@ mod gone;
 mod history;
 mod links;
 mod look;
+mod looks;
 mod namespaces;
 mod netlink;
 mod node;
@@ -19,6 +21,7 @@ mod routes;
 mod sockets;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -31,6 +34,7 @@ use tracer_common::{
     failure::{Failure, Reply},
 };
 
+use self::rules::RuleSets;
 use crate::services::Table;
 
 /// Everything that a judgement may rest on.
@@ -49,6 +53,8 @@ pub struct Evidence {
     pub clients: Vec<Clients>,
     /// Connections established within the window, by whose they were.
     pub served: Vec<Served>,
+    /// Namespaces whose notes do not count: see [`Evidence::believed`].
+    pub strangers: BTreeSet<Stranger>,
     /// The backends of these ports.
     pub backends: Vec<Backend>,
     /// The node's own network namespace.
@@ -60,10 +66,35 @@ pub struct Evidence {
     /// conntrack entries of failed attempts whose backend the kernel programs
     /// do not know (older than the daemon), within a budget.
     pub entries: Vec<Entry>,
+    /// The rule sets of the node's namespace; nothing is known of them unless failures
+    /// called for it (see `absent` where they could not be read).
+    pub rules: Arc<RuleSets>,
     /// What ports and pods are called.
     pub names: Arc<Table>,
     /// Sources that could not be asked, or not in full, each with its reason.
     pub absent: Vec<Absent>,
+}
+
+/// A network namespace by inode, and the backend whose it is not.
+pub type Stranger = (u32, Option<SocketAddr>);
+
+impl Evidence {
+    /// The row without what was noted in a namespace that is neither the node's nor
+    /// the backend's.
+    #[must_use]
+    pub fn believed(&self, row: Row) -> Row {
+        if !self.strangers.contains(&(row.netns, row.backend)) {
+            return row;
+        }
+        Row {
+            seen: 0,
+            netns: 0,
+            reason: None,
+            location: None,
+            reset_reason: None,
+            ..row
+        }
+    }
 }
 
 /// Failures of one kind at one port.
@@ -84,6 +115,9 @@ pub struct Row {
     pub backend: Option<SocketAddr>,
     /// Bits of [`tracer_common::failure::seen`].
     pub seen: u16,
+    /// Inode of the network namespace, other than the node's, in which some of that was
+    /// seen; 0: none, or not known.
+    pub netns: u32,
     /// Name of the first drop's reason without its prefix (`NETFILTER_DROP`).
     /// `None` without a drop, and on kernels that give no reasons (before 5.17).
     pub reason: Option<String>,
@@ -119,6 +153,7 @@ impl Row {
             code: 0,
             backend: None,
             seen: 0,
+            netns: 0,
             reason: None,
             location: None,
             reset_reason: None,
@@ -222,6 +257,27 @@ pub struct Pod {
     pub unread: u32,
     /// `net.ipv4.conf.{all,eth0…}.rp_filter`, the highest that applies.
     pub rp_filter: u8,
+    /// Connections there that the process has accepted and not closed. Counted as `unread`
+    /// is.
+    pub accepted: u32,
+    /// Handshakes at the backend's port that wait for their final ACK (SYN_RECV).
+    /// Counted as `unread` is.
+    pub syn_recv: u32,
+    /// `net.ipv4.tcp_syncookies`; `None`: it could not be read.
+    pub syncookies: Option<u8>,
+    /// The accept queue was over its limit at a look within the window, or is now.
+    pub was_full: bool,
+    /// What [`Listener::drops`] rose by since the earliest look within the window;
+    /// `None`: this is the only one.
+    pub drops_rise: Option<u64>,
+    /// What other listeners of the namespace have thrown away since they listen.
+    pub drops_elsewhere: u64,
+    /// Whether most of `unread` were unread at an earlier look too and had read nothing
+    /// since. A single look may meet a server that is just reading.
+    pub unread_for_long: bool,
+    /// The connections behind `unread` as they were met: inode, and how many bytes the
+    /// process has read.
+    pub met_unread: Vec<(u32, u64)>,
 }
 
 /// A listening socket's accept queue.
@@ -231,6 +287,9 @@ pub struct Listener {
     pub queue: u32,
     /// Its limit (`sk_max_ack_backlog`); one more than that fits.
     pub limit: u32,
+    /// SYNs and final ACKs that it has thrown away since it listens, modulo 2^32
+    /// (`sk_drops`).
+    pub drops: u32,
 }
 
 /// Counters of a network namespace (/proc/net/snmp, /proc/net/netstat): what
@@ -261,6 +320,8 @@ pub struct Namespace {
     pub frag_fails: u64,
     /// Tcp OutRsts
     pub out_rsts: u64,
+    /// Ip OutNoRoutes, with Ip6OutNoRoutes: packets of its own that no route led out.
+    pub out_no_routes: u64,
     /// TcpExt TCPAbortOnMemory
     pub abort_on_memory: u64,
     /// Icmp OutRateLimitGlobal + OutRateLimitHost, in the node's namespace with
@@ -278,7 +339,9 @@ pub struct Holder {
     pub listener: Listener,
     /// Connections to it that no process has accepted.
     pub not_accepted: u32,
-    /// Of these, in CLOSE_WAIT: the client has gone.
+    /// Connections to it that a process has accepted and not closed yet.
+    pub accepted: u32,
+    /// Of those not accepted, in CLOSE_WAIT: the client has gone.
     pub close_wait: u32,
     /// Name of the process, when /proc shows it.
     pub process: Option<String>,
@@ -290,6 +353,8 @@ pub struct Holder {
 pub struct Conntrack {
     /// Entries now.
     pub count: u64,
+    /// Most entries at any reading within the window and a little before it.
+    pub peak: u64,
     /// nf_conntrack_max
     pub max: u64,
     /// insert_failed: clash, or no free tuple.

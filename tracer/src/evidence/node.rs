@@ -83,11 +83,14 @@ fn find_holders(watched: &[u16], holders: &mut Holders) -> Result<(), Failed> {
         return Ok(());
     }
     sockets.connected((*first, *last), deadline, |sock| {
-        if let Some((holder, _)) = holders.get_mut(&sock.port)
-            && sock.not_accepted()
-        {
+        let Some((holder, _)) = holders.get_mut(&sock.port) else {
+            return;
+        };
+        if sock.not_accepted() {
             holder.not_accepted += 1;
             holder.close_wait += u32::from(sock.close_wait());
+        } else {
+            holder.accepted += 1;
         }
     })
 }
@@ -99,6 +102,7 @@ fn add_listener(holders: &mut Holders, sock: &Sock) {
             node_port: sock.port,
             listener,
             not_accepted: 0,
+            accepted: 0,
             close_wait: 0,
             process: None,
         };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Namespace, Place, counters,
+    Namespace, Place, Row, Stranger, counters,
     gone::Gone,
     history::History,
     links::{self, Held, Peer},
@@ -299,12 +299,37 @@ impl Pods {
     }
 }
 
+impl Pods {
+    /// Of these rows the namespaces that are known, and not the backend's: what was
+    /// noted there is no word about the backend. What is not known (it has come or
+    /// gone since the last search) is believed, for the numbers of the attempt's
+    /// segments have matched.
+    pub fn strangers(&self, rows: &[Row]) -> BTreeSet<Stranger> {
+        let noted = rows.iter().filter(|row| row.netns != 0);
+        noted
+            .map(|row| (row.netns, row.backend))
+            .filter(|(netns, backend)| self.is_stranger(*netns, *backend))
+            .collect()
+    }
+
+    fn is_stranger(&self, netns: u32, backend: Option<SocketAddr>) -> bool {
+        let Some(known) = self.known.get(&u64::from(netns)) else {
+            return false;
+        };
+        let is_backend = |held: &Held| {
+            held.peer != Peer::Elsewhere && backend.is_some_and(|b| b.ip() == held.address)
+        };
+        // Its addresses may not have been there yet.
+        !known.held.is_empty() && !known.held.iter().any(is_backend)
+    }
+}
+
 fn due(last: Option<Instant>, every: Duration) -> bool {
     last.is_none_or(|last| last.elapsed() >= every)
 }
 
 /// A namespace whose links lead elsewhere belongs to another node that happens
-/// to run on the same kernel.
+/// to run on the same kernel, or to anybody.
 fn choose(holders: Option<&Vec<(Peer, u64)>>) -> Holds {
     let here = || {
         holders

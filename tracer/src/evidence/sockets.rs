@@ -16,18 +16,29 @@ use super::{
 /// which matters since the kernel walks the sockets of all namespaces for it.
 const TCPDIAG_GETSOCK: u16 = 18;
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
+const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_SKMEMINFO: u16 = 7;
 const INET_DIAG_SKV6ONLY: u16 = 11;
+/// Asks for both (`idiag_ext`).
+const EXTENSIONS: u8 = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_SKMEMINFO - 1);
+/// `SK_MEMINFO_DROPS`: the ninth of 32-bit words.
+const MEMINFO_DROPS: usize = 8 * 4;
+/// `tcpi_bytes_received` in `struct tcp_info`.
+const BYTES_RECEIVED: usize = 128;
 const INET_DIAG_BC_S_GE: u8 = 2;
 const INET_DIAG_BC_S_LE: u8 = 3;
 /// Bytes of `struct inet_diag_msg`.
 const INET_DIAG_MSG: usize = 72;
 /// include/net/tcp_states.h
 const ESTABLISHED: u8 = 1;
+const SYN_RECV: u8 = 3;
 const CLOSE_WAIT: u8 = 8;
 const LISTEN: u8 = 10;
 const CONNECTED: u32 = 1 << ESTABLISHED | 1 << CLOSE_WAIT;
 /// Most ports told of one namespace.
 const PORTS: usize = 256;
+/// Most unread connections that are remembered of one backend.
+const UNREAD: usize = 1024;
 
 /// One socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +52,10 @@ pub struct Sock {
     limit: u32,
     /// 0: no process holds it.
     pub inode: u32,
+    /// Of a listening socket: [`Listener::drops`].
+    drops: u32,
+    /// Bytes that came, read or not.
+    received: u64,
     /// An IPv6 socket that takes IPv4 too.
     dual: bool,
 }
@@ -67,6 +82,7 @@ impl Sock {
         Listener {
             queue: self.queue,
             limit: self.limit,
+            drops: self.drops,
         }
     }
 
@@ -130,13 +146,24 @@ impl Sockets {
         })
     }
 
-    /// Counts the accepted connections at a port that wait to be read.
-    pub fn unread(&mut self, port: u16, deadline: Instant) -> (u32, Result<(), Failed>) {
-        let mut unread = 0;
-        let all = self.connected((port, port), deadline, |sock| {
-            unread += u32::from(sock.unread());
-        });
-        (unread, all)
+    /// Counts the accepted connections at a port that wait to be read, and the handshakes
+    /// there that wait for their final ACK.
+    pub fn waiting(&mut self, pod: &mut Pod, port: u16, deadline: Instant) -> Result<(), Failed> {
+        let states = CONNECTED | 1 << SYN_RECV;
+        self.ask(&request(states, port), deadline, |sock| {
+            if sock.state == SYN_RECV {
+                pod.syn_recv = pod.syn_recv.saturating_add(1);
+                return;
+            }
+            pod.accepted = pod.accepted.saturating_add(u32::from(!sock.not_accepted()));
+            if sock.unread() {
+                pod.unread = pod.unread.saturating_add(1);
+                if pod.met_unread.len() < UNREAD {
+                    let read = sock.received.saturating_sub(sock.queue.into());
+                    pod.met_unread.push((sock.inode, read));
+                }
+            }
+        })
     }
 }
 
@@ -144,8 +171,13 @@ impl Sockets {
 pub fn listeners(pod: &mut Pod, listening: &[Sock], address: IpAddr, port: u16) {
     let reachable = || listening.iter().filter(|s| s.reachable_at(address));
     let here = || reachable().filter(|s| s.port == port).map(Sock::listener);
-    pod.listener = here().max_by_key(fullness);
+    let drops = here().fold(0, |sum, l| l.drops.saturating_add(sum));
+    pod.listener = here().max_by_key(fullness).map(|l| Listener { drops, ..l });
     pod.not_accepted = here().fold(0, |sum, l| sum.saturating_add(l.queue));
+    let elsewhere = listening
+        .iter()
+        .filter(|s| s.port != port || !s.reachable_at(address));
+    pod.drops_elsewhere = elsewhere.map(|s| u64::from(s.drops)).sum();
     let mut ports: Vec<u16> = reachable().map(|s| s.port).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -164,6 +196,7 @@ pub fn fullness(listener: &Listener) -> (i64, u32) {
 /// `struct inet_diag_req`; port 0: any.
 fn request(states: u32, port: u16) -> Request {
     let mut head = [0; 60];
+    head[3] = EXTENSIONS;
     head[4..6].copy_from_slice(&port.to_be_bytes());
     head[52..56].copy_from_slice(&states.to_ne_bytes());
     Request::dump(TCPDIAG_GETSOCK, &head)
@@ -191,7 +224,13 @@ fn parse(payload: &[u8]) -> Option<Sock> {
         libc::AF_INET6 => Ipv6Addr::from(*source.first_chunk::<16>()?).to_canonical(),
         _ => return None,
     };
-    let v6_only = Attributes(attributes).find(INET_DIAG_SKV6ONLY);
+    let find = |kind| Attributes(attributes).find(kind);
+    let v6_only = find(INET_DIAG_SKV6ONLY);
+    let drops = find(INET_DIAG_SKMEMINFO).and_then(|words| u32_at(words, MEMINFO_DROPS));
+    let received = find(INET_DIAG_INFO).and_then(|info| {
+        let bytes = info.get(BYTES_RECEIVED..)?.first_chunk()?;
+        Some(u64::from_ne_bytes(*bytes))
+    });
     Some(Sock {
         state,
         address,
@@ -199,6 +238,8 @@ fn parse(payload: &[u8]) -> Option<Sock> {
         queue: u32_at(fixed, 56)?,
         limit: u32_at(fixed, 60)?,
         inode: u32_at(fixed, 68)?,
+        drops: drops.unwrap_or(0),
+        received: received.unwrap_or(0),
         dual: address.is_ipv6() && v6_only.and_then(<[u8]>::first) == Some(&0),
     })
 }

@@ -226,6 +226,10 @@ fn problem(out: &mut Page, number: usize, finding: &Finding) {
     out.gap();
     let cause = words::verdict(finding.verdict);
     let title = format!("Port {}{}: {cause}", finding.node_port, places(finding));
+    let title = match finding.scope.title() {
+        Some(scope) => format!("{title} ({scope})"),
+        None => title,
+    };
     let number = format!("{number}. ");
     out.say(&number, &title, Style::new().bold());
     let indent = " ".repeat(number.len());
@@ -293,11 +297,19 @@ fn weight(finding: &Finding) -> String {
         let share = human::share(finding.share);
         let _ = write!(text, "; {failed}, {share} of all on this node");
     }
-    if finding.connections > 0 {
-        let connections = human::counted(finding.connections, "connection");
+    let lost = finding.connections.saturating_sub(finding.late);
+    if lost > 0 {
+        let connections = human::counted(lost, "connection");
         let _ = write!(
             text,
             "; {connections} made that came to nothing (no load balancer counts these as refused)"
+        );
+    }
+    if finding.late > 0 {
+        let connections = human::counted(finding.late, "connection");
+        let _ = write!(
+            text,
+            "; {connections} established only once the SYN was sent again"
         );
     }
     text

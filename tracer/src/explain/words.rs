@@ -11,8 +11,8 @@ use crate::{
 pub(super) const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::NoEndpoints => "the Service has no endpoints",
-        Verdict::RejectedByRule => "a firewall rule on this node rejects with a reset",
-        Verdict::HeldByKubeProxy => "kube-proxy holds the port itself and never serves it",
+        Verdict::RejectedByRule => "a firewall rule on this node rejects",
+        Verdict::HeldByKubeProxy => "a process on this node holds the port and never serves it",
         Verdict::NoServiceRule => "this node has no rule for the port",
         Verdict::NoLocalEndpoint => "dropped: the Service has no endpoint on this node",
         Verdict::NothingListens => "nothing listens on the target port",
@@ -36,7 +36,7 @@ pub(super) const fn verdict(verdict: Verdict) -> &'static str {
         Verdict::RpFilter => "the reverse path filter (rp_filter) drops packets",
         Verdict::ReturnPath => "the answer gets lost, or comes too late, on its way back",
         Verdict::PmtuBlackhole => "large packets of the reply do not get through (MTU)",
-        Verdict::Hairpin => "the pod dials its own Service and is not masqueraded",
+        Verdict::Hairpin => "a dial comes back to where it was made (hairpin)",
         Verdict::PodTerminating => "the pod was being deleted and still got connections",
         Verdict::PodGone => "the pod is deleted, and connections were still sent to it",
         Verdict::RulesStale => {

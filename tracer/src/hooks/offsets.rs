@@ -55,6 +55,7 @@ impl Offsets {
                 .extend(field.global.map(|global| (global, offset)));
         }
         found.conntrack(btf);
+        found.values.push(("OTHERHOST", otherhost(btf)?));
         found.prototypes(btf)?;
         Ok(found)
     }
@@ -92,6 +93,17 @@ impl Offsets {
     }
 }
 
+/// Number of the reason for which copies of others' packets are dropped; before 5.17
+/// there are no reasons, and before 5.19 not this one.
+fn otherhost(btf: &Btf) -> Result<u16> {
+    let reasons = btf.enumerators("skb_drop_reason")?.unwrap_or_default();
+    let found = reasons
+        .iter()
+        .find(|(_, name)| name == "SKB_DROP_REASON_OTHERHOST");
+    let number = found.and_then(|(number, _)| u16::try_from(*number).ok());
+    Ok(number.unwrap_or(ABSENT))
+}
+
 impl Field {
     /// The offset in bytes.
     fn resolve(&self, btf: &Btf) -> Result<u16> {
@@ -121,6 +133,11 @@ impl Field {
 impl Shape {
     fn fits(self, member: Member) -> bool {
         let shape = match self {
+            Self::LowBits => {
+                return member.kind == kind::INT
+                    && member.bitfield
+                    && member.bit_offset.is_multiple_of(8);
+            }
             Self::Int(size) => member.kind == kind::INT && member.size == size,
             Self::Struct(size) => member.kind == kind::STRUCT && member.size == size,
             Self::Pointer => member.kind == kind::PTR,
@@ -140,6 +157,7 @@ impl std::fmt::Display for Shape {
             Self::Pointer => write!(f, "a pointer"),
             Self::Array => write!(f, "an array"),
             Self::Head => write!(f, "a struct at the beginning"),
+            Self::LowBits => write!(f, "the lowest bits of a byte"),
             Self::IntAt(size, at) => write!(f, "an integer of {size} bytes at byte {at}"),
         }
     }

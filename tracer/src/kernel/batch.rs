@@ -1,4 +1,5 @@
-//! Reads whole maps by few system calls (`BPF_MAP_LOOKUP_BATCH`, 5.6).
+//! Reads whole maps by few system calls (`BPF_MAP_LOOKUP_BATCH` and
+//! `BPF_MAP_LOOKUP_AND_DELETE_BATCH`, 5.6).
 
 use std::{
     io,
@@ -7,8 +8,12 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{IterableMap, MapData},
+    maps::{HashMap, IterableMap, MapData},
 };
+
+/// `enum bpf_cmd` (include/uapi/linux/bpf.h).
+const LOOKUP: libc::c_int = 24;
+const LOOKUP_AND_DELETE: libc::c_int = 25;
 
 /// A reader of all elements of a hash map or an array.
 pub struct Batch<K, V> {
@@ -32,11 +37,32 @@ impl<K: Pod + Default, V: Pod + Default> Batch<K, V> {
     pub fn walk<M: IterableMap<K, V>>(
         &mut self,
         map: &M,
+        see: impl FnMut(&K, &V),
+    ) -> io::Result<()> {
+        self.all(LOOKUP, map.map(), see)
+    }
+
+    /// The same of a hash map, and takes the elements out of it.
+    ///
+    /// # Errors
+    /// When a system call fails; elements seen until then were seen and are out.
+    pub fn drain(
+        &mut self,
+        map: &HashMap<MapData, K, V>,
+        see: impl FnMut(&K, &V),
+    ) -> io::Result<()> {
+        self.all(LOOKUP_AND_DELETE, map.map(), see)
+    }
+
+    fn all(
+        &mut self,
+        command: libc::c_int,
+        map: &MapData,
         mut see: impl FnMut(&K, &V),
     ) -> io::Result<()> {
-        let (map, mut position) = (map.map(), None);
+        let mut position = None;
         loop {
-            let (read, next) = self.read(map, position)?;
+            let (read, next) = self.read(command, map, position)?;
             for (key, value) in self.keys.iter().zip(&self.values).take(read) {
                 see(key, value);
             }
@@ -48,7 +74,12 @@ impl<K: Pod + Default, V: Pod + Default> Batch<K, V> {
     }
 
     /// Reads the next elements; the position to go on from, or `None` at the end.
-    fn read(&mut self, map: &MapData, position: Option<u32>) -> io::Result<(usize, Option<u32>)> {
+    fn read(
+        &mut self,
+        command: libc::c_int,
+        map: &MapData,
+        position: Option<u32>,
+    ) -> io::Result<(usize, Option<u32>)> {
         let mut next = 0u32;
         let size = self.keys.len();
         let mut attr = BatchAttr {
@@ -62,13 +93,12 @@ impl<K: Pod + Default, V: Pod + Default> Batch<K, V> {
             map_fd: map.fd().as_fd().as_raw_fd().cast_unsigned(),
             ..BatchAttr::default()
         };
-        const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
         // SAFETY: `attr` has the layout of union bpf_attr's `batch`, and its
         // pointers are to buffers of `count` elements that outlive the call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_bpf,
-                BPF_MAP_LOOKUP_BATCH,
+                command,
                 &raw mut attr,
                 size_of::<BatchAttr>(),
             )

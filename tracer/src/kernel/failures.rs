@@ -11,9 +11,11 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap as KernelMap, MapData, RingBuf},
 };
-use tracer_common::failure::{BACKENDS, Backend, FAILURES, FailureKey, RECORDS_BYTES, Record};
+use tracer_common::failure::{
+    BACKENDS, Backend, FAILURES, FailureKey, RECORDS_BYTES, Record, SERVED, ServedKey,
+};
 
-use super::{batch::Batch, object};
+use super::{batch::Batch, numbers::Numbers, object};
 use crate::snapshot::Failures;
 
 /// Kinds above which those are forgotten that are long past.
@@ -27,7 +29,10 @@ const BACKEND_AFTER_S: u32 = 15 * 60;
 const MOST_RECORDS: usize = RECORDS_BYTES as usize / size_of::<Record>();
 
 /// The maps about failures.
-pub struct Tables(Mutex<Inner>);
+pub struct Tables {
+    maps: Mutex<Inner>,
+    numbers: Mutex<Numbers>,
+}
 
 struct Inner {
     kinds: KernelMap<MapData, FailureKey, u64>,
@@ -35,6 +40,8 @@ struct Inner {
     backends: Array<MapData, Backend>,
     backend_rows: Batch<u32, Backend>,
     records: RingBuf<MapData>,
+    served: KernelMap<MapData, ServedKey, u64>,
+    served_rows: Batch<ServedKey, u64>,
     /// Counts as last seen by [`Tables::clean`], and when each changed.
     changed: HashMap<FailureKey, (u64, u32)>,
 }
@@ -68,23 +75,52 @@ impl Used {
 impl Tables {
     /// Takes the maps out of the object.
     pub fn new(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
-        Ok(Self(Mutex::new(Inner {
+        let maps = Inner {
             kinds: object::take(ebpf, "FAILURES")?,
             kind_rows: Batch::new(FAILURES as usize),
             backends: object::take(ebpf, "BACKENDS")?,
             backend_rows: Batch::new(BACKENDS as usize),
             records: object::take(ebpf, "RECORDS")?,
+            served: object::take(ebpf, "SERVED")?,
+            served_rows: Batch::new(SERVED as usize),
             changed: HashMap::new(),
-        })))
+        };
+        Ok(Self {
+            maps: Mutex::new(maps),
+            numbers: Mutex::default(),
+        })
     }
 
-    /// All kinds of failures with their counts, and all backends.
+    /// The numbers of the node's own addresses.
+    pub fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connections that were established since the last call, by whose they
+    /// were. What cannot be read now is there the next time.
+    pub fn served(&self) -> Vec<(ServedKey, u64)> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut served = Vec::new();
+        let see = |key: &ServedKey, count: &u64| served.push((*key, *count));
+        if let Err(error) = inner.served_rows.drain(&inner.served, see) {
+            tracing::debug!(%error, "cannot read the established connections");
+        }
+        served
+    }
+
+    /// All kinds of failures with their counts, all backends, and all own addresses.
     pub fn read(&self) -> anyhow::Result<Failures> {
         let mut inner = self.lock();
         // Kinds first: a backend in one of them is in the table already.
         let kinds = inner.kinds()?;
         let backends = inner.backends()?;
-        Ok(Failures { kinds, backends })
+        let addresses = self.numbers().all();
+        Ok(Failures {
+            kinds,
+            backends,
+            addresses,
+        })
     }
 
     /// The records that have come since the last call.
@@ -105,11 +141,19 @@ impl Tables {
     pub fn clean(&self, now_s: u32, used: &Used) -> anyhow::Result<()> {
         let mut inner = self.lock();
         inner.clean_backends(now_s, used)?;
+        let mut numbers = self.numbers();
+        let past = numbers.past(now_s);
+        if !past.is_empty() {
+            // The numbers become others': first the kinds that name them go.
+            inner.forget_where(|key| past.contains(&key.address))?;
+            numbers.free(&past);
+        }
+        drop(numbers);
         inner.clean_kinds(now_s)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,9 +194,7 @@ impl Inner {
         if gone.is_empty() {
             return Ok(());
         }
-        let kinds = self.kinds()?;
-        let theirs = kinds.iter().map(|(key, _)| key);
-        self.forget(theirs.filter(|key| gone.contains_key(&key.backend)));
+        self.forget_where(|key| gone.contains_key(&key.backend))?;
         for place in gone.keys() {
             let place = u32::from(*place) - 1;
             // An attempt may have come since.
@@ -180,6 +222,12 @@ impl Inner {
             .filter_map(|(key, (_, since_s))| past(since_s).then_some(*key))
             .collect();
         self.forget(gone.iter());
+        Ok(())
+    }
+
+    fn forget_where(&mut self, past: impl Fn(&FailureKey) -> bool) -> anyhow::Result<()> {
+        let kinds = self.kinds()?;
+        self.forget(kinds.iter().map(|(key, _)| key).filter(|key| past(key)));
         Ok(())
     }
 

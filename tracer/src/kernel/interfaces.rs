@@ -2,7 +2,7 @@
 //! that something about them has changed (rtnetlink(7)).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::IpAddr,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
@@ -33,8 +33,9 @@ pub struct Interface {
 pub struct Inventory {
     /// Interfaces by index.
     pub interfaces: BTreeMap<u32, Interface>,
-    /// All own addresses.
-    pub addresses: BTreeSet<IpAddr>,
+    /// All own addresses, and whether an interface that is up holds them which peers
+    /// can send to.
+    pub addresses: BTreeMap<IpAddr, bool>,
 }
 
 /// Reads interfaces and addresses of the current network namespace.
@@ -64,8 +65,9 @@ pub fn inventory() -> anyhow::Result<Inventory> {
         let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
         let v6 = address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
         if let Some(ip) = v4.or(v6) {
-            interface.edge |= entry.flags.contains(InterfaceFlags::IFF_UP) && reachable(ip);
-            inventory.addresses.insert(ip);
+            let outer = entry.flags.contains(InterfaceFlags::IFF_UP) && reachable(ip);
+            interface.edge |= outer;
+            *inventory.addresses.entry(ip).or_default() |= outer;
         }
     }
     Ok(inventory)

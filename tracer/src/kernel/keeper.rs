@@ -2,7 +2,7 @@
 //! coarse clock on and sweeps the flow table.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     os::fd::{AsFd as _, OwnedFd},
     sync::{
@@ -44,8 +44,8 @@ pub struct Keeper {
     pub changes: Changes,
     pub clock: Array<MapData, u32>,
     pub local: HashMap<MapData, Addr, u8>,
-    /// What is in `local`, and what had no place there.
-    pub known: BTreeSet<IpAddr>,
+    /// What is in `local`, with its number, and what had no place there.
+    pub known: BTreeMap<IpAddr, u8>,
     pub refused: BTreeSet<IpAddr>,
     pub flow_count: Arc<AtomicU64>,
     pub misses: Arc<AtomicU64>,
@@ -124,17 +124,24 @@ impl Keeper {
     }
 
     /// Tells of changes, but not of what is there at the start.
-    fn follow_addresses(&mut self, now: &BTreeSet<IpAddr>) {
+    fn follow_addresses(&mut self, now: &BTreeMap<IpAddr, bool>) {
         let starting = self.known.is_empty();
-        for gone in self.known.difference(now) {
-            // Absent already: nothing to undo.
-            let _ = self.local.remove(&addr(*gone));
-            tracing::info!(address = %gone, "own address removed");
-        }
+        self.forget_addresses(now);
         let refused = std::mem::take(&mut self.refused);
         let mut news = Vec::new();
-        for new in now.difference(&self.known) {
-            match self.local.insert(addr(*new), 1, 0) {
+        let mut order: Vec<(&IpAddr, bool)> = now.iter().map(|(ip, outer)| (ip, *outer)).collect();
+        // Those that peers can send to first: there may not be room for all.
+        order.sort_by_key(|(ip, outer)| (!outer, **ip));
+        for (new, outer) in order {
+            let known = self.known.get(new).copied();
+            if known.is_some_and(|number| number != 0) {
+                continue;
+            }
+            let number = self.tables.numbers().give(*new, outer);
+            if known == Some(number) {
+                continue;
+            }
+            match self.local.insert(addr(*new), number, 0) {
                 // Tried again at the next change.
                 Err(error) => {
                     if !refused.contains(new) {
@@ -142,17 +149,35 @@ impl Keeper {
                     }
                     self.refused.insert(*new);
                 }
-                Ok(()) if !starting => tracing::info!(address = %new, "own address added"),
-                Ok(()) => {}
+                Ok(()) => {
+                    if !starting && known.is_none() {
+                        tracing::info!(address = %new, "own address added");
+                    }
+                    self.known.insert(*new, number);
+                }
             }
         }
         if let Some((address, error)) = news.first() {
             let count = news.len();
             tracing::warn!(%address, count, %error, "SYNs to own addresses are not counted");
         }
-        self.known = now.difference(&self.refused).copied().collect();
         let known = self.local.keys().filter(Result::is_ok).count();
         self.addresses.store(known, Ordering::Relaxed);
+    }
+
+    fn forget_addresses(&mut self, now: &BTreeMap<IpAddr, bool>) {
+        let now_s = u32::try_from(monotonic().as_secs()).unwrap_or(u32::MAX);
+        let known = std::mem::take(&mut self.known);
+        for (ip, number) in known {
+            if now.contains_key(&ip) {
+                self.known.insert(ip, number);
+                continue;
+            }
+            // Absent already: nothing to undo.
+            let _ = self.local.remove(&addr(ip));
+            self.tables.numbers().gone(ip, now_s);
+            tracing::info!(address = %ip, "own address removed");
+        }
     }
 
     /// Moves the programs' coarse clock on.

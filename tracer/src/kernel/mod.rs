@@ -11,12 +11,13 @@ mod interfaces;
 mod keeper;
 mod log;
 mod misses;
+mod numbers;
 mod object;
 mod unchecked;
 mod wire;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
@@ -32,7 +33,10 @@ use aya::{
     sys::{is_map_supported, is_program_supported},
 };
 use nix::{fcntl::OFlag, unistd::pipe2};
-use tracer_common::{failure::Record, words::Lost};
+use tracer_common::{
+    failure::{Record, ServedKey},
+    words::Lost,
+};
 
 use self::{
     arrivals::Arrivals,
@@ -113,7 +117,7 @@ impl Tracer {
         let mut keeper = Keeper {
             clock: object::take(&mut ebpf, "CLOCK")?,
             local: object::take(&mut ebpf, "LOCAL")?,
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             refused: BTreeSet::new(),
             flow_count: Arc::clone(&flow_count),
             misses: Arc::clone(&misses),
@@ -212,6 +216,10 @@ impl Source for Tracer {
 
     fn records(&self) -> Vec<Record> {
         self.tables.records()
+    }
+
+    fn served(&self) -> Vec<(ServedKey, u64)> {
+        self.tables.served()
     }
 
     fn arrivals(&self, port: u16) -> anyhow::Result<Vec<Arrival>> {

@@ -1,6 +1,6 @@
 //! The kernel object inside this binary, and what it is told before it runs.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use anyhow::{Context as _, bail};
 use aya::{
@@ -49,6 +49,7 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
         .override_global("HALF_CLOSED_AFTER_S", &limits.half_closed_after_s, true)
         .override_global("PROBE_METHODS", &limits.probes, true)
         .override_global("HAS_PROBE_SOURCES", &has_probe_sources, true)
+        .override_global("NODE_NETNS", &node_netns(), true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("PORTS", u32::try_from(config.ports.len())?)
         .map_max_entries("FLOWS", config.flows)
@@ -58,6 +59,13 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
     fill_ports(&mut ebpf, config.ports.as_slice())?;
     fill_probe_sources(&mut ebpf, config)?;
     Ok(ebpf)
+}
+
+/// Inode of the calling thread's network namespace, which is the node's; 0 when /proc
+/// does not tell: then every namespace counts as the node's.
+fn node_netns() -> u32 {
+    let file = std::fs::metadata("/proc/thread-self/ns/net");
+    file.map_or(0, |file| u32::try_from(file.ino()).unwrap_or(0))
 }
 
 /// A map of the object by name.

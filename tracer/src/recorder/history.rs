@@ -3,17 +3,17 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use tracer_common::{
-    counters::{CELLS, Cell, PortCounters},
-    failure::FailureKey,
-    words::{Lost, Outcome, Traffic},
-};
+use tracer_common::{counters::PortCounters, failure::FailureKey, words::Lost};
 
-use super::{backends::Backends, packing::Reader, packing::Writer, top::step};
+use super::{
+    round::{Packer, outcomes},
+    served::{Counts, Whose},
+    top::step,
+};
 use crate::{evidence::Sent, report::TopStep};
 
 /// What one round added.
@@ -25,6 +25,8 @@ pub(super) struct Changes {
     pub(super) kinds: Vec<(Kind, u64)>,
     /// What each port's backends got.
     pub(super) sent: Vec<((u16, SocketAddr), Sent)>,
+    /// Connections established.
+    pub(super) served: Vec<(Whose, u64)>,
     /// What was not taken into account.
     pub(super) lost: [u64; Lost::COUNT],
 }
@@ -34,8 +36,9 @@ pub(super) struct Changes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Kind {
     pub(super) node_port: u16,
+    pub(super) dialled: Option<IpAddr>,
     pub(super) backend: Option<SocketAddr>,
-    /// `slot` and `backend` are 0.
+    /// `slot`, `backend` and `address` are 0.
     pub(super) key: FailureKey,
 }
 
@@ -44,9 +47,12 @@ pub(super) struct Kind {
 pub(super) struct Window {
     /// From the start of its first round to the end of its last.
     pub(super) length: Duration,
+    /// The number of its first round.
+    pub(super) first: u64,
     pub(super) ports: BTreeMap<u16, PortCounters>,
     pub(super) kinds: BTreeMap<Kind, u64>,
     pub(super) sent: BTreeMap<(u16, SocketAddr), Sent>,
+    pub(super) served: Counts,
     pub(super) lost: [u64; Lost::COUNT],
 }
 
@@ -57,12 +63,14 @@ struct Round {
     /// When it began, nanoseconds of the monotonic clock.
     began: u64,
     packed: Box<[u8]>,
+    /// Connections established, apart: they are also read by themselves.
+    served: Box<[u8]>,
 }
 
 impl Round {
     /// Memory that it takes, the allocator's share included.
     fn bytes(&self) -> usize {
-        self.packed.len() + size_of::<Self>() + 16
+        self.packed.len() + self.served.len() + size_of::<Self>() + 32
     }
 }
 
@@ -75,7 +83,7 @@ pub(super) struct History {
     bytes: usize,
     /// Rounds so far.
     count: u64,
-    backends: Backends,
+    packer: Packer,
     /// When the next round begins.
     begins: u64,
 }
@@ -90,7 +98,7 @@ impl History {
             rounds: VecDeque::new(),
             bytes: 0,
             count: 0,
-            backends: Backends::default(),
+            packer: Packer::default(),
             begins: now,
         }
     }
@@ -99,10 +107,12 @@ impl History {
     pub(super) fn push(&mut self, now: u64, changes: &Changes) {
         let ended = now.max(self.begins);
         self.count += 1;
+        self.packer.begin(self.count);
         let round = Round {
             number: self.count,
             began: self.begins,
-            packed: self.pack(changes),
+            packed: self.packer.pack(changes),
+            served: self.packer.pack_served(&changes.served),
         };
         self.begins = ended;
         self.bytes += round.bytes();
@@ -114,14 +124,14 @@ impl History {
     fn forget(&mut self) {
         let oldest = self.begins.saturating_sub(nanos(self.age));
         while let Some(first) = self.rounds.front() {
-            let large = self.bytes + self.backends.bytes() > self.limit && self.rounds.len() > 1;
+            let large = self.bytes() > self.limit && self.rounds.len() > 1;
             if !large && first.began >= oldest {
                 break;
             }
             self.bytes -= first.bytes();
             self.rounds.pop_front();
-            let kept = self.rounds.front().map_or(self.count, |r| r.number);
-            self.backends.forget(kept);
+            let kept = self.oldest();
+            self.packer.forget(kept);
         }
     }
 
@@ -132,9 +142,18 @@ impl History {
     }
 
     /// Memory that it takes.
-    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.backends.bytes()
+        self.bytes + self.packer.bytes()
+    }
+
+    /// The number of the round that comes next.
+    pub(super) fn next(&self) -> u64 {
+        self.count + 1
+    }
+
+    /// The number of the oldest round.
+    pub(super) fn oldest(&self) -> u64 {
+        self.rounds.front().map_or(self.count, |r| r.number)
     }
 
     /// The sum of the rounds that lie within the last `last`; at least of the
@@ -146,12 +165,17 @@ impl History {
             .rounds
             .iter()
             .filter(|r| r.began >= from || r.number == newest);
-        let mut window = Window::default();
+        let mut window = Window {
+            first: newest,
+            ..Window::default()
+        };
         let mut began = self.begins;
         for round in within {
             began = began.min(round.began);
+            window.first = window.first.min(round.number);
             // Packed here: it has no end before its last value.
-            let _ = self.unpack(&round.packed, &mut window);
+            let _ = self.packer.unpack(&round.packed, &mut window);
+            let _ = self.packer.unpack_served(&round.served, &mut window.served);
         }
         window.length = Duration::from_nanos(self.begins - began);
         window
@@ -184,86 +208,27 @@ impl History {
         steps
     }
 
-    fn pack(&mut self, changes: &Changes) -> Box<[u8]> {
-        let mut to = Writer::default();
-        to.length(changes.cells.len());
-        for (port, cell, value) in &changes.cells {
-            to.put(u64::from(*port));
-            to.put(u64::from(*cell));
-            to.put(*value);
+    /// Shows each round from number `first` on: when it began, when it ended, and the
+    /// connections that it brought, for those who ask.
+    pub(super) fn each_served(
+        &self,
+        first: u64,
+        mut see: impl FnMut(u64, u64, &dyn Fn() -> Counts),
+    ) {
+        let ends = self.rounds.iter().skip(1).map(|round| round.began);
+        let rounds = self.rounds.iter().zip(ends.chain([self.begins]));
+        for (round, ended) in rounds.filter(|(round, _)| round.number >= first) {
+            if round.served.is_empty() {
+                continue;
+            }
+            see(round.began, ended, &|| {
+                let mut counts = Counts::new();
+                // Packed here: it has no end before its last value.
+                let _ = self.packer.unpack_served(&round.served, &mut counts);
+                counts
+            });
         }
-        to.length(changes.kinds.len());
-        for (kind, value) in &changes.kinds {
-            to.put(u64::from(kind.node_port));
-            let place = kind.backend.map(|b| (kind.node_port, b));
-            to.put(place.map_or(0, |place| 1 + self.backends.number(place, self.count)));
-            to.key(&kind.key);
-            to.put(*value);
-        }
-        to.length(changes.sent.len());
-        for (place, sent) in &changes.sent {
-            to.put(self.backends.number(*place, self.count));
-            to.put(sent.attempts);
-            to.put(sent.passive_opens);
-        }
-        for lost in changes.lost {
-            to.put(lost);
-        }
-        to.into()
     }
-
-    fn unpack(&self, packed: &[u8], to: &mut Window) -> Option<()> {
-        let mut from = Reader::new(packed);
-        for _ in 0..from.take()? {
-            let (port, cell, value) = (from.number()?, from.number::<usize>()?, from.take()?);
-            let counters = to.ports.entry(port).or_insert(PortCounters([0; CELLS]));
-            let cell = counters.0.get_mut(cell)?;
-            *cell = cell.wrapping_add(value);
-        }
-        for _ in 0..from.take()? {
-            let node_port = from.number()?;
-            let backend = match from.take()?.checked_sub(1) {
-                Some(number) => Some(self.backends.at(number)?.1),
-                None => None,
-            };
-            let key = from.key()?;
-            let kind = Kind {
-                node_port,
-                backend,
-                key,
-            };
-            *to.kinds.entry(kind).or_default() += from.take()?;
-        }
-        for _ in 0..from.take()? {
-            let place = self.backends.at(from.take()?)?;
-            let sent = to.sent.entry(place).or_default();
-            sent.attempts += from.take()?;
-            sent.passive_opens += from.take()?;
-        }
-        for lost in &mut to.lost {
-            *lost += from.take()?;
-        }
-        Some(())
-    }
-}
-
-/// Adds the outcomes of a round to its step.
-fn outcomes(packed: &[u8], to: &mut TopStep) -> Option<()> {
-    let mut from = Reader::new(packed);
-    for _ in 0..from.take()? {
-        let (port, cell, value) = (from.number::<u16>()?, from.number::<usize>()?, from.take()?);
-        let Some(place) =
-            cell.checked_sub(Cell::handshake(Outcome::Established, Traffic::Thrift).index())
-        else {
-            continue;
-        };
-        let Some(outcome) = Outcome::ALL.get(place / Traffic::COUNT) else {
-            continue;
-        };
-        let counts = to.ports.entry(port).or_default();
-        *counts.entry(outcome.as_str().to_owned()).or_default() += value;
-    }
-    Some(())
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -21,7 +21,7 @@ use super::{
     losses::Losses,
     monotonic, nanoseconds,
     rounds::{Failed, Single},
-    rows,
+    rows, served,
 };
 use crate::{
     evidence::{Asked, Evidence, Row},
@@ -33,7 +33,7 @@ use crate::{
 const CONTEXT: Duration = Duration::from_secs(30);
 /// Age up to which it is good enough.
 const GOOD: Duration = Duration::from_secs(5);
-/// The same when it does not know the port and backend yet, or as many failures there.
+/// The same when it does not know a kind yet, or as many failures of it.
 const NEW: Duration = Duration::from_secs(1);
 /// How long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -46,6 +46,8 @@ pub(super) struct Judging {
     losses: Losses,
     clock: Clock,
     context: Evidence,
+    /// Rows of the context by their kinds.
+    rows: HashMap<Kind, Row>,
     /// When the context was last asked for.
     asked: Option<Instant>,
 }
@@ -61,6 +63,7 @@ impl Judging {
             losses: Losses::default(),
             clock: Clock::new(Reading::now()),
             context: Evidence::default(),
+            rows: HashMap::new(),
             asked: None,
         }
     }
@@ -69,11 +72,8 @@ impl Judging {
     /// from before a flood does not show it: it knows fewer than there are to judge.
     fn stale<'a>(&self, mut kinds: impl Iterator<Item = (&'a Kind, u64)>) -> bool {
         let age = self.asked.map_or(Duration::MAX, |at| at.elapsed());
-        let unknown = |(kind, count): (&Kind, u64)| {
-            let same = |row: &&Row| (row.node_port, row.backend) == (kind.node_port, kind.backend);
-            let rows = self.context.rows.iter().filter(same);
-            rows.map(|row| row.count).sum::<u64>() < count
-        };
+        let unknown =
+            |(kind, count): (&Kind, u64)| self.rows.get(kind).is_none_or(|row| row.count < count);
         if age >= GOOD {
             kinds.next().is_some()
         } else {
@@ -86,6 +86,7 @@ impl Judging {
 struct Verdicts<'a> {
     shared: &'a Shared,
     context: &'a Evidence,
+    rows: &'a HashMap<Kind, Row>,
     known: HashMap<(Kind, Option<Span>), Judged>,
 }
 
@@ -109,8 +110,14 @@ impl Verdicts<'_> {
         let judged = match self.known.entry((kind, rough)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let row = rows::row(&kind, 1, &mut **lock(&self.shared.names));
+                // With all that befell its kind of late: what refutes a verdict on many
+                // refutes it on one of them.
+                let row = self.rows.get(&kind).cloned();
+                let bare = || rows::row(&kind, 1, &mut **lock(&self.shared.names));
+                let row = row.or_else(bare);
                 place.insert(row.map(|row| {
+                    let row = self.context.believed(row);
+                    let span = span.or(row.span);
                     let row = Row { span, ..row };
                     let verdict = verdict::of_row(&row, self.context).0;
                     (row, verdict)
@@ -141,6 +148,7 @@ impl Shared {
         let mut verdicts = Verdicts {
             shared: self,
             context: &judging.context,
+            rows: &judging.rows,
             known: HashMap::new(),
         };
         let spans = unjudged.spans();
@@ -181,41 +189,59 @@ impl Shared {
     }
 
     fn read_context(&self, judging: &mut Judging, asker: &Asker) {
-        let (window, failed) = {
+        let (window, single) = {
             let rounds = lock(&self.rounds);
             let from = monotonic().saturating_sub(CONTEXT.as_nanos() as u64);
-            (rounds.window(CONTEXT), rounds.failed(from))
+            let window = rounds.window(CONTEXT);
+            let single = rounds.single(&window, from);
+            (window, single)
         };
-        let asked = self.asked(window, failed);
+        let (asked, kinds) = self.asked(window, single);
+        let rows = kinds.into_iter().zip(asked.rows.iter().cloned()).collect();
         judging.asked = Some(Instant::now());
         match asker.ask(asked, Instant::now() + PATIENCE) {
-            Ok(context) => judging.context = context,
+            Ok(context) => (judging.context, judging.rows) = (context, rows),
             Err(why) => tracing::debug!(?why, "no evidence in time"),
         }
     }
 
-    /// The question about a window.
-    pub(super) fn asked(&self, window: Window, (flows, clients): Single) -> Asked {
+    /// The question about a window, and the kinds of its rows.
+    pub(super) fn asked(&self, window: Window, mut single: Single) -> (Asked, Vec<Kind>) {
         let mut names = lock(&self.names);
         let places: BTreeSet<u32> = window.kinds.keys().map(|kind| kind.key.location).collect();
         names.locate(&Vec::from_iter(places));
-        let rows = window.kinds.iter();
-        Asked {
+        let rows = window.kinds.iter().filter_map(|(kind, count)| {
+            let row = rows::row(kind, *count, &mut **names)?;
+            let befell = single.befell.remove(kind).unwrap_or_default();
+            let span = befell
+                .times
+                .first()
+                .copied()
+                .zip(befell.times.last().copied());
+            let row = Row {
+                sources: befell.sources,
+                span,
+                amid: single.amid.remove(kind).unwrap_or_default(),
+                ..row
+            };
+            Some((*kind, row))
+        });
+        let (kinds, rows) = rows.unzip();
+        let asked = Asked {
             window: window.length,
             ports: window.ports.into_iter().collect(),
-            rows: rows
-                .filter_map(|(kind, count)| rows::row(kind, *count, &mut **names))
-                .collect(),
+            rows,
             backends: window
                 .sent
                 .iter()
                 .map(|((port, backend), sent)| (*port, *backend, *sent))
                 .collect(),
-            flows,
-            clients,
-            served: Vec::new(),
+            flows: single.flows,
+            clients: single.clients,
+            served: served::of_window(window.served),
             watched: self.watched.clone(),
-        }
+        };
+        (asked, kinds)
     }
 
     fn tell(&self, failures: &[Failed], verdicts: &mut Verdicts<'_>) {
@@ -232,6 +258,7 @@ impl Shared {
             let event = Event {
                 time: real.saturating_sub(now.saturating_sub(record.at)) as f64 / 1e9,
                 client: rows::address(record.flow.client, record.flow.client_port),
+                address: record.flow.node.ip(),
                 node_port: row.node_port,
                 service: names.service(row.node_port),
                 backend: row.backend,
@@ -264,17 +291,19 @@ mod tests {
         let kind = |node_port| Kind {
             key: FailureKey::default(),
             node_port,
+            dialled: None,
             backend: None,
         };
         let mut judging = Judging::new(1, None);
         let stale =
             |judging: &Judging, port, count| judging.stale([(&kind(port), count)].into_iter());
         assert!(stale(&judging, 30080, 1));
-        judging.context.rows = vec![Row {
+        let known = Row {
             node_port: 30080,
             count: 100,
             ..row(Failure::Unacked)
-        }];
+        };
+        judging.rows.insert(kind(30080), known);
         let ago = |age| Instant::now().checked_sub(age);
         judging.asked = ago(2 * NEW);
         assert!(!stale(&judging, 30080, 100));

@@ -11,7 +11,7 @@ use tracer_common::{
     words::{Outcome, Traffic},
 };
 
-use super::backends::Place;
+use super::round::Place;
 use crate::verdict::Verdict;
 
 /// Counts by verdict.

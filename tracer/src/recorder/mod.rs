@@ -1,6 +1,6 @@
 //! The memory of the last minutes: what was counted, each failure, and why.
 
-mod backends;
+mod amid;
 mod clients;
 mod clock;
 mod collecting;
@@ -12,9 +12,13 @@ mod lateness;
 mod ledger;
 mod listing;
 mod losses;
+mod numbers;
 mod packing;
+mod remembered;
+mod round;
 mod rounds;
 mod rows;
+mod served;
 mod system;
 mod threads;
 mod top;
@@ -169,15 +173,16 @@ impl Recorder {
     pub fn explain(&self, last: Duration, ports: &[u16]) -> anyhow::Result<Explanation> {
         let until = Instant::now() + PATIENCE;
         let last = last.min(LONGEST);
-        let (snapshot, window, failed, reach) = {
+        let (snapshot, window, single, reach) = {
             let mut rounds = lock(&self.shared.rounds);
             let snapshot = rounds.look(&*self.shared.source, monotonic)?;
             let window = rounds.window(last);
             let from = monotonic().saturating_sub(window.length.as_nanos() as u64);
-            (snapshot, window, rounds.failed(from), rounds.reach())
+            let single = rounds.single(&window, from);
+            (snapshot, window, single, rounds.reach())
         };
         let lost = window.lost;
-        let asked = self.shared.asked(window, failed);
+        let (asked, _) = self.shared.asked(window, single);
         let mut evidence = self.facts(asked, until)?;
         if let Some(why) = lock(&self.shared.names).location_absent() {
             let source = "where the kernel dropped packets";
@@ -206,6 +211,8 @@ impl Recorder {
                 ended: monotonic(),
                 ports: asked.ports,
                 rows: asked.rows,
+                clients: asked.clients,
+                served: asked.served,
                 absent: vec![Absent {
                     source: "sockets, namespaces, routes and conntrack",
                     why: "looking took too long; ask again".to_owned(),

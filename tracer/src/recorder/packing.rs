@@ -19,13 +19,14 @@ impl Writer {
         self.put(length as u64);
     }
 
-    /// All but `slot` and `backend`.
+    /// All but `slot`, `backend` and `address`.
     pub(super) fn key(&mut self, key: &FailureKey) {
         self.put(u64::from(key.location));
         self.put(u64::from(key.reason));
         self.put(u64::from(key.reset_reason));
         self.put(u64::from(key.seen));
         self.0.extend([key.failure, key.reply, key.code]);
+        self.put(u64::from(key.netns));
     }
 }
 
@@ -75,6 +76,7 @@ impl<'a> Reader<'a> {
             failure: self.byte()?,
             reply: self.byte()?,
             code: self.byte()?,
+            netns: self.number()?,
             ..FailureKey::default()
         })
     }

@@ -1,25 +1,28 @@
 //! One look at the kernel's numbers after the other, and what changed between.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use tracer_common::{
     counters::{Cell, PortCounters},
-    failure::{Backend, Failure, FailureKey, Record},
-    flow::{Addr, FlowKey},
+    failure::{Backend, FailureKey, Record},
+    flow::FlowKey,
     words::{Lost, Traffic},
 };
 
 use super::{
-    backends::Place,
+    amid::amid,
     history::{Changes, History, Kind, Window},
-    rows,
+    remembered::{Befell, Remembered},
+    round::Place,
+    rows, served,
 };
 use crate::{
-    evidence::{Clients, Sent},
+    evidence::{Clients, Sent, Served},
     report::TopStep,
     snapshot::{Failures, Snapshot, Source},
 };
@@ -30,11 +33,6 @@ const BYTES: usize = 4 * 1024 * 1024;
 pub(super) const AGE: Duration = Duration::from_secs(15 * 60);
 /// Records that may wait to be judged.
 const RECORDS: usize = 4096;
-/// Flows of failed attempts without a known backend that are remembered.
-const FLOWS: usize = 256;
-
-/// Failed attempts of which the client is remembered.
-const CLIENTS: usize = 1024;
 
 /// A failure, with its kind made out when it came.
 #[derive(Debug)]
@@ -43,8 +41,18 @@ pub(super) struct Failed {
     pub(super) kind: Kind,
 }
 
-/// Flows without a backend, and where failed attempts came from.
-pub(super) type Single = (Vec<FlowKey>, Vec<Clients>);
+/// What is remembered of single failures in a window.
+#[derive(Debug, Default)]
+pub(super) struct Single {
+    /// Flows without a known backend.
+    pub(super) flows: Vec<FlowKey>,
+    /// Where failed attempts came from, by port.
+    pub(super) clients: Vec<Clients>,
+    /// The same by kind, and when.
+    pub(super) befell: BTreeMap<Kind, Befell>,
+    /// What worked in their midst.
+    pub(super) amid: BTreeMap<Kind, Vec<Served>>,
+}
 
 /// What has not been judged yet.
 #[derive(Debug, Default)]
@@ -73,12 +81,11 @@ pub(super) struct Rounds {
     snapshot: Option<Arc<Snapshot>>,
     kinds: HashMap<FailureKey, u64>,
     backends: BTreeMap<u16, Backend>,
+    addresses: BTreeMap<u8, IpAddr>,
     places: BTreeSet<Place>,
     history: History,
     unjudged: Unjudged,
-    flows: VecDeque<(u64, FlowKey)>,
-    /// When, at which port and from where.
-    clients: VecDeque<(u64, u16, Addr)>,
+    remembered: Remembered,
 }
 
 impl Rounds {
@@ -88,27 +95,29 @@ impl Rounds {
             snapshot: None,
             kinds: HashMap::new(),
             backends: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             places: BTreeSet::new(),
             history: History::new(now, BYTES, AGE),
             unjudged: Unjudged::default(),
-            flows: VecDeque::new(),
-            clients: VecDeque::new(),
+            remembered: Remembered::default(),
         }
     }
 
     /// Takes a look. Outcomes are read before failures, so that the failure of
-    /// an outcome that was read is read too.
+    /// an outcome that was read is read too; records before failures, so that the count
+    /// of a record that was read is read too; connections last, right before the round
+    /// ends.
     ///
     /// # Errors
-    /// When the numbers cannot be read; nothing has changed then.
+    /// When the numbers cannot be read; nothing has changed then, but records are lost.
     pub(super) fn look(
         &mut self,
         source: &dyn Source,
         now: impl FnOnce() -> u64,
     ) -> anyhow::Result<Arc<Snapshot>> {
         let snapshot = Arc::new(source.snapshot()?);
-        let failures = source.failures()?;
         let records = source.records();
+        let failures = source.failures()?;
         let mut changes = Changes::default();
         self.lost(&snapshot, &mut changes);
         self.cells(&snapshot, &mut changes);
@@ -116,7 +125,10 @@ impl Rounds {
         if let Some(lost) = changes.lost.get_mut(Lost::Records.index()) {
             *lost += self.records(records, source);
         }
+        let port_at = |slot| source.port_at(slot);
+        changes.served = served::of_round(source.served(), &self.backends, port_at);
         self.history.push(now(), &changes);
+        self.remembered.forget(self.history.oldest());
         for (kind, count) in changes.kinds {
             *self.unjudged.kinds.entry(kind).or_default() += count;
         }
@@ -148,18 +160,25 @@ impl Rounds {
     }
 
     fn failures(&mut self, failures: Failures, source: &dyn Source, changes: &mut Changes) {
-        let Failures { kinds, backends } = failures;
+        let Failures {
+            kinds,
+            backends,
+            addresses,
+        } = failures;
         let same = |index: &u16| match (self.backends.get(index), backends.get(index)) {
             (Some(a), Some(b)) => (a.addr, a.port, a.slot) == (b.addr, b.port, b.slot),
             (None, None) => true,
             _ => false,
         };
+        let same_address = |number: &u8| self.addresses.get(number) == addresses.get(number);
         let mut all = HashMap::with_capacity(kinds.len());
         for (key, count) in kinds {
-            let before = self.kinds.get(&key).filter(|_| same(&key.backend));
+            let before = self.kinds.get(&key);
+            let before = before.filter(|_| same(&key.backend) && same_address(&key.address));
             let rise = rise(before.copied(), count);
             all.insert(key, count);
-            let kind = rows::kind(key, &backends, |slot| source.port_at(slot));
+            let tables = (&backends, &addresses);
+            let kind = rows::kind(key, tables, |slot| source.port_at(slot));
             if let Some(kind) = kind.filter(|_| rise != 0) {
                 changes.kinds.push((kind, rise));
             }
@@ -180,7 +199,7 @@ impl Rounds {
             }
             self.places.insert(place);
         }
-        (self.kinds, self.backends) = (all, backends);
+        (self.kinds, self.backends, self.addresses) = (all, backends, addresses);
     }
 
     /// Returns how many are too many.
@@ -188,16 +207,11 @@ impl Rounds {
         let mut lost = 0;
         for record in records {
             let port_at = |slot| source.port_at(slot);
-            let Some(kind) = rows::kind(record.key, &self.backends, port_at) else {
+            let tables = (&self.backends, &self.addresses);
+            let Some(kind) = rows::kind(record.key, tables, port_at) else {
                 continue;
             };
-            if kind.backend.is_none() {
-                remember(&mut self.flows, FLOWS, (record.at, record.flow));
-            }
-            if is_attempt(&kind) {
-                let client = (record.at, kind.node_port, record.flow.client);
-                remember(&mut self.clients, CLIENTS, client);
-            }
+            self.remembered.add(kind, self.history.next(), &record);
             if self.unjudged.records.len() < RECORDS {
                 self.unjudged.records.push(Failed { record, kind });
             } else {
@@ -252,41 +266,16 @@ impl Rounds {
         self.history.steps(from)
     }
 
-    /// What is remembered of single failures since `from`.
-    pub(super) fn failed(&self, from: u64) -> Single {
-        (self.flows(from), self.clients(from))
-    }
-
-    /// Flows of failed attempts without a known backend since `from`, the last
-    /// reported first: refusals are reported after what failed a little later.
-    fn flows(&self, from: u64) -> Vec<FlowKey> {
-        let recent = self.flows.iter().rev().filter(|(at, _)| *at >= from);
-        recent.map(|(_, flow)| *flow).collect()
-    }
-
-    /// Where the failed attempts since `from` came from, as far as remembered.
-    fn clients(&self, from: u64) -> Vec<Clients> {
-        let mut ports: BTreeMap<u16, (u64, BTreeSet<[u32; 4]>)> = BTreeMap::new();
-        for (_, port, client) in self.clients.iter().filter(|(at, _, _)| *at >= from) {
-            let (attempts, addresses) = ports.entry(*port).or_default();
-            *attempts += 1;
-            addresses.insert(client.0);
+    /// What is remembered of single failures in the window, which began at `from`.
+    pub(super) fn single(&self, window: &Window, from: u64) -> Single {
+        let befell = self.remembered.since(window.first, &window.kinds);
+        Single {
+            flows: self.remembered.flows(from),
+            clients: self.remembered.clients(from),
+            amid: amid(&self.history, window.first, &befell),
+            befell,
         }
-        let clients = |(node_port, (attempts, addresses)): (_, (_, BTreeSet<_>))| Clients {
-            node_port,
-            attempts,
-            addresses: addresses.len() as u64,
-        };
-        ports.into_iter().map(clients).collect()
     }
-}
-
-/// Adds the newest, in place of the oldest when there are `most`.
-fn remember<T>(all: &mut VecDeque<T>, most: usize, new: T) {
-    if all.len() == most {
-        all.pop_front();
-    }
-    all.push_back(new);
 }
 
 /// What a count rose by; it begins anew when its place is given to another.
@@ -295,11 +284,6 @@ fn rise(before: Option<u64>, now: u64) -> u64 {
         Some(before) if before <= now => now - before,
         _ => now,
     }
-}
-
-fn is_attempt(kind: &Kind) -> bool {
-    let failure = Failure::ALL.get(usize::from(kind.key.failure));
-    failure.is_some_and(|failure| failure.is_attempt())
 }
 
 fn is_gauge(cell: u16) -> bool {

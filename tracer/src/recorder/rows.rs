@@ -1,6 +1,9 @@
 //! From the kernel programs' numbers to what people read.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use tracer_common::{
     failure::{Backend, Failure, FailureKey, Reply, seen},
@@ -19,16 +22,18 @@ pub fn address(address: Addr, port: u16) -> SocketAddr {
 /// Replaces positions in tables by what stands there; `None` when nothing does.
 pub(super) fn kind(
     key: FailureKey,
-    backends: &BTreeMap<u16, Backend>,
+    (backends, addresses): (&BTreeMap<u16, Backend>, &BTreeMap<u8, IpAddr>),
     port_at: impl Fn(u16) -> Option<u16>,
 ) -> Option<Kind> {
     let backend = backends.get(&key.backend).filter(|b| b.port != 0);
     Some(Kind {
         node_port: port_at(key.slot)?,
+        dialled: addresses.get(&key.address).copied(),
         backend: backend.map(|b| address(b.addr, b.port)),
         key: FailureKey {
             slot: 0,
             backend: 0,
+            address: 0,
             ..key
         },
     })
@@ -44,8 +49,10 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
     let reply = *Reply::ALL.get(usize::from(key.reply))?;
     Some(Row {
         code: key.code,
+        dialled: kind.dialled,
         backend: kind.backend,
         seen: key.seen,
+        netns: key.netns,
         reason: names
             .drop_reason(key.reason)
             .filter(|_| dropped)
@@ -137,19 +144,29 @@ mod tests {
             port: 9092,
             ..Backend::default()
         };
-        let backends = BTreeMap::from([(3, backend)]);
+        let backends = &BTreeMap::from([(3, backend)]);
+        let node: IpAddr = "10.0.0.1".parse().unwrap();
+        let addresses = &BTreeMap::from([(2, node)]);
+        let kind = |key, ports: fn(u16) -> Option<u16>| kind(key, (backends, addresses), ports);
         let key = FailureKey {
             slot: 4,
             backend: 3,
+            address: 2,
             ..FailureKey::default()
         };
         let ports = |slot| (slot == 4).then_some(30102);
-        let known = kind(key, &backends, ports).unwrap();
+        let known = kind(key, ports).unwrap();
         assert_eq!((known.node_port, known.key), (30102, FailureKey::default()));
         assert_eq!(known.backend.unwrap().to_string(), "10.0.0.7:9092");
-        assert_eq!(kind(FailureKey { slot: 5, ..key }, &backends, ports), None);
-        let gone = kind(FailureKey { backend: 9, ..key }, &backends, ports);
-        assert_eq!(gone.unwrap().backend, None);
+        assert_eq!(known.dialled, Some(node));
+        assert_eq!(kind(FailureKey { slot: 5, ..key }, ports), None);
+        let gone = FailureKey {
+            backend: 9,
+            address: 1,
+            ..key
+        };
+        let gone = kind(gone, ports).unwrap();
+        assert_eq!((gone.backend, gone.dialled), (None, None));
     }
 
     #[test]

@@ -76,6 +76,8 @@ impl Facts for Nothing {
             window: asked.window,
             ports: asked.ports,
             rows: asked.rows,
+            clients: asked.clients,
+            served: asked.served,
             ..Evidence::default()
         }
     }

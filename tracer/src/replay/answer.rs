@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::{
     counters::PortCounters,
     failure::{Failure, FailureKey, Record, Reply},
+    flow::Addr,
     words::Traffic,
 };
 
@@ -127,6 +128,7 @@ fn row(kind: &FailureKey, count: u64, table: &Table) -> Option<Row> {
     let failure = *Failure::ALL.get(usize::from(kind.failure))?;
     let reply = *Reply::ALL.get(usize::from(kind.reply))?;
     Some(Row {
+        dialled: table.failures.dialled(kind).map(Addr::ip),
         code: kind.code,
         seen: kind.seen,
         count,
@@ -149,6 +151,7 @@ fn event(record: &Record, player: &Player, evidence: &Evidence) -> Option<Event>
     Some(Event {
         time: player.clock.epoch(record.at),
         client: recorder::address(record.flow.client, record.flow.client_port),
+        address: record.flow.node.ip(),
         node_port: row.node_port,
         service: evidence.names.service(row.node_port),
         backend: None,

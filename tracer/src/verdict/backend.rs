@@ -3,7 +3,9 @@
 
 use tracer_common::failure::{Failure, Reply, seen};
 
-use super::{Verdict, case::Case, drops::Cause, opinion::Opinion, service::is_port_unreachable};
+use super::{
+    Certainty, Verdict, case::Case, drops::Cause, opinion::Opinion, service::is_port_unreachable,
+};
 use crate::evidence::{Backend, Route};
 
 pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
@@ -18,7 +20,38 @@ pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
 /// A5 and E1: a RST that no rule made.
 fn refused(case: &Case<'_>) -> Option<Opinion> {
     let by_backend = case.row.reply == Reply::BackendRst || case.address().is_some();
-    by_backend.then(|| nothing_listens(case))
+    if !by_backend {
+        return None;
+    }
+    match case.row.reset_reason.as_deref() {
+        // Kernels before 6.12 give no reason.
+        None | Some("NO_SOCKET" | "NOT_SPECIFIED") => Some(nothing_listens(case)),
+        Some(_) if !case.seen(seen::RESET_CLIENT) => Some(nothing_listens(case)),
+        Some(reason) => Some(refused_by_a_socket(case, reason)),
+    }
+}
+
+/// A socket was there and refused the SYN, so that something listens or has listened.
+fn refused_by_a_socket(case: &Case<'_>, reason: &str) -> Opinion {
+    let why = match reason {
+        "INVALID_SYN" => {
+            "it holds an unfinished handshake of the same address and port, whose sequence \
+             number is another one"
+        }
+        "TCP_RFC7323_PAWS" => "it took the timestamp for an old one",
+        _ => "of the state of the socket that had the same address and port",
+    };
+    let told = Opinion::certain(
+        Verdict::Unexplained,
+        format!("The pod's TCP stack refused the SYN, because {why} ({reason})."),
+        "Something listens there: the reason is not NO_SOCKET.",
+        "Look who uses the same source port again within a minute: clients behind one NAT \
+         address, or masquerading on this node without `--random-fully`.",
+    );
+    Opinion {
+        certainty: Certainty::Unknown,
+        ..told.at(case)
+    }
 }
 
 fn nothing_listens(case: &Case<'_>) -> Opinion {

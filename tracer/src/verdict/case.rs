@@ -1,6 +1,6 @@
 //! One kind of failure beside everything that bears on it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tracer_common::{
     counters::Cell,
@@ -57,10 +57,19 @@ impl<'a> Case<'a> {
             .map_or_else(|| "the backend".to_owned(), |b| b.to_string())
     }
 
+    /// The server is a process in the node's own namespace, not a pod: NAT chose an address
+    /// of the node's, or nothing, and a socket of the node's has the port.
+    pub(super) fn is_process_here(&self) -> bool {
+        match self.address {
+            Some(_) => matches!(self.route(), Some(Route::Local)),
+            None => self.holder().is_some(),
+        }
+    }
+
     /// The backend's address without its port, for texts.
     pub(super) fn ip(&self) -> String {
         self.address
-            .map_or_else(|| "POD-ADDRESS".to_owned(), |b| b.ip().to_string())
+            .map_or_else(|| "the backend".to_owned(), |b| b.ip().to_string())
     }
 
     /// Shows the Service.
@@ -76,6 +85,18 @@ impl<'a> Case<'a> {
     /// Shows the pod's log.
     pub(super) fn show_logs(&self) -> String {
         commands::logs(self.named_pod())
+    }
+
+    /// All failures of the row are remembered one by one, and all are this client's.
+    pub(super) fn is_from(&self, client: IpAddr) -> bool {
+        matches!(self.row.sources[..], [(only, count)] if only == client && count == self.row.count)
+    }
+
+    /// An address of the node's own, as far as anybody dialled it.
+    pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        let rows = self.evidence.rows.iter().filter_map(|row| row.dialled);
+        let served = self.evidence.served.iter().map(|served| served.dialled);
+        rows.chain(served).any(|own| own == address)
     }
 
     /// When the first and the last of these attempts sent their SYN; anywhere in the
@@ -118,6 +139,21 @@ impl<'a> Case<'a> {
             Some(Place::Here(pod)) => Some(pod),
             _ => None,
         }
+    }
+
+    /// The port belongs to a Service that is known by name.
+    pub(super) fn is_a_service(&self) -> bool {
+        self.evidence.names.port(self.port()).is_some()
+    }
+
+    /// Whether the Service had an endpoint that this node may send to, by what Kubernetes
+    /// says now; `None`: it says nothing, or these failures are older than that tells.
+    pub(super) fn has_ready_endpoint(&self) -> Option<bool> {
+        const RECENT: u64 = 30_000_000_000;
+        let mut endpoints = self.evidence.names.endpoints(self.port())?;
+        let recent = self.evidence.ended.saturating_sub(self.span().1) <= RECENT;
+        let none = !endpoints.any(|endpoint| endpoint.ready);
+        (none && recent).then_some(false)
     }
 
     /// The pod is known to be on another node.

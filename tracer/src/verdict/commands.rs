@@ -29,10 +29,10 @@ pub(super) fn pod(pod: Option<&Pod>, address: Option<IpAddr>) -> String {
             "`kubectl -n {} get pod {} -o wide`",
             pod.namespace, pod.name
         ),
-        (address, None) => {
-            let ip = address.map_or("POD-ADDRESS".to_owned(), |ip| ip.to_string());
+        (Some(ip), None) => {
             format!("`kubectl get pods -A -o wide --field-selector status.podIP={ip}`")
         }
+        (None, None) => "`kubectl get pods -A -o wide`".to_owned(),
     }
 }
 

@@ -1,9 +1,13 @@
 //! conntrack: table full, clash, no source port left, invalid segments, old
 //! entries (failures C1 to C5).
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
-use tracer_common::failure::{Failure, Reply, seen};
+use tracer_common::{
+    counters::Cell,
+    failure::{Failure, Reply, seen},
+    words::Retransmit,
+};
 
 use super::{
     Certainty, Verdict,
@@ -11,6 +15,7 @@ use super::{
     case::{Case, find, sum},
     drops::Cause,
     opinion::Opinion,
+    rules,
 };
 use crate::evidence::{Conntrack, Entry, Row};
 
@@ -118,6 +123,10 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Opinion> {
     if !(hook || blind) || !(case.is_silent() || case.is_late()) {
         return None;
     }
+    let told = rules::told(case);
+    if told.culprit.as_ref().is_some_and(|culprit| culprit.sure) {
+        return None;
+    }
     let counters = counters?;
     let opinion = match case.address() {
         Some(_) => no_tuple(case, counters),
@@ -132,7 +141,33 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Opinion> {
         }),
     }?;
     let named = case.syn_cause() == Some(Cause::Hook);
-    Some(opinion.certain_if(named))
+    // The counters are the node's: other ports, UDP and forwarded traffic move them too.
+    Some(opinion.certain_if(named && told.clear && !are_shared(case, counters)))
+}
+
+/// Whether conntrack refused more packets than the failed attempts can have sent, with
+/// what they sent again.
+fn are_shared(case: &Case<'_>, counters: Conntrack) -> bool {
+    let hooked: BTreeSet<u16> = case
+        .evidence
+        .rows
+        .iter()
+        .filter(|r| is_hook(r))
+        .map(|r| r.node_port)
+        .collect();
+    let ports = case
+        .evidence
+        .ports
+        .iter()
+        .filter(|(port, _)| hooked.contains(port));
+    let again = sum(ports.map(|(_, counters)| counters.get(Cell::retransmit(Retransmit::Syn))));
+    let own = sum(case
+        .evidence
+        .rows
+        .iter()
+        .filter(|r| is_hook(r))
+        .map(|r| r.count));
+    counters.drop.max(counters.insert_failed) > own.saturating_add(again)
 }
 
 /// A SYN dropped by netfilter's core: by a legacy rule or conntrack.
@@ -143,18 +178,26 @@ fn is_hook(row: &Row) -> bool {
 /// C1. A full table drops before NAT chooses a backend.
 fn full(case: &Case<'_>, counters: Conntrack) -> Option<Opinion> {
     let Conntrack {
-        count, max, drop, ..
+        count,
+        peak,
+        max,
+        drop,
+        ..
     } = counters;
+    let most = peak.max(count);
     // Drops for want of a tuple count as both.
     let drops = drop.saturating_sub(counters.insert_failed);
-    let is_full = max > 0 && u128::from(count) * 20 >= u128::from(max) * 19;
+    let is_full = max > 0 && u128::from(most) * 20 >= u128::from(max) * 19;
     let was_full = counters.early_drop > 0 && drops >= case.row.count;
     if drop == 0 || !(is_full || was_full) {
         return None;
     }
     let opinion = Opinion::certain(
         Verdict::ConntrackFull,
-        format!("conntrack holds {count} of at most {max} entries and refused {drop} packets."),
+        format!(
+            "conntrack held up to {most} of at most {max} entries, holds {count} now, and refused \
+             {drop} packets."
+        ),
         "No rule dropped these SYNs: conntrack's count of refusals rose with them, before any \
          backend was chosen.",
         format!(
@@ -203,15 +246,18 @@ fn clash(fact: String) -> Opinion {
 
 fn exhausted(case: &Case<'_>, fact: String) -> Opinion {
     let target = case.target();
+    let count = match case.address() {
+        Some(address) => format!("`conntrack -L -p tcp -r {}`", address.ip()),
+        None => "`conntrack -L -p tcp`".to_owned(),
+    };
     Opinion::certain(
         Verdict::SnatExhausted,
         fact,
         "No rule and no full table dropped these SYNs: sending them again did not help either.",
         format!(
-            "Count the connections to {target} with `conntrack -L -p tcp -r {}`; spread them over \
-             more pods, widen the range of MASQUERADE's `--to-ports`, or set \
-             externalTrafficPolicy: Local, which needs no masquerading.",
-            case.ip()
+            "Count the connections to {target} with {count}; spread them over more pods, widen \
+             the range of MASQUERADE's `--to-ports`, or set externalTrafficPolicy: Local, which \
+             needs no masquerading."
         ),
     )
 }
@@ -232,7 +278,7 @@ fn invalid(case: &Case<'_>, invalid: u64) -> Option<Opinion> {
     };
     let opinion = Opinion::certain(
         Verdict::ConntrackInvalid,
-        format!("conntrack took {invalid} segments for invalid, and {done}."),
+        format!("conntrack took {invalid} segments on this node for invalid, and {done}."),
         "The server did reply: its segment was not translated back, so the client never saw it.",
         "Set `sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1` on this node (kube-proxy: \
          `--conntrack-tcp-be-liberal`).",

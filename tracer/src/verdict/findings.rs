@@ -9,11 +9,11 @@ use std::{
 use tracer_common::failure::{Failure, Reply};
 
 use super::{
-    Finding, Judgement, Verdict,
+    Certainty, Finding, Judgement, Verdict,
     case::{Case, attempts, find, sum},
-    opens,
+    holder, opens,
     opinion::{Opinion, opinion},
-    service,
+    scope::{self, Scope},
 };
 use crate::evidence::{Backend, Evidence, Row};
 
@@ -45,7 +45,7 @@ pub(super) fn judge(evidence: &Evidence) -> Judgement {
         }
     }
     for holder in &evidence.holders {
-        if let Some(told) = service::held_alone(evidence, holder) {
+        if let Some(told) = holder::held_alone(evidence, holder) {
             let waiting = u64::from(holder.not_accepted);
             let group = group(&mut groups, holder.node_port, &told);
             group.alone = Some((told, waiting));
@@ -97,7 +97,10 @@ impl Group<'_> {
         let first = self.rows.first().map(|(_, told)| told);
         let first = first.or(self.alone.as_ref().map(|(told, _)| told))?;
         let known = backend.and_then(|b| find(evidence, node_port, b));
+        let rows: Vec<&Row> = self.rows.iter().map(|(row, _)| *row).collect();
+        let scope = Scope::of(&rows, evidence);
         let mut lines = self.seen(node_port, known, evidence);
+        lines.extend(scope.sentences(node_port, evidence));
         lines.extend(checks(evidence, node_port));
         lines.extend(known.filter(|_| spoilt > 0).and_then(opens::sentence));
         lines.extend(self.facts(first));
@@ -106,15 +109,33 @@ impl Group<'_> {
             node_port,
             service: evidence.names.service(node_port),
             verdict,
-            certainty: first.certainty,
+            certainty: self.certainty().unwrap_or(first.certainty),
+            scope,
             failed,
             connections: spoilt.max(alone),
+            late: sum(rows
+                .iter()
+                .filter(|r| r.failure == Failure::Late)
+                .map(|r| r.count)),
             share: share(failed, all),
             backend,
             pod: backend.and_then(|_| self.pod(evidence)),
             evidence: lines,
             next: first.next.clone(),
         })
+    }
+
+    /// What holds for at least half of the failures; `None` without any.
+    fn certainty(&self) -> Option<Certainty> {
+        let all = sum(self.rows.iter().map(|(row, _)| row.count));
+        let mut so_far = 0_u64;
+        // Sorted: the surest come first.
+        let mut rows = self.rows.iter();
+        let middle = rows.find(|(row, _)| {
+            so_far = so_far.saturating_add(row.count);
+            so_far.saturating_mul(2) >= all
+        });
+        middle.map(|(_, told)| told.certainty)
     }
 
     /// What was seen, a sentence.
@@ -144,7 +165,13 @@ impl Group<'_> {
             .map(|((f, r), n)| format!("{n} {}", phrase(f, r)))
             .collect();
         let seconds = evidence.window.as_secs_f64();
-        vec![format!("Of {of} in {seconds:.0} s: {}.", kinds.join(", "))]
+        let rows: Vec<&Row> = self.rows.iter().map(|(row, _)| *row).collect();
+        let from =
+            scope::all_from(&rows).map_or_else(String::new, |who| format!("; all from {who}"));
+        vec![format!(
+            "Of {of} in {seconds:.0} s: {}{from}.",
+            kinds.join(", ")
+        )]
     }
 
     /// The pod that was there then, if it was one and the same.

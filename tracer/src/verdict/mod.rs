@@ -3,11 +3,14 @@
 
 mod backend;
 mod case;
+mod claim;
 mod commands;
 mod conntrack;
 mod drops;
 mod findings;
+mod firewall;
 mod flood;
+mod holder;
 mod names;
 mod opens;
 mod opinion;
@@ -17,6 +20,8 @@ mod pods;
 mod process;
 mod queues;
 mod replies;
+mod rules;
+mod scope;
 mod service;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{Evidence, Row};
 use case::Case;
 pub use names::Verdict;
+pub use scope::Scope;
 
 /// How sure a verdict is, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,11 +59,17 @@ pub struct Finding {
     pub verdict: Verdict,
     /// How sure.
     pub certainty: Certainty,
+    /// Whom it hits, where others were spared.
+    #[serde(default)]
+    pub scope: Scope,
     /// Failed attempts that it explains.
     pub failed: u64,
-    /// Connections that were established, or answered too late, and came to
-    /// nothing for this cause; no load balancer counts them as refused.
+    /// Connections that were established, or answered too late, and suffered from this
+    /// cause; no load balancer counts them as refused.
     pub connections: u64,
+    /// Of these, established after all, but only once the SYN had been sent again.
+    #[serde(default)]
+    pub late: u64,
     /// `failed` as a share of all failed attempts of all ports, 0 to 1.
     pub share: f64,
     /// Where NAT sent them, when that is part of the problem.

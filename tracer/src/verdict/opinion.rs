@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    Certainty, Verdict, backend, case::Case, conntrack, flood, packets, path, pods, process,
+    Certainty, Verdict, backend, case::Case, claim, conntrack, flood, packets, path, pods, process,
     queues, service,
 };
 
@@ -41,14 +41,29 @@ impl Opinion {
         }
     }
 
-    /// Certain only if that holds, else likely.
+    /// Certain only if that holds, else likely at most.
     pub(super) fn certain_if(self, holds: bool) -> Self {
-        let certainty = if holds {
-            self.certainty
+        let most = if holds {
+            Certainty::Certain
         } else {
             Certainty::Likely
         };
-        Self { certainty, ..self }
+        Self {
+            certainty: self.certainty.max(most),
+            ..self
+        }
+    }
+
+    /// Likely at most, since connections came about that it says could not.
+    fn doubted(self, worked: u64) -> Self {
+        let doubt = format!(
+            "In the midst of these failures {worked} connections of the same kind were \
+             established, which speaks against it."
+        );
+        Self {
+            excludes: format!("{} {doubt}", self.excludes),
+            ..self.certain_if(false)
+        }
     }
 
     /// The row's backend is part of the problem.
@@ -81,12 +96,18 @@ const FAMILIES: [Family; 11] = [
     path::counted,
 ];
 
-/// What a kind of failure comes from; `None`: nothing is known that explains it.
+/// What a kind of failure comes from; `None`: nothing is known that explains it. The
+/// first opinion speaks whose claim nothing refutes that worked meanwhile; where all are
+/// refuted, the first one, in doubt.
 pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
-    FAMILIES
-        .iter()
-        .find_map(|family| family(case))
-        .or_else(|| unexplained(case))
+    let mut refuted = None;
+    for told in FAMILIES.iter().filter_map(|family| family(case)) {
+        match claim::against(told.verdict, case) {
+            0 => return Some(told),
+            worked => refuted.get_or_insert(told.doubted(worked)),
+        };
+    }
+    refuted.or_else(|| unexplained(case))
 }
 
 /// Failed attempts of which it is known how far they came, but not why no

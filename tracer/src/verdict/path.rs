@@ -8,8 +8,10 @@ use super::{
     case::Case,
     conntrack::certainty_of_rule,
     drops::Cause,
+    firewall,
     opinion::Opinion,
     replies::{answered, answers_are_late, return_path, slow, too_big},
+    rules,
     service::{is_port_unreachable, is_prohibited, no_endpoints},
 };
 use crate::evidence::Route;
@@ -33,7 +35,7 @@ fn rejected(case: &Case<'_>) -> Option<Opinion> {
     let prohibited = is_prohibited(case.row) && matches!(case.route(), Some(Route::Unicast { .. }));
     let answers = ruled || prohibited || is_port_unreachable(case.row);
     let fits = case.address().is_some() && answers;
-    fits.then(|| dropped_by_rule(case).certain_if(ruled))
+    fits.then(|| firewall::dropped(case, &rules::told(case)).certain_if(ruled))
 }
 
 /// By the drop of a SYN.
@@ -41,14 +43,16 @@ fn syn(case: &Case<'_>) -> Option<Opinion> {
     match case.syn_cause()? {
         Cause::Rule | Cause::Hook if case.is_late() => rejected_at_first(case),
         Cause::Rule | Cause::Hook if case.address().is_some() => {
-            let certain = certainty_of_rule(case) == Certainty::Certain;
-            Some(dropped_by_rule(case).certain_if(certain))
+            let told = rules::told(case);
+            let named = told.culprit.as_ref().is_some_and(|culprit| culprit.sure);
+            let certain = named || certainty_of_rule(case) == Certainty::Certain;
+            Some(firewall::dropped(case, &told).certain_if(certain))
         }
         Cause::ReversePath => Some(rp_filter(case)),
         Cause::Source => Some(foreign_source(case)),
         Cause::Checksum => Some(bad_checksum(case, case.noted())),
         Cause::Paws => Some(paws(case, case.noted())),
-        Cause::LocalSource => Some(hairpin(case)),
+        Cause::LocalSource => Some(own_source(case)),
         _ => None,
     }
 }
@@ -60,32 +64,7 @@ fn rejected_at_first(case: &Case<'_>) -> Option<Opinion> {
     let mut others = case.evidence.rows.iter();
     let rejects =
         others.any(|r| r.node_port == case.port() && r.backend.is_none() && is_port_unreachable(r));
-    rejects.then(|| no_endpoints(case).certain_if(false))
-}
-
-/// D1.
-fn dropped_by_rule(case: &Case<'_>) -> Opinion {
-    let target = case.target();
-    let fact = if case.cause().is_some() {
-        format!(
-            "A netfilter rule dropped it after {target} had been chosen: {}.",
-            case.noted()
-        )
-    } else {
-        format!("{target} had been chosen when a rule, here or beyond this node, sent the ICMP.")
-    };
-    Opinion::certain(
-        Verdict::DroppedByRule,
-        fact,
-        "The Service has endpoints and rules here, and the server was not asked.",
-        format!(
-            "`kubectl get networkpolicy -A` for the pod with {}; then the rules of this node and \
-             of the pod: `iptables-save | grep -e DROP -e REJECT`, `nft list ruleset` (FORWARD's \
-             policy too).",
-            case.ip()
-        ),
-    )
-    .at(case)
+    rejects.then(|| no_endpoints(case, None).certain_if(false))
 }
 
 /// D2.
@@ -123,7 +102,7 @@ fn foreign_source(case: &Case<'_>) -> Opinion {
     if case.rise(|n| n.reverse_path_filter).0 > 0 || case.address().is_none() {
         rp_filter(case).certain_if(false)
     } else {
-        hairpin(case).certain_if(false)
+        own_source(case).certain_if(false)
     }
 }
 
@@ -156,6 +135,24 @@ fn paws(case: &Case<'_>, fact: String) -> Opinion {
     .at(case)
 }
 
+/// D7 and F10: a segment came in with an address of its receiver as its source. In a
+/// pod's namespace that is the pod's own, in the node's one of the node's.
+fn own_source(case: &Case<'_>) -> Opinion {
+    let its_own = case
+        .address()
+        .is_some_and(|target| case.is_from(target.ip()));
+    let at_node = case
+        .row
+        .sources
+        .iter()
+        .all(|(client, _)| case.is_own(*client));
+    if !case.row.sources.is_empty() && at_node && !its_own {
+        through_the_balancer(case)
+    } else {
+        hairpin(case).certain_if(its_own)
+    }
+}
+
 /// D7.
 fn hairpin(case: &Case<'_>) -> Opinion {
     let target = case.target();
@@ -174,6 +171,24 @@ fn hairpin(case: &Case<'_>) -> Opinion {
     .at(case)
 }
 
+/// F10.
+fn through_the_balancer(case: &Case<'_>) -> Opinion {
+    Opinion::certain(
+        Verdict::Hairpin,
+        format!(
+            "The SYN came in from outside with an address of this node as its source, and the \
+             node's routing dropped it: {}. No pod saw it.",
+            case.noted()
+        ),
+        "No rule, queue or pod is to blame: this node, or a pod that is masqueraded to its \
+         address, dials the load balancer, which keeps the client's address and sends the \
+         connection back to the same node.",
+        "Switch client IP preservation off at the load balancer's target group (NLB: \
+         `preserve_client_ip.enabled=false`, or targets by IP), or dial the Service's cluster \
+         address from inside the cluster.",
+    )
+}
+
 /// D6, and rules that drop what follows the handshake.
 fn unanswered(case: &Case<'_>) -> Option<Opinion> {
     let from_server = case.seen(seen::DROPPED_SERVER);
@@ -184,7 +199,7 @@ fn unanswered(case: &Case<'_>) -> Option<Opinion> {
         }
         cause if cause.is_netfilter() => case
             .address()
-            .map(|_| dropped_by_rule(case).certain_if(false)),
+            .map(|_| firewall::dropped(case, &rules::told(case)).certain_if(false)),
         _ if from_server && case.evidence.node.frag_fails > 0 => {
             Some(too_big(case).certain_if(false))
         }

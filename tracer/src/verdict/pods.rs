@@ -160,7 +160,10 @@ fn terminating(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
     // is being deleted. Readiness says nothing of this port.
     let is_refused = case.failure() == Failure::Refused;
     let served = has_served(case);
-    let before = times.known && since > times.first.saturating_add(TOLD_LATE);
+    let before = case.siblings().any(|row| {
+        let first = row.span.map(|(first, _)| first.saturating_add(TOLD_LATE));
+        row.failure == Failure::Refused && first.is_some_and(|first| first < since)
+    });
     if is_refused && (before || !(served || holder.was_ready)) {
         return None;
     }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::failure::{Failure, Reply, seen};
+use tracer_common::{
+    counters::Cell,
+    failure::{Failure, Reply, seen},
+    words::{Close, Traffic},
+};
 
 use super::{Verdict, case::Case, opinion::Opinion};
 use crate::evidence::Row;
@@ -22,7 +26,10 @@ pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
 /// busy has little: less than half of what was not answered.
 fn stalled(case: &Case<'_>) -> Option<Opinion> {
     let pod = case.pod()?;
-    let waiting = u64::from(pod.unread) + u64::from(pod.not_accepted);
+    // A server that has accepted connections and reads them comes back for more.
+    let stuck = pod.accepted == 0 || pod.unread > 0;
+    let queued = if stuck { pod.not_accepted } else { 0 };
+    let waiting = u64::from(pod.unread) + u64::from(queued);
     let unanswered = case.count(|r| r.failure == Failure::Unanswered);
     if waiting == 0 || waiting.saturating_mul(2) < unanswered {
         return None;
@@ -44,7 +51,9 @@ fn stalled(case: &Case<'_>) -> Option<Opinion> {
             case.show_pod()
         ),
     );
-    Some(told.at(case))
+    // One look may meet a server that is just about to read.
+    let for_long = pod.unread_for_long || (pod.unread == 0 && pod.accepted == 0);
+    Some(told.at(case).certain_if(for_long))
 }
 
 /// How connections were closed at once, in words.
@@ -89,9 +98,47 @@ fn cause(reason: Option<&str>) -> &'static str {
     }
 }
 
+fn closer(case: &Case<'_>) -> String {
+    match case.address() {
+        Some(address) => address.to_string(),
+        None if case.is_process_here() => "The process on this node that has the port".to_owned(),
+        None => "The server".to_owned(),
+    }
+}
+
+/// Who closed them, and how to get at its log.
+fn whose_log(case: &Case<'_>) -> String {
+    let port = case.address().map_or(case.port(), |address| address.port());
+    if case.is_process_here() {
+        return format!(
+            "the process on this node that listens on {port} (`ss -lntp sport = :{port}`)"
+        );
+    }
+    match case.address() {
+        Some(address) => format!(
+            "the pod with {} ({}, restarts in {})",
+            address.ip(),
+            case.show_logs(),
+            case.show_pod()
+        ),
+        None => format!("the Service's pods ({} names it)", case.show_service()),
+    }
+}
+
+/// Connections at the port that the server closed with FIN and that are counted as health
+/// checks, since their clients closed in turn and had nothing to send: a health port may
+/// answer so.
+fn checked(case: &Case<'_>) -> u64 {
+    let port = case.evidence.ports.iter().find(|(p, _)| *p == case.port());
+    port.map_or(0, |(_, counters)| {
+        counters.get(Cell::close(Close::ServerFin, Traffic::HealthCheck))
+    })
+}
+
 /// E2. Healthy servers close early now and then: here at least half do.
 fn closed(case: &Case<'_>) -> Option<Opinion> {
-    let closed = case.count(|r| r.failure == Failure::ClosedAtOnce);
+    let all = case.count(|r| r.failure == Failure::ClosedAtOnce);
+    let closed = all.saturating_sub(checked(case));
     let attempts = case.attempts();
     if closed < FEW || attempts == 0 || closed.saturating_mul(2) < attempts {
         return None;
@@ -102,16 +149,14 @@ fn closed(case: &Case<'_>) -> Option<Opinion> {
         format!(
             "{} closed {closed} of {attempts} connections before it had sent a byte, and before \
              the client closed: {}.",
-            case.target(),
+            closer(case),
             ways(case)
         ),
         "The handshake was fine: rules, NAT, queues and the way there and back are in order.",
         format!(
-            "Read the log of the pod with {} ({}, restarts in {}): it crashes, refuses its clients, expects \
-             another protocol, or has an idle timeout of a few seconds.",
-            case.ip(),
-            case.show_logs(),
-            case.show_pod()
+            "Read the log of {}: it crashes, refuses its clients, expects another protocol, or has \
+             an idle timeout of a few seconds.",
+            whose_log(case)
         ),
     );
     Some(told.at(case).certain_if(most))

@@ -32,21 +32,29 @@ fn syn(case: &Case<'_>, pod: &Pod) -> Option<Opinion> {
     let overflows = pod.namespace.listen_overflows;
     // Every overflow is counted as a drop too.
     let others = pod.namespace.listen_drops.saturating_sub(overflows);
-    let full = is_full(pod);
-    if overflows == 0 && others == 0 && !(full && case.is_silent()) {
+    // The counters are the namespace's; a listener that has thrown nothing away moved none.
+    let drops = u64::from(pod.listener?.drops);
+    if drops == 0 || (overflows == 0 && others == 0 && !(is_full(pod) && case.is_silent())) {
         return None;
     }
-    if full || overflows >= others {
-        let enough = full || overflows >= case.row.count;
-        return Some(accept_queue_full(case).certain_if(enough));
+    let alone = pod.drops_elsewhere == 0 || pod.drops_rise >= Some(case.row.count);
+    let enough = |rise: u64| drops >= case.row.count && rise >= case.row.count && alone;
+    if is_full(pod) || overflows >= others {
+        let told = accept_queue_full(case);
+        return Some(told.certain_if(is_full(pod) || enough(overflows)));
     }
-    let alone = overflows == 0 && others >= case.row.count && pod.namespace.abort_on_memory == 0;
-    Some(syn_queue_full(case, pod, others).certain_if(alone))
-}
-
-/// One more than the limit fits.
-fn is_full(pod: &Pod) -> bool {
-    pod.listener.is_some_and(|l| l.queue > l.limit)
+    let no_route = pod.namespace.out_no_routes;
+    if no_route > 0 {
+        let sure = enough(others) && enough(no_route) && overflows == 0;
+        return Some(no_route_back(case, no_route, others).certain_if(sure));
+    }
+    if pod.syncookies.is_some_and(|mode| mode != 0) {
+        // With cookies a full SYN queue drops nothing.
+        return None;
+    }
+    let waits = pod.syn_recv > 0 && pod.syncookies == Some(0);
+    let sure = waits && enough(others) && overflows == 0 && pod.namespace.abort_on_memory == 0;
+    Some(syn_queue_full(case, pod, others).certain_if(sure))
 }
 
 fn accept_queue_full(case: &Case<'_>) -> Opinion {
@@ -65,10 +73,20 @@ fn accept_queue_full(case: &Case<'_>) -> Opinion {
     }
     if let Some(listener) = case.pod().and_then(|p| p.listener) {
         facts.push(format!(
-            "the accept queue of {} holds {} of {}",
+            "the listener at {} has dropped {} of its own so far",
             case.target(),
+            listener.drops
+        ));
+        let earlier = listener.queue <= listener.limit && case.pod().is_some_and(|p| p.was_full);
+        facts.push(format!(
+            "its accept queue holds {} of {}{}",
             listener.queue,
-            u64::from(listener.limit) + 1
+            u64::from(listener.limit) + 1,
+            if earlier {
+                " now, and was full within this window"
+            } else {
+                ""
+            }
         ));
     }
     let facts = facts.join("; ");
@@ -91,6 +109,31 @@ fn accept_queue_full(case: &Case<'_>) -> Opinion {
     .at(case)
 }
 
+/// One more than the limit fits.
+fn is_full(pod: &Pod) -> bool {
+    pod.was_full || pod.listener.is_some_and(|l| l.queue > l.limit)
+}
+
+/// F11: the listener cannot answer a SYN for whose source there is no route.
+fn no_route_back(case: &Case<'_>, no_route: u64, drops: u64) -> Opinion {
+    Opinion::certain(
+        Verdict::ReturnPath,
+        format!(
+            "The pod has no route back to who sent the SYN: Ip OutNoRoutes in its namespace rose \
+             by {no_route}, and ListenDrops, which counts SYNs that a listener cannot answer, by \
+             {drops}."
+        ),
+        "The listener's queues are not full, and no rule dropped the SYNs: they reached the \
+         listener.",
+        format!(
+            "`ip route` in the namespace of the pod with {}: its default route, or the one to the \
+             clients and to this node, is missing; ask the network plugin.",
+            case.ip()
+        ),
+    )
+    .at(case)
+}
+
 /// B4.
 fn syn_queue_full(case: &Case<'_>, pod: &Pod, drops: u64) -> Opinion {
     let no_cookies = pod.namespace.req_q_full_drop;
@@ -98,8 +141,9 @@ fn syn_queue_full(case: &Case<'_>, pod: &Pod, drops: u64) -> Opinion {
         Verdict::SynQueueFull,
         format!(
             "ListenDrops in the pod's namespace rose by {drops} more than ListenOverflows \
-             (TCPReqQFullDrop by {no_cookies}): the SYN queue of {} is full of handshakes without \
-             their final ACK.",
+             (TCPReqQFullDrop by {no_cookies}); net.ipv4.tcp_syncookies is 0 there, and {} \
+             handshakes at {} wait for their final ACK now: its SYN queue is full.",
+            pod.syn_recv,
             case.target()
         ),
         "The accept queue is not full, and no rule, route or NAT dropped them.",

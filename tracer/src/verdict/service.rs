@@ -1,27 +1,19 @@
-//! The Service and its rules on this node: no endpoints, rejected, held, no
-//! rule, no local endpoint (failures A1 to A4).
+//! The Service and its rules on this node: no endpoints, no rule, no local endpoint
+//! (failures A1, A3, A4).
 
-use tracer_common::{
-    counters::Cell,
-    failure::{Failure, Reply, seen},
-    words::{Close, Traffic},
-};
+use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{
     Certainty, Verdict,
-    case::{Case, attempts, sum},
-    commands,
+    case::{Case, sum},
+    claim, commands,
     conntrack::certainty_of_rule,
     drops::Cause,
+    firewall, holder,
     opinion::Opinion,
+    rules::{self, Culprit, Told},
 };
-use crate::{
-    evidence::{Evidence, Holder, Route, Row},
-    services::Table,
-};
-
-/// kube-proxy's own name, and that of the binary which contained it.
-const KUBE_PROXY: [&str; 2] = ["kube-proxy", "hyperkube"];
+use crate::evidence::{Holder, Route, Row, rules::Action};
 
 pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
     match (case.failure(), case.row.reply) {
@@ -36,69 +28,61 @@ pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
 fn refused(case: &Case<'_>) -> Option<Opinion> {
     let by_stack = case.seen(seen::RESET_CLIENT);
     let cause = case.syn_cause();
+    let rejected = || firewall::rejected(case, "RST", &rules::told(case));
     if cause.is_some_and(Cause::is_netfilter) && !by_stack {
-        return Some(rejected(case, "RST").at(case));
+        return Some(rejected().at(case));
     }
     if case.row.reply != Reply::NodeRst {
         return None;
     }
     let certain = by_stack || cause == Some(Cause::NoSocket);
     match case.address() {
-        None if certain || cause == Some(Cause::Stack) => Some(no_rule(case).certain_if(certain)),
+        None if certain || cause == Some(Cause::Stack) => {
+            Some(no_rule(case, None).certain_if(certain))
+        }
         _ if certain => None,
         None => Some(unnoted(case)),
         // The stack of the node gets nothing of what NAT sends elsewhere.
         Some(_) => match case.route() {
             Some(Route::Local) => None,
             None if cause.is_some() => None,
-            route => Some(rejected(case, "RST").at(case).certain_if(route.is_some())),
+            route => Some(rejected().at(case).certain_if(route.is_some())),
         },
     }
 }
 
-/// A RST of the node's that no hook has seen. REJECT sends its own before the
-/// drop can be noted, and it is not in Tcp OutRsts; one of the stack's is, and
-/// is noted from 6.12 on.
+/// A RST of the node's that no hook has seen. REJECT sends its own before the drop can be
+/// noted, and it is not in Tcp OutRsts; one of the stack's is, and is noted from 6.12 on.
 fn unnoted(case: &Case<'_>) -> Opinion {
+    let told = rules::told(case);
+    if told.culprit.as_ref().is_some_and(|culprit| culprit.sure) {
+        return firewall::rejected(case, "RST", &told);
+    }
     let rows = &case.evidence.rows;
     let by_stack = |r: &&Row| r.reply == Reply::NodeRst && r.seen & seen::RESET_CLIENT != 0;
     let noted = sum(rows.iter().filter(by_stack).map(|r| r.count));
     let sent = case.evidence.node.out_rsts;
     let rest = sent.saturating_sub(noted);
-    if noted > 0 || rest < case.row.count || rows.iter().any(|r| r.reset_reason.is_some()) {
+    let by_rule =
+        noted > 0 || rest < case.row.count || rows.iter().any(|r| r.reset_reason.is_some());
+    if by_rule && !told.clear {
         let known = case.evidence.absent.is_empty();
         let certain = noted > 0 || (rest == 0 && known);
-        rejected(case, "RST").certain_if(certain)
+        firewall::rejected(case, "RST", &told).certain_if(certain)
     } else {
-        no_rule(case).certain_if(false)
+        no_rule(case, None).certain_if(false)
     }
 }
 
-fn rejected(case: &Case<'_>, with: &str) -> Opinion {
-    let port = case.port();
-    let what = if case.cause().is_some() {
-        format!("A netfilter rule took the SYN ({})", case.noted())
-    } else {
-        format!(
-            "The node's TCP stack did not make it (Tcp OutRsts rose by {}, no RST of its own is \
-             noted here): a netfilter rule took the SYN",
-            case.evidence.node.out_rsts
-        )
-    };
-    Opinion::certain(
-        Verdict::RejectedByRule,
-        format!("{what} and answered with {with}; the TCP stack never saw it."),
-        "No socket refused it, neither the pod's nor the node's.",
-        format!(
-            "Find the rule: `iptables-save | grep -e REJECT` and `nft list ruleset | grep -n \
-             reject`; see which one matches port {port}."
-        ),
-    )
-}
-
-fn no_rule(case: &Case<'_>) -> Opinion {
+/// A3. `rule`: the one that took the SYN in place of kube-proxy's, if any did.
+fn no_rule(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
     let (port, show) = (case.port(), case.show_service());
-    let fact = if case.seen(seen::RESET_CLIENT) {
+    let fact = if let Some(culprit) = rule {
+        format!(
+            "No rule of this node leads port {port} to a pod. {}",
+            culprit.sentence("took the SYN instead")
+        )
+    } else if case.seen(seen::RESET_CLIENT) {
         let reason = case.row.reset_reason.as_deref().unwrap_or("NO_SOCKET");
         format!("The node's own TCP stack sent the RST ({reason}): no rule led the SYN to a pod.")
     } else if case.cause().is_some() {
@@ -125,17 +109,41 @@ fn no_rule(case: &Case<'_>) -> Opinion {
     )
 }
 
-/// ICMP destination unreachable before any backend was chosen: only a rule
-/// sends that for one of the node's own addresses.
+/// ICMP destination unreachable before any backend was chosen: only a rule sends that for
+/// one of the node's own addresses.
 fn unreachable(case: &Case<'_>) -> Option<Opinion> {
     let by_rule = case.syn_cause().is_some_and(Cause::is_netfilter);
+    let told = rules::told(case);
     if is_port_unreachable(case.row) {
-        // A stack answers TCP with RST: only REJECT sends this, and often
-        // before its drop can be noted.
-        return Some(no_endpoints(case));
+        // A stack answers TCP with RST: only REJECT sends this, and often before its drop
+        // can be noted.
+        return Some(port_unreachable(case, &told));
     }
     let rejects = by_rule || is_prohibited(case.row);
-    rejects.then(|| rejected(case, "ICMP prohibited").certain_if(by_rule))
+    rejects.then(|| firewall::rejected(case, "ICMP prohibited", &told).certain_if(by_rule))
+}
+
+/// kube-proxy's REJECT, or one that looks the same to the client.
+fn port_unreachable(case: &Case<'_>, told: &Told) -> Opinion {
+    let another = || firewall::rejected(case, "ICMP port unreachable", told);
+    match (&told.culprit, case.has_ready_endpoint()) {
+        (Some(culprit), _) if culprit.is_kube_proxy() => {
+            no_endpoints(case, Some(culprit)).certain_if(culprit.sure)
+        }
+        (Some(culprit), _) if told.untranslated && case.is_a_service() => {
+            no_rule(case, Some(culprit)).certain_if(culprit.sure)
+        }
+        (Some(_), _) => another(),
+        (None, Some(true)) => another().certain_if(false),
+        (None, ready) => {
+            let certain = ready == Some(false);
+            let told = no_endpoints(case, None).certain_if(certain);
+            match claim::against(told.verdict, case) {
+                0 => told,
+                _ => another().certain_if(false),
+            }
+        }
+    }
 }
 
 /// RFC 792: code 3; RFC 4443: code 4.
@@ -152,23 +160,32 @@ pub(super) const fn is_prohibited(row: &Row) -> bool {
 }
 
 /// A1.
-pub(super) fn no_endpoints(case: &Case<'_>) -> Opinion {
+pub(super) fn no_endpoints(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
     let show = case.show_service();
     let endpoints = commands::endpoints(&case.evidence.names, case.port());
-    let noted = if case.cause().is_some() {
-        format!(" ({})", case.noted())
-    } else {
-        String::new()
+    let fact = match rule {
+        Some(culprit) => format!(
+            "{} It is the one that kube-proxy makes for a Service without ready endpoints, and it \
+             answers port unreachable.",
+            culprit.sentence("took the SYN")
+        ),
+        None => {
+            let noted = case
+                .cause()
+                .map_or_else(String::new, |_| format!(" ({})", case.noted()));
+            format!(
+                "A REJECT rule took the SYN{noted} before any backend was chosen, and answered \
+                 port unreachable, as kube-proxy does for a Service without endpoints."
+            )
+        }
     };
     Opinion::certain(
         Verdict::NoEndpoints,
-        format!(
-            "A REJECT rule took the SYN{noted} before any backend was chosen, and answered port \
-             unreachable, as kube-proxy does for a Service without endpoints."
-        ),
+        fact,
         "A pod that does not listen would have sent a RST; here no SYN reached any pod.",
         format!(
-            "{show} names the Service; {endpoints} shows whether a pod is ready: mend the selector, the readiness probe or the replicas."
+            "{show} names the Service; {endpoints} shows whether a pod is ready: mend the \
+             selector, the readiness probe or the replicas."
         ),
     )
 }
@@ -176,112 +193,77 @@ pub(super) fn no_endpoints(case: &Case<'_>) -> Opinion {
 /// Silence, or nothing after the handshake, without a backend.
 fn no_answer(case: &Case<'_>) -> Option<Opinion> {
     let by_rule = case.syn_cause().is_some_and(Cause::is_netfilter);
-    if by_rule && (case.is_silent() || case.is_late()) {
-        // The kernel limits the rate of ICMP, not that of the rule.
-        let limited = case.evidence.node.icmp_limited != Some(0);
-        let rejects = limited && case.count(is_port_unreachable) > 0;
-        let told = if rejects {
-            no_endpoints(case)
-        } else {
-            no_local_endpoint(case)
-        };
-        return Some(told.certain_if(certainty_of_rule(case) == Certainty::Certain));
+    if by_rule && case.is_silent() {
+        return Some(dropped_before_dnat(case));
     }
     let fits = (case.is_silent() && case.cause().is_none())
         || case.is_spoilt()
         || case.failure() == Failure::Late;
-    let stuck = |h: &&Holder| fits && is_stuck(h) && !is_served(case.evidence, h);
-    let holder = case.holder().filter(stuck)?;
-    Some(held(holder, &case.evidence.names))
+    let stuck = |h: &&Holder| fits && holder::is_stuck(h) && !holder::is_served(case.evidence, h);
+    let found = case.holder().filter(stuck)?;
+    Some(holder::held(found, &case.evidence.names))
+}
+
+/// kube-proxy drops for a Service without an endpoint on this node, and its REJECT is
+/// silent where ICMP is rationed; any other rule may drop as well.
+fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
+    let told = rules::told(case);
+    if let Some(culprit) = &told.culprit {
+        let sure = culprit.sure;
+        return match (culprit.is_kube_proxy(), culprit.stop.action) {
+            (true, Action::Drop) => no_local_endpoint(case, Some(culprit)).certain_if(sure),
+            (true, _) => no_endpoints(case, Some(culprit)).certain_if(sure),
+            (false, Action::Drop) => firewall::dropped(case, &told),
+            (false, _) => {
+                firewall::rejected(case, "an ICMP error, unless these are rationed", &told)
+            }
+        };
+    }
+    // The kernel limits the rate of ICMP, not that of the rule.
+    let limited = case.evidence.node.icmp_limited != Some(0);
+    let by_kube_proxy = if limited && case.count(is_port_unreachable) > 0 {
+        no_endpoints(case, None)
+    } else {
+        no_local_endpoint(case, None)
+    };
+    let works = claim::against(by_kube_proxy.verdict, case) > 0;
+    if works || told.clear || case.has_ready_endpoint() == Some(true) {
+        return firewall::dropped(case, &told).certain_if(false);
+    }
+    let known = case.has_ready_endpoint() == Some(false);
+    let alone = certainty_of_rule(case) == Certainty::Certain;
+    by_kube_proxy.certain_if(known && alone)
 }
 
 /// A4.
-fn no_local_endpoint(case: &Case<'_>) -> Opinion {
+fn no_local_endpoint(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
     let show = case.show_service();
-    Opinion::certain(
-        Verdict::NoLocalEndpoint,
-        format!(
+    let fact = match rule {
+        Some(culprit) => format!(
+            "{} kube-proxy makes it for a Service whose externalTrafficPolicy is Local and which \
+             has no ready endpoint on this node.",
+            culprit.sentence("dropped the SYN")
+        ),
+        None => format!(
             "A netfilter rule dropped the SYN before any backend was chosen: {}.",
             case.noted()
         ),
+    };
+    let otherwise = if rule.is_some() {
+        String::new()
+    } else {
+        format!(
+            "; otherwise a firewall rule does it: {}",
+            rules::find(case, "drop")
+        )
+    };
+    Opinion::certain(
+        Verdict::NoLocalEndpoint,
+        fact,
         "No pod, queue or route is to blame: the SYN was never sent on.",
         format!(
-            "{show}: with externalTrafficPolicy: Local and no ready \
-             pod on this node kube-proxy drops so, and the load balancer has to check \
-             healthCheckNodePort; otherwise a firewall rule does it: `iptables-save | grep -e \
-             DROP`."
+            "{show}: with externalTrafficPolicy: Local and no ready pod on this node kube-proxy \
+             drops so, and the load balancer has to check healthCheckNodePort{otherwise}."
         ),
     )
-}
-
-/// Nobody accepts: a server that is merely busy has no two waiting and none
-/// that the client has left again.
-fn is_stuck(holder: &Holder) -> bool {
-    holder.not_accepted >= 2
-        || holder.close_wait > 0
-        || holder.listener.queue > holder.listener.limit
-        || (holder.not_accepted > 0 && is_kube_proxy(holder))
-}
-
-/// A busy server has a few waiting at any moment, of which some have left
-/// already. Only a process that has accepted connections closes them in turn.
-fn is_served(evidence: &Evidence, holder: &Holder) -> bool {
-    let counters = evidence.ports.iter().find(|p| p.0 == holder.node_port);
-    let closed = counters.map_or(0, |(_, counters)| {
-        let cells = Traffic::ALL.iter().flat_map(|traffic| {
-            [Close::ClientFin, Close::ServerFin].map(|close| Cell::close(close, *traffic))
-        });
-        sum(cells.map(|cell| counters.get(cell)))
-    });
-    !is_kube_proxy(holder) && closed > 0 && closed >= holder.not_accepted.into()
-}
-
-fn is_kube_proxy(holder: &Holder) -> bool {
-    holder
-        .process
-        .as_deref()
-        .is_some_and(|p| KUBE_PROXY.contains(&p))
-}
-
-/// A2.
-fn held(holder: &Holder, names: &Table) -> Opinion {
-    let Holder {
-        node_port,
-        not_accepted,
-        close_wait,
-        ..
-    } = holder;
-    let process = holder.process.as_deref().unwrap_or("A process");
-    let show = commands::service(names, *node_port);
-    let endpoints = commands::endpoints(names, *node_port);
-    let opinion = Opinion::certain(
-        Verdict::HeldByKubeProxy,
-        format!(
-            "{process} listens on {node_port} on the node itself and accepts nothing: \
-             {not_accepted} connections wait, {close_wait} of them left by their clients \
-             (CLOSE_WAIT)."
-        ),
-        "No pod answered these handshakes, so a TCP health check that succeeds here says nothing.",
-        format!(
-            "Give the Service endpoints ({show}, then {endpoints}); kube-proxy before 1.24 reserves node ports so: upgrade it; any \
-             other process: stop it (`ss -lntp sport = :{node_port}`)."
-        ),
-    );
-    let never = *close_wait > 0 || holder.listener.queue > holder.listener.limit;
-    opinion.certain_if(never || is_kube_proxy(holder))
-}
-
-/// A2 where health checks alone use the port: they succeed, so that there is no
-/// failure to begin with. `None` unless attempts went to no backend.
-pub(super) fn held_alone(evidence: &Evidence, holder: &Holder) -> Option<Opinion> {
-    let of_port = evidence
-        .backends
-        .iter()
-        .filter(|b| b.node_port == holder.node_port);
-    let sent_on = sum(of_port.map(|b| b.attempts));
-    let attempts = attempts(evidence, holder.node_port);
-    let rest = attempts.saturating_sub(sent_on);
-    let mine = rest > 0 && rest.saturating_mul(10) >= attempts;
-    let stuck = mine && is_stuck(holder) && !is_served(evidence, holder);
-    stuck.then(|| held(holder, &evidence.names))
 }

@@ -79,6 +79,7 @@ fn the_fullest_of_several_listeners_counts() {
     let full = Listener {
         queue: 129,
         limit: 128,
+        drops: 0,
     };
     assert_eq!(pod.listener, Some(full));
     assert_eq!(pod.listens_on, [9090]);
@@ -102,7 +103,7 @@ fn this_kernel_shows_an_unaccepted_and_an_unread_connection() {
     std::io::Write::write_all(&mut client, b"x").unwrap();
     let all = sockets.listening(deadline).unwrap();
     listeners(&mut pod, &all, at.ip(), at.port());
-    (pod.unread, _) = sockets.unread(at.port(), deadline);
+    sockets.waiting(&mut pod, at.port(), deadline).unwrap();
     assert_eq!((pod.not_accepted, pod.unread), (1, 0));
     assert_eq!(pod.listener.map(|l| l.queue), Some(1));
     assert!(pod.listens_on.contains(&at.port()));
@@ -111,8 +112,12 @@ fn this_kernel_shows_an_unaccepted_and_an_unread_connection() {
     let _accepted = listener.accept().unwrap();
     let all = sockets.listening(deadline).unwrap();
     listeners(&mut pod, &all, at.ip(), at.port());
-    (pod.unread, _) = sockets.unread(at.port(), deadline);
+    sockets.waiting(&mut pod, at.port(), deadline).unwrap();
     assert_eq!((pod.not_accepted, pod.unread), (0, 1));
+    assert!(
+        matches!(pod.met_unread[..], [(inode, 0)] if inode != 0),
+        "nothing was read"
+    );
     let mut within = Vec::new();
     let ports = (at.port().saturating_sub(1), at.port());
     sockets

@@ -17,6 +17,8 @@ pub enum Shape {
     Head,
     /// An integer of this many bytes at this offset in bytes.
     IntAt(u32, u32),
+    /// The lowest bits of a byte.
+    LowBits,
 }
 
 /// A member that hooks depend on.
@@ -41,6 +43,8 @@ const FLOWS: &[&str] = &[
 ];
 const SYNACK: &[&str] = &["tcp_retransmit_synack"];
 const DROPS: &[&str] = &["kfree_skb"];
+/// Members whose readers do without: a kernel may have one namespace only.
+const NOBODY: &[&str] = &[];
 
 const fn field(
     global: &'static str,
@@ -171,6 +175,20 @@ pub const FIELDS: &[Field] = &[
         STATE,
     ),
     field(
+        "TCP_RCV_NXT",
+        "tcp_sock",
+        "rcv_nxt",
+        Shape::Int(4),
+        &[RESETS[0]],
+    ),
+    field(
+        "REQUEST_ISN",
+        "tcp_request_sock",
+        "rcv_isn",
+        Shape::Int(4),
+        SYNACK,
+    ),
+    field(
         "SKB_LEN",
         "sk_buff",
         "len",
@@ -187,4 +205,32 @@ pub const FIELDS: &[Field] = &[
         DROPS,
     ),
     field("SKB_PROTOCOL", "sk_buff", "protocol", Shape::Int(2), DROPS),
+    field(
+        "SKB_PKT_TYPE",
+        "sk_buff",
+        "pkt_type",
+        Shape::LowBits,
+        NOBODY,
+    ),
+    // In which namespace something is.
+    field("NET_INUM", "net", "ns.inum", Shape::Int(4), NOBODY),
+    field(
+        "SKC_NET",
+        "sock_common",
+        "skc_net.net",
+        Shape::Pointer,
+        NOBODY,
+    ),
+    field("CT_NET", "nf_conn", "ct_net.net", Shape::Pointer, NOBODY),
+    field(
+        "DEV_NET",
+        "net_device",
+        "nd_net.net",
+        Shape::Pointer,
+        NOBODY,
+    ),
+    field("SKB_DEV", "sk_buff", "dev", Shape::Pointer, NOBODY),
+    field("SKB_SK", "sk_buff", "sk", Shape::Pointer, NOBODY),
+    field("SKB_DST", "sk_buff", "_skb_refdst", Shape::Int(8), NOBODY),
+    field("DST_DEV", "dst_entry", "dev", Shape::Pointer, NOBODY),
 ];

@@ -248,6 +248,7 @@ fn every_offset_of_the_programs_is_resolved() {
     let sources = [
         include_str!("../../../../tracer-ebpf/src/kernel.rs"),
         include_str!("../../../../tracer-ebpf/src/kernel/packet.rs"),
+        include_str!("../../../../tracer-ebpf/src/kernel/namespace.rs"),
     ];
     let lines = sources.iter().flat_map(|source| source.lines());
     let globals =

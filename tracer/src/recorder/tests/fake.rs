@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Mutex, MutexGuard},
 };
 
 use tracer_common::{
     counters::{Cell, PortCounters, Tally as _},
-    failure::{Backend, Failure, FailureKey, Record, Reply},
+    failure::{Backend, Failure, FailureKey, Record, Reply, ServedKey},
     flow::{Addr, FlowKey},
     words::{Lost, Outcome, Traffic},
 };
@@ -22,6 +23,8 @@ pub(super) struct State {
     pub(super) ports: BTreeMap<u16, PortCounters>,
     pub(super) kinds: BTreeMap<FailureKey, u64>,
     pub(super) backends: BTreeMap<u16, Backend>,
+    pub(super) addresses: BTreeMap<u8, IpAddr>,
+    pub(super) served: Vec<(ServedKey, u64)>,
     pub(super) records: Vec<Record>,
     pub(super) broken: bool,
     /// The ports that no health check goes to.
@@ -69,6 +72,31 @@ impl Fake {
             ..Backend::default()
         };
         self.lock().backends.insert(index, backend);
+    }
+
+    /// An own address of the node by its number.
+    pub(super) fn address(&self, number: u8, address: [u8; 4]) {
+        self.lock().addresses.insert(number, address.into());
+    }
+
+    /// Failures of clients that dialled the address with a number.
+    pub(super) fn dialled(&self, port: u16, failure: Failure, address: u8, count: u64) {
+        let key = FailureKey {
+            address,
+            ..key(port, failure, 0)
+        };
+        *self.lock().kinds.entry(key).or_default() += count;
+    }
+
+    /// Connections established for a client by a backend.
+    pub(super) fn served(&self, port: u16, client: [u8; 4], backend: u16, count: u64) {
+        let key = ServedKey {
+            client: Addr::v4(client),
+            node: Addr::v4([10, 0, 0, 1]),
+            slot: port,
+            backend,
+        };
+        self.lock().served.push((key, count));
     }
 
     /// A failure that was decided at `at`, 1 ms after its SYN.
@@ -126,11 +154,16 @@ impl Source for Fake {
         Ok(Failures {
             kinds: state.kinds.iter().map(|(k, n)| (*k, *n)).collect(),
             backends: state.backends.clone(),
+            addresses: state.addresses.clone(),
         })
     }
 
     fn records(&self) -> Vec<Record> {
         std::mem::take(&mut self.lock().records)
+    }
+
+    fn served(&self) -> Vec<(ServedKey, u64)> {
+        std::mem::take(&mut self.lock().served)
     }
 
     fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 mod fake;
 mod judged;
+mod scope;
 mod tenants;
 mod top;
 mod windows;

@@ -58,8 +58,9 @@ fn a_refusal_that_is_reported_late_hides_no_flow() {
         fake.record(PORT, Failure::Refused, at * SECOND);
     }
     look(&mut rounds, &fake, 11);
-    assert_eq!(rounds.failed(10 * SECOND).0.len(), 1);
-    assert_eq!(rounds.failed(9 * SECOND).0.len(), 2);
+    let window = rounds.window(Duration::from_secs(60));
+    assert_eq!(rounds.single(&window, 10 * SECOND).flows.len(), 1);
+    assert_eq!(rounds.single(&window, 9 * SECOND).flows.len(), 2);
 }
 
 #[test]

@@ -58,8 +58,10 @@ fn finding() -> Finding {
         service: Some("thrift/search".to_owned()),
         verdict: Verdict::NothingListens,
         certainty: Certainty::Certain,
+        scope: Default::default(),
         failed: 16,
         connections: 0,
+        late: 0,
         share: 16.0 / 22.0,
         backend: Some("10.244.0.2:9092".parse().unwrap()),
         pod: None,
@@ -85,6 +87,7 @@ pub(super) fn event(outcome: &str, evidence: &str) -> Event {
     Event {
         time: 1_700_000_000.5,
         client: "10.0.1.9:40112".parse().unwrap(),
+        address: "10.0.0.1".parse().unwrap(),
         node_port: 30_102,
         service: None,
         backend: Some("10.244.0.2:9092".parse().unwrap()),

@@ -1,6 +1,10 @@
 //! Evidence, made step by step.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tracer_common::{
     counters::{Cell, PortCounters, Tally as _},
@@ -9,10 +13,48 @@ use tracer_common::{
 
 use crate::evidence::{
     Backend, Clients, Conntrack, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
+    Served,
+    rules::{Action, Family, Matches, Owner, Position, RuleName, RuleSets, Stop, Tool, Traced},
 };
 
 /// The port, unless said otherwise.
 pub const PORT: u16 = 30102;
+
+/// The node's address that was dialled, and who dialled it.
+pub const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 3, 17));
+pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 66, 1, 6));
+
+/// Connections of another client that were established at the port and backend.
+pub fn served(backend: Option<SocketAddr>) -> Served {
+    Served {
+        node_port: PORT,
+        client: Some([10, 66, 1, 5].into()),
+        dialled: NODE,
+        backend,
+        count: 20,
+    }
+}
+
+/// A rule that takes the SYNs, surely.
+pub fn stop(owner: Owner, action: Action) -> Stop {
+    Stop {
+        rule: RuleName {
+            family: Family::Ipv4,
+            tool: Tool::IptablesNft,
+            table: "raw".to_owned(),
+            chain: "PREROUTING".to_owned(),
+            position: Position::Number(1),
+            comment: None,
+            text: "-s 10.66.1.6/32".to_owned(),
+            owner,
+        },
+        action,
+        before_dnat: true,
+        matches: Matches::Yes,
+        packets: Some(12),
+        rise: Some(3),
+    }
+}
 
 /// The first backend.
 pub fn pod() -> SocketAddr {
@@ -27,6 +69,7 @@ pub fn backend(last: u8) -> SocketAddr {
 /// Three failures of this kind.
 pub fn row(failure: Failure) -> Row {
     Row {
+        dialled: Some(NODE),
         count: 3,
         ..Row::new(PORT, failure, Reply::None)
     }
@@ -53,6 +96,10 @@ pub trait Make {
     fn to(self, backend: SocketAddr) -> Row;
     fn port(self, port: u16) -> Row;
     fn count(self, count: u64) -> Row;
+    /// All of this client.
+    fn from(self, client: IpAddr) -> Row;
+    /// These connections were established in its midst.
+    fn amid(self, served: Served) -> Row;
     fn seen(self, bits: u16) -> Row;
     /// The kernel dropped its SYN.
     fn syn(self, reason: &str, location: &str) -> Row;
@@ -88,6 +135,16 @@ impl Make for Row {
 
     fn count(self, count: u64) -> Row {
         Row { count, ..self }
+    }
+
+    fn from(self, client: IpAddr) -> Row {
+        let sources = vec![(client, self.count)];
+        Row { sources, ..self }
+    }
+
+    fn amid(self, served: Served) -> Row {
+        let amid = vec![served];
+        Row { amid, ..self }
     }
 
     fn seen(self, bits: u16) -> Row {
@@ -186,6 +243,7 @@ impl Bed {
             listener: Some(Listener {
                 queue: 0,
                 limit: 128,
+                drops: 3,
             }),
             listens_on: vec![9090],
             ..Pod::default()
@@ -239,6 +297,20 @@ impl Bed {
         self
     }
 
+    /// The rule sets were read in full, and these rules may have stopped the SYNs.
+    pub fn rules(mut self, stops: impl IntoIterator<Item = Stop>) -> Self {
+        let traced = Traced {
+            stops: stops.into_iter().collect(),
+            backends: vec![pod()],
+            complete: true,
+        };
+        self.0.rules = Arc::new(RuleSets::answering(traced));
+        for row in &mut self.0.rows {
+            row.sources = vec![(CLIENT, row.count)];
+        }
+        self
+    }
+
     /// conntrack's counters.
     pub fn conntrack(mut self, conntrack: Option<Conntrack>) -> Self {
         self.0.conntrack = conntrack;
@@ -258,8 +330,10 @@ impl Bed {
             listener: Listener {
                 queue: not_accepted,
                 limit: 128,
+                drops: 0,
             },
             not_accepted,
+            accepted: 0,
             close_wait,
             process: process.map(str::to_owned),
         });

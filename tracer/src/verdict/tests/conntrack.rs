@@ -14,10 +14,13 @@ use super::{
             NothingListens, SnatExhausted, StaleConntrack,
         },
     },
-    bed::{Bed, Make as _, PORT, backend, bed, icmp, pod, refused, row, silent},
+    bed::{Bed, Make as _, PORT, backend, bed, icmp, pod, refused, row, silent, stop},
     check,
 };
-use crate::evidence::{Conntrack, Entry, Row};
+use crate::evidence::{
+    Conntrack, Entry, Row,
+    rules::{Action, Owner},
+};
 
 fn core() -> Row {
     silent().syn("NETFILTER_DROP", "nf_hook_slow")
@@ -26,6 +29,7 @@ fn core() -> Row {
 fn counters(count: u64, insert_failed: u64, drop: u64, invalid: u64) -> Option<Conntrack> {
     Some(Conntrack {
         count,
+        peak: count,
         max: 1000,
         insert_failed,
         drop,
@@ -43,17 +47,46 @@ fn conntrack_full() {
     check(&[
         (
             "full",
-            bed([core()]).conntrack(counters(1000, 0, 3, 0)),
+            bed([core()]).conntrack(counters(1000, 0, 3, 0)).rules([]),
             &[(ConntrackFull, Certain, 3, 0)],
         ),
         (
             "5.10",
-            bed([silent().syn("", "nf_hook_slow")]).conntrack(counters(1000, 0, 3, 0)),
+            bed([silent().syn("", "nf_hook_slow")])
+                .conntrack(counters(1000, 0, 3, 0))
+                .rules([]),
             &[(ConntrackFull, Certain, 3, 0)],
         ),
         (
             "was full",
             bed([core()]).conntrack(emptied),
+            &[(ConntrackFull, Likely, 3, 0)],
+        ),
+        (
+            "was full, as a reading of the window shows",
+            bed([core()])
+                .conntrack(Some(Conntrack {
+                    peak: 1000,
+                    ..counters(500, 0, 3, 0).unwrap_or_default()
+                }))
+                .rules([]),
+            &[(ConntrackFull, Certain, 3, 0)],
+        ),
+        (
+            "a rule takes them while the table is full for others",
+            bed([core()])
+                .conntrack(counters(1000, 0, 9, 0))
+                .rules([stop(Owner::Other, Action::Drop)]),
+            &[(DroppedByRule, Certain, 3, 0)],
+        ),
+        (
+            "full, and the rules could not be read",
+            bed([core()]).conntrack(counters(1000, 0, 3, 0)),
+            &[(ConntrackFull, Likely, 3, 0)],
+        ),
+        (
+            "more was refused than these attempts have sent",
+            bed([core()]).conntrack(counters(1000, 0, 900, 0)).rules([]),
             &[(ConntrackFull, Likely, 3, 0)],
         ),
         (
@@ -67,7 +100,8 @@ fn conntrack_full() {
                 failure: Late,
                 ..core()
             }])
-            .conntrack(counters(1000, 0, 3, 0)),
+            .conntrack(counters(1000, 0, 3, 0))
+            .rules([]),
             &[(ConntrackFull, Certain, 0, 3)],
         ),
     ]);
@@ -87,36 +121,47 @@ fn no_free_tuple() {
     check(&[
         (
             "C3",
-            bed([to_pod()]).here().conntrack(counters(9, 3, 3, 0)),
+            bed([to_pod()])
+                .here()
+                .conntrack(counters(9, 3, 3, 0))
+                .rules([]),
             &[(SnatExhausted, Certain, 3, 0)],
         ),
         (
             "C3, backend unknown",
-            bed([core()]).conntrack(counters(9, 3, 3, 0)),
+            bed([core()]).conntrack(counters(9, 3, 3, 0)).rules([]),
             &[(SnatExhausted, Certain, 3, 0)],
         ),
         (
             "C3, given up",
-            bed([given_up()]).here().conntrack(counters(9, 3, 3, 0)),
+            bed([given_up()])
+                .here()
+                .conntrack(counters(9, 3, 3, 0))
+                .rules([]),
             &[(SnatExhausted, Certain, 3, 0)],
         ),
         (
             "C3, some got a port in the end",
             bed([to_pod(), late()])
                 .here()
-                .conntrack(counters(9, 6, 6, 0)),
+                .conntrack(counters(9, 6, 6, 0))
+                .rules([]),
             &[(SnatExhausted, Certain, 3, 3)],
         ),
         (
             "C2",
-            bed([late()]).here().conntrack(counters(9, 3, 3, 0)),
+            bed([late()])
+                .here()
+                .conntrack(counters(9, 3, 3, 0))
+                .rules([]),
             &[(ConntrackClash, Certain, 0, 3)],
         ),
         (
             "C2, some gave up within a second",
             bed([late(), given_up().count(1)])
                 .here()
-                .conntrack(counters(9, 4, 4, 0)),
+                .conntrack(counters(9, 4, 4, 0))
+                .rules([]),
             &[(ConntrackClash, Certain, 1, 3)],
         ),
         (

@@ -2,6 +2,7 @@
 
 mod backend;
 pub(crate) mod bed;
+mod claims;
 mod conntrack;
 mod flood;
 mod path;

@@ -17,7 +17,7 @@ use super::{
             Unexplained,
         },
     },
-    bed::{Make as _, bed, icmp, pod, row, silent},
+    bed::{Make as _, NODE, bed, icmp, pod, row, silent},
     check,
 };
 use crate::evidence::{Namespace, Row};
@@ -40,7 +40,7 @@ fn dropped_by_rule() {
             &[(DroppedByRule, Likely, 3, 0)],
         ),
         (
-            "only now and then",
+            "a SYN sent again came through: where the first one was dropped is not known",
             bed([row(Late).to(pod()).syn("NETFILTER_DROP", "nft_do_chain")]).here(),
             // Nobody knows whether the first SYN had been sent to it.
             &[],
@@ -267,9 +267,23 @@ fn pmtu_blackhole() {
 
 #[test]
 fn hairpin() {
-    let own = gone().syn("IP_LOCAL_SOURCE", "ip_rcv_finish_core");
+    let own = || gone().syn("IP_LOCAL_SOURCE", "ip_rcv_finish_core");
     check(&[
-        ("named", bed([own]).here(), &[(Hairpin, Certain, 3, 0)]),
+        (
+            "the pod dials itself",
+            bed([own().from(pod().ip())]).here(),
+            &[(Hairpin, Certain, 3, 0)],
+        ),
+        (
+            "the client is not known",
+            bed([own()]).here(),
+            &[(Hairpin, Likely, 3, 0)],
+        ),
+        (
+            "the node dials itself through the load balancer",
+            bed([own().from(NODE)]).here(),
+            &[(Hairpin, Certain, 3, 0)],
+        ),
         (
             "5.10",
             bed([gone().syn("", "ip_rcv_finish_core")]).here(),

@@ -135,6 +135,7 @@ fn a_pod_that_stops_and_still_listens_is_not_to_blame() {
         pod.listener = Some(Listener {
             queue: 129,
             limit: 128,
+            drops: 9,
         });
     };
     let evidence = told(bed([row.clone()]).with(full), &[stopped("users-0")], vec![]);

@@ -1,17 +1,19 @@
 //! Any evidence: no panic, every failed attempt in one place, findings sorted.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tracer_common::failure::{Failure, Reply};
 
 use super::{
-    super::{Verdict, judge, of_row},
-    bed::{PORT, backend},
+    super::{Certainty, Verdict, case::Case, claim, judge, of_row},
+    bed::{PORT, backend, stop},
 };
 use crate::{
     evidence::{
         Backend, Conntrack, Entry, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
+        Served,
+        rules::{Action, Matches, Owner, RuleSets, Stop, Traced},
     },
     services::{self, Listed, Table, Tenancy},
 };
@@ -71,7 +73,15 @@ fn rows() -> impl Strategy<Value = Row> {
     );
     let names = (name(REASONS), name(LOCATIONS), name(REASONS));
     let place = (PORT..PORT + 3, option::of(0..3_u8), 0..1000_u64);
-    (kind, names, place).prop_map(|(kind, names, (node_port, to, count))| Row {
+    let scope = (
+        option::of(addresses()),
+        vec(addresses(), 0..2),
+        vec(served_by(), 0..3),
+    );
+    (kind, names, place, scope).prop_map(|(kind, names, (node_port, to, count), scope)| Row {
+        dialled: scope.0,
+        sources: scope.1.into_iter().map(|client| (client, count)).collect(),
+        amid: scope.2,
         code: kind.2,
         seen: kind.3,
         span: (count % 2 == 0).then_some((count * SECOND / 4, count * SECOND / 2)),
@@ -82,6 +92,52 @@ fn rows() -> impl Strategy<Value = Row> {
         count,
         ..Row::new(node_port, kind.0, kind.1)
     })
+}
+
+fn addresses() -> impl Strategy<Value = IpAddr> {
+    select(vec![
+        IpAddr::from([10, 0, 3, 17]),
+        IpAddr::from([10, 0, 3, 18]),
+        IpAddr::from([10, 244, 1, 1]),
+        IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 1]),
+    ])
+}
+
+fn served_by() -> impl Strategy<Value = Served> {
+    let who = (option::of(addresses()), addresses(), option::of(0..3_u8));
+    (PORT..PORT + 3, who, 1..100_u64).prop_map(|(node_port, (client, dialled, to), count)| Served {
+        node_port,
+        client,
+        dialled,
+        backend: to.map(backend),
+        count,
+    })
+}
+
+fn stops() -> impl Strategy<Value = Stop> {
+    let owner = select(vec![Owner::KubeProxy, Owner::Other]);
+    let action = select(vec![
+        Action::Drop,
+        Action::RejectReset,
+        Action::RejectIcmp { code: 3 },
+    ]);
+    let counts = (option::of(0..9_u64), option::of(0..9_u64));
+    let matches = select(vec![Matches::Yes, Matches::Maybe]);
+    (owner, action, counts, matches).prop_map(|(owner, action, counts, matches)| Stop {
+        packets: counts.0,
+        rise: counts.1,
+        matches,
+        ..stop(owner, action)
+    })
+}
+
+fn rule_sets() -> impl Strategy<Value = RuleSets> {
+    let traced = (vec(stops(), 0..3), any::<bool>()).prop_map(|(stops, complete)| Traced {
+        stops,
+        backends: Vec::new(),
+        complete,
+    });
+    option::of(traced).prop_map(|t| t.map_or_else(RuleSets::default, RuleSets::answering))
 }
 
 fn namespaces() -> impl Strategy<Value = Namespace> {
@@ -104,16 +160,26 @@ fn places() -> impl Strategy<Value = Place> {
         namespaces(),
         listener,
         vec(any::<u16>(), 0..12),
-        any::<(bool, u32, u32)>(),
+        any::<(bool, u32, u32, bool, Option<u8>, u32)>(),
     );
     let pod = pod.prop_map(|(namespace, listener, listens_on, rest)| Pod {
         namespace,
-        listener: listener.map(|(queue, limit)| Listener { queue, limit }),
+        listener: listener.map(|(queue, limit)| Listener {
+            queue,
+            limit,
+            drops: queue,
+        }),
         listens_on,
         loopback_only: rest.0,
         not_accepted: rest.1,
         unread: rest.2,
         rp_filter: 1,
+        was_full: rest.3,
+        syncookies: rest.4,
+        syn_recv: rest.5,
+        accepted: rest.5 / 2,
+        unread_for_long: rest.3,
+        ..Pod::default()
     });
     prop_oneof![
         pod.prop_map(|pod| Place::Here(Box::new(pod))),
@@ -210,8 +276,10 @@ fn holders() -> impl Strategy<Value = Holder> {
             listener: Listener {
                 queue: n.0,
                 limit: n.1,
+                drops: 0,
             },
             not_accepted: n.2,
+            accepted: n.3 / 2,
             close_wait: n.3,
             process,
         }
@@ -230,6 +298,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let conntrack = option::of(vec(count(), 6)).prop_map(|n| {
         n.map(|n| Conntrack {
             count: n[0],
+            peak: n[0],
             max: n[1],
             insert_failed: n[2],
             drop: n[3],
@@ -237,7 +306,11 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             invalid: n[5],
         })
     });
-    let system = (namespaces(), conntrack, vec(entries(), 0..3), names());
+    let system = (
+        (namespaces(), conntrack, vec(entries(), 0..3), names()),
+        vec(served_by(), 0..4),
+        rule_sets(),
+    );
     (
         vec(rows(), 0..12),
         vec(backends(), 0..5),
@@ -245,16 +318,20 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         system,
     )
         .prop_map(
-            |(rows, backends, holders, (node, conntrack, entries, names))| Evidence {
-                rows,
-                backends,
-                holders,
-                node,
-                conntrack,
-                entries,
-                names: names.into(),
-                ended: 250 * SECOND,
-                ..Evidence::default()
+            |(rows, backends, holders, ((node, conntrack, entries, names), served, rules))| {
+                Evidence {
+                    served,
+                    rules: Arc::new(rules),
+                    rows,
+                    backends,
+                    holders,
+                    node,
+                    conntrack,
+                    entries,
+                    names: names.into(),
+                    ended: 250 * SECOND,
+                    ..Evidence::default()
+                }
             },
         )
 }
@@ -286,6 +363,44 @@ proptest! {
             let named = |f: &&super::super::Finding| f.node_port == row.node_port && f.verdict == verdict;
             let found = judgement.findings.iter().find(named);
             prop_assert!(verdict == Verdict::Unexplained || found.is_some());
+        }
+    }
+
+    /// The kernel's own notes, and what has no claim beyond its own attempts, stand by
+    /// themselves.
+    #[test]
+    fn nothing_certain_stands_against_what_worked(evidence in evidence()) {
+        for row in &evidence.rows {
+            let (verdict, certainty) = of_row(row, &evidence);
+            let against = claim::against(verdict, &Case::new(row, &evidence));
+            prop_assert!(certainty != Certainty::Certain || against == 0, "{verdict} {row:#?}");
+        }
+    }
+
+    /// Failures, connections and counters of another port, of which no hook noted anything.
+    #[test]
+    fn another_ports_traffic_turns_no_cause_into_another(
+        evidence in evidence(),
+        other in vec(rows(), 1..4),
+        served in vec(served_by(), 0..4),
+    ) {
+        let mut more = evidence.clone();
+        let apart = |port: u16| port + 100;
+        more.rows.extend(other.into_iter().map(|row| Row {
+            node_port: apart(row.node_port),
+            seen: 0,
+            reason: None,
+            location: None,
+            reset_reason: None,
+            ..row
+        }));
+        more.served.extend(served.into_iter().map(|s| Served {
+            node_port: apart(s.node_port),
+            ..s
+        }));
+        for row in &evidence.rows {
+            let (before, after) = (of_row(row, &evidence), of_row(row, &more));
+            prop_assert_eq!(before.0, after.0, "{:#?}", row);
         }
     }
 }

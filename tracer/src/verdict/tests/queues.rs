@@ -7,13 +7,13 @@ use tracer_common::failure::{
 
 use super::{
     super::{
-        Certainty::{Certain, Likely},
-        Verdict::{AcceptQueueFull, ServerStalled, SynQueueFull},
+        Certainty::{Certain, Likely, Unknown},
+        Verdict::{AcceptQueueFull, ReturnPath, ServerStalled, SynQueueFull, Unexplained},
     },
     bed::{Bed, Make as _, bed, pod, row, silent},
     check,
 };
-use crate::evidence::{Listener, Namespace, Place, Row};
+use crate::evidence::{Listener, Namespace, Place, Pod, Row};
 
 fn overflows(listen_overflows: u64) -> Namespace {
     Namespace {
@@ -36,6 +36,7 @@ fn full(rows: impl IntoIterator<Item = Row>) -> Bed {
         pod.listener = Some(Listener {
             queue: 129,
             limit: 128,
+            drops: 9,
         });
         pod.namespace = overflows(9);
         pod.not_accepted = 129;
@@ -107,11 +108,30 @@ fn accept_queue_full() {
     ]);
 }
 
+fn change(mut bed: Bed, change: impl Fn(&mut Pod)) -> Bed {
+    for backend in &mut bed.0.backends {
+        if let Place::Here(pod) = &mut backend.place {
+            change(pod);
+        }
+    }
+    bed
+}
+
+/// Cookies are off, and handshakes wait.
+fn no_cookies(bed: Bed) -> Bed {
+    change(bed, |pod| {
+        pod.syncookies = Some(0);
+        pod.syn_recv = 7;
+    })
+}
+
 /// Accepted connections whose bytes nobody reads.
 fn unread(mut bed: Bed, unread: u32) -> Bed {
     for backend in &mut bed.0.backends {
         if let Place::Here(pod) = &mut backend.place {
             pod.unread = unread;
+            pod.unread_for_long = true;
+            pod.accepted = unread;
         }
     }
     bed
@@ -123,22 +143,59 @@ fn syn_queue_full() {
     check(&[
         (
             "B4",
-            bed([gone()]).counters(drops(3)),
+            no_cookies(bed([gone()]).counters(drops(3))),
             &[(SynQueueFull, Certain, 3, 0)],
         ),
         (
             "B4, connects late",
-            bed([row(Late).to(pod())]).counters(drops(9)),
+            no_cookies(bed([row(Late).to(pod())]).counters(drops(9))),
             &[(SynQueueFull, Certain, 0, 3)],
         ),
         (
             "both queues, mostly SYN",
-            bed([gone()]).counters(Namespace {
+            no_cookies(bed([gone()]).counters(Namespace {
                 listen_overflows: 1,
                 listen_drops: 9,
                 ..Namespace::default()
+            })),
+            &[(SynQueueFull, Likely, 3, 0)],
+        ),
+        (
+            "syncookies are on: a full SYN queue drops nothing",
+            change(no_cookies(bed([gone()]).counters(drops(3))), |pod| {
+                pod.syncookies = Some(1);
+            }),
+            &[(Unexplained, Unknown, 3, 0)],
+        ),
+        (
+            "no handshake waits at the listener",
+            change(no_cookies(bed([gone()]).counters(drops(3))), |pod| {
+                pod.syn_recv = 0;
             }),
             &[(SynQueueFull, Likely, 3, 0)],
+        ),
+        (
+            "no route back from the pod",
+            no_cookies(bed([gone()]).counters(Namespace {
+                out_no_routes: 3,
+                ..drops(3)
+            })),
+            &[(ReturnPath, Certain, 3, 0)],
+        ),
+        (
+            "another listener of the pod has dropped, this one has not",
+            change(bed([gone()]).counters(overflows(3)), |pod| {
+                pod.listener = pod.listener.map(|l| Listener { drops: 0, ..l });
+                pod.drops_elsewhere = 3;
+            }),
+            &[(Unexplained, Unknown, 3, 0)],
+        ),
+        (
+            "both have, and when is not known",
+            change(bed([gone()]).counters(overflows(3)), |pod| {
+                pod.drops_elsewhere = 3;
+            }),
+            &[(AcceptQueueFull, Likely, 3, 0)],
         ),
         (
             "B4b: cookies",

@@ -1,5 +1,7 @@
 //! A1 to A4.
 
+use std::sync::Arc;
+
 use tracer_common::{
     counters::Cell,
     failure::{
@@ -13,12 +15,21 @@ use tracer_common::{
 use super::{
     super::{
         Certainty::{Certain, Likely},
-        Verdict::{HeldByKubeProxy, NoEndpoints, NoLocalEndpoint, NoServiceRule, RejectedByRule},
+        Verdict::{
+            DroppedByRule, HeldByKubeProxy, NoEndpoints, NoLocalEndpoint, NoServiceRule,
+            RejectedByRule,
+        },
     },
-    bed::{Make as _, PORT, bed, icmp, pod, refused, row, silent},
+    bed::{Make as _, PORT, bed, icmp, pod, refused, row, served, silent, stop},
     check,
 };
-use crate::evidence::{Conntrack, Namespace, Route};
+use crate::{
+    evidence::{
+        Conntrack, Namespace, Route,
+        rules::{Action, Owner, RuleSets, Stop, Traced},
+    },
+    services::Table,
+};
 
 const RULE: (&str, &str) = ("NETFILTER_DROP", "nft_do_chain");
 const CORE: (&str, &str) = ("NETFILTER_DROP", "nf_hook_slow");
@@ -37,38 +48,89 @@ fn limited(icmp: u64) -> Namespace {
     }
 }
 
+const REJECT: Action = Action::RejectIcmp { code: 3 };
+
 #[test]
 fn no_endpoints() {
     let v6 = row(Unreachable).reply(Icmpv6, 4);
+    let v6_rule = stop(Owner::KubeProxy, Action::RejectIcmp { code: 4 });
+    let rule = || [stop(Owner::KubeProxy, REJECT)];
     check(&[
         (
             "REJECT, drop noted",
-            bed([icmp(3).syn(RULE.0, RULE.1)]),
+            bed([icmp(3).syn(RULE.0, RULE.1)]).rules(rule()),
             &[(NoEndpoints, Certain, 3, 0)],
         ),
         (
             "REJECT answers before its drop is noted",
-            bed([icmp(3)]),
+            bed([icmp(3)]).rules(rule()),
             &[(NoEndpoints, Certain, 3, 0)],
         ),
-        ("IPv6", bed([v6]), &[(NoEndpoints, Certain, 3, 0)]),
         (
-            "ICMP's rate limit silences some, on a kernel that does not count them",
-            bed([icmp(3), silent().syn(RULE.0, RULE.1)]),
-            &[(NoEndpoints, Certain, 6, 0)],
+            "IPv6",
+            bed([v6]).rules([v6_rule]),
+            &[(NoEndpoints, Certain, 3, 0)],
+        ),
+        (
+            "the rules could not be read",
+            bed([icmp(3)]),
+            &[(NoEndpoints, Likely, 3, 0)],
+        ),
+        (
+            "others are served in the midst of it",
+            bed([icmp(3).amid(served(None))]),
+            &[(RejectedByRule, Likely, 3, 0)],
+        ),
+        (
+            "a firewall's REJECT, where kube-proxy has a rule",
+            bed([icmp(3)]).rules([stop(Owner::Other, REJECT)]),
+            &[(RejectedByRule, Certain, 3, 0)],
         ),
         (
             "ICMP's rate limit silences some",
-            bed([icmp(3), silent().syn(RULE.0, RULE.1)]).node(limited(3)),
+            bed([icmp(3), silent().syn(RULE.0, RULE.1)])
+                .node(limited(3))
+                .rules(rule()),
             &[(NoEndpoints, Certain, 6, 0)],
         ),
         (
             "no ICMP was kept back: two rules, one after the other",
-            bed([icmp(3), silent().syn(RULE.0, RULE.1)]).node(limited(0)),
+            bed([icmp(3), silent().syn(RULE.0, RULE.1)])
+                .node(limited(0))
+                .rules([
+                    stop(Owner::KubeProxy, REJECT),
+                    stop(Owner::KubeProxy, Action::Drop),
+                ]),
             &[
                 (NoEndpoints, Certain, 3, 0),
                 (NoLocalEndpoint, Certain, 3, 0),
             ],
+        ),
+    ]);
+}
+
+/// kube-proxy has no rules, and the host's firewall ends in REJECT.
+#[test]
+fn a_reject_in_place_of_rules_that_are_missing() {
+    let mut nameless = bed([icmp(3)]).rules([stop(Owner::Other, REJECT)]);
+    let traced = Traced {
+        backends: Vec::new(),
+        complete: true,
+        stops: vec![stop(Owner::Other, REJECT)],
+    };
+    nameless.0.rules = Arc::new(RuleSets::answering(traced));
+    let mut named = nameless.clone();
+    named.0.names = Arc::new(Table::named(PORT, "thrift", "users", "api"));
+    check(&[
+        (
+            "a Service has the port",
+            named,
+            &[(NoServiceRule, Certain, 3, 0)],
+        ),
+        (
+            "no Service is known",
+            nameless,
+            &[(RejectedByRule, Certain, 3, 0)],
         ),
     ]);
 }
@@ -155,21 +217,45 @@ fn no_local_endpoint() {
         drop: 3,
         ..Conntrack::default()
     };
+    let rule = || [stop(Owner::KubeProxy, Action::Drop)];
     check(&[
         (
             "nf_tables",
-            bed([silent().syn(RULE.0, RULE.1)]),
+            bed([silent().syn(RULE.0, RULE.1)]).rules(rule()),
             &[(NoLocalEndpoint, Certain, 3, 0)],
         ),
         (
             "client gave up",
-            bed([row(Cancelled).syn(RULE.0, RULE.1)]),
+            bed([row(Cancelled).syn(RULE.0, RULE.1)]).rules(rule()),
             &[(NoLocalEndpoint, Certain, 3, 0)],
         ),
         (
-            "legacy: conntrack refused nothing",
-            bed([silent().syn(CORE.0, CORE.1)]),
+            "legacy",
+            bed([silent().syn(CORE.0, CORE.1)]).rules(rule()),
             &[(NoLocalEndpoint, Certain, 3, 0)],
+        ),
+        (
+            "the rules could not be read",
+            bed([silent().syn(RULE.0, RULE.1)]),
+            &[(NoLocalEndpoint, Likely, 3, 0)],
+        ),
+        (
+            "somebody else's rule takes them",
+            bed([silent().syn(RULE.0, RULE.1)]).rules([stop(Owner::Other, Action::Drop)]),
+            &[(DroppedByRule, Certain, 3, 0)],
+        ),
+        (
+            "it may take them, and its counter stands still",
+            bed([silent().syn(RULE.0, RULE.1)]).rules([Stop {
+                packets: Some(0),
+                ..stop(Owner::Other, Action::Drop)
+            }]),
+            &[(DroppedByRule, Likely, 3, 0)],
+        ),
+        (
+            "others are served in the midst of it",
+            bed([silent().syn(RULE.0, RULE.1).amid(served(None))]),
+            &[(DroppedByRule, Likely, 3, 0)],
         ),
         (
             "legacy: conntrack unknown",
@@ -178,12 +264,14 @@ fn no_local_endpoint() {
         ),
         (
             "5.10",
-            bed([silent().syn("", "nf_hook_slow.isra.0+0x4a")]),
+            bed([silent().syn("", "nf_hook_slow.isra.0+0x4a")]).rules(rule()),
             &[(NoLocalEndpoint, Certain, 3, 0)],
         ),
         (
             "nf_tables while the table is full",
-            bed([silent().syn(RULE.0, RULE.1)]).conntrack(Some(full)),
+            bed([silent().syn(RULE.0, RULE.1)])
+                .conntrack(Some(full))
+                .rules(rule()),
             &[(NoLocalEndpoint, Certain, 3, 0)],
         ),
     ]);
@@ -213,6 +301,15 @@ fn held_by_kube_proxy() {
             "health checks alone",
             bed([]).holder(7, 7, proxy),
             &[(HeldByKubeProxy, Certain, 0, 7)],
+        ),
+        (
+            "it accepts, slowly",
+            {
+                let mut slow = bed([silent()]).holder(3, 1, Some("nginx"));
+                slow.0.holders[0].accepted = 2;
+                slow
+            },
+            &[],
         ),
         (
             "one connection on its way to accept(2)",

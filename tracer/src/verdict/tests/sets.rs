@@ -127,6 +127,7 @@ fn handshake_fine_service_dead() {
         pod.listener = Some(Listener {
             queue: 129,
             limit: 128,
+            drops: 9,
         });
     });
     told_apart(&[

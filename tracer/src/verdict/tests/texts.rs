@@ -115,6 +115,7 @@ fn queue_against_its_limit() {
         pod.listener = Some(Listener {
             queue: 129,
             limit: 128,
+            drops: 9,
         });
         pod.namespace = Namespace {
             listen_overflows: 7,
@@ -124,8 +125,8 @@ fn queue_against_its_limit() {
     }));
     assert_eq!(
         finding.evidence[1],
-        "ListenOverflows in the pod's namespace rose by 7; the accept queue of 10.244.1.2:9090 \
-         holds 129 of 129."
+        "ListenOverflows in the pod's namespace rose by 7; the listener at 10.244.1.2:9090 has \
+         dropped 9 of its own so far; its accept queue holds 129 of 129."
     );
 }
 

@@ -8,7 +8,7 @@ use tracer_common::failure::{
 
 use super::{
     super::{
-        Certainty::{Certain, Unknown},
+        Certainty::{Certain, Likely, Unknown},
         Verdict::{AcceptQueueFull, NoEndpoints, NothingListens, Unexplained},
         judge, of_row,
     },
@@ -45,7 +45,11 @@ fn one_bad_replica_of_three() {
         .here()
         .another(3, 40, |_| {})
         .another(4, 40, |pod| {
-            pod.listener = Some(Listener { queue: 5, limit: 4 });
+            pod.listener = Some(Listener {
+                queue: 5,
+                limit: 4,
+                drops: 9,
+            });
             pod.namespace = Namespace {
                 listen_overflows: 1,
                 listen_drops: 1,
@@ -71,12 +75,19 @@ fn rows_of_one_cause_are_one_finding() {
     let noted = refused(BackendRst)
         .to(pod())
         .reset(seen::RESET_CLIENT, "NO_SOCKET");
-    let unnoted = refused(BackendRst).to(pod()).count(5);
-    check(&[(
-        "the surest speaks",
-        bed([unnoted, noted]).here(),
-        &[(NothingListens, Certain, 8, 0)],
-    )]);
+    let unnoted = |count| refused(BackendRst).to(pod()).count(count);
+    check(&[
+        (
+            "the surest speaks",
+            bed([unnoted(3), noted.clone()]).here(),
+            &[(NothingListens, Certain, 6, 0)],
+        ),
+        (
+            "a few sure ones do not make all the others sure",
+            bed([unnoted(5), noted]).here(),
+            &[(NothingListens, Likely, 8, 0)],
+        ),
+    ]);
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! A round as a row of bytes, and the small numbers that stand in it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tracer_common::{
+    counters::{CELLS, Cell, PortCounters},
+    words::{Outcome, Traffic},
+};
+
+use super::{
+    history::{Changes, Kind, Window},
+    numbers::Numbers,
+    packing::{Reader, Writer},
+    served::{Counts, Whose},
+};
+use crate::report::TopStep;
+
+/// A node port and where NAT sends it.
+pub(super) type Place = (u16, SocketAddr);
+
+/// Clients with connections that rounds tell apart.
+const CLIENTS: usize = 2048;
+
+/// Packs rounds one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Packer {
+    backends: Numbers<Place>,
+    /// The node's own addresses.
+    addresses: Numbers<IpAddr>,
+    clients: Numbers<IpAddr>,
+    /// The round that is packed.
+    round: u64,
+}
+
+impl Packer {
+    /// From now on round number `round` is packed.
+    pub(super) fn begin(&mut self, round: u64) {
+        self.round = round;
+    }
+
+    /// Rounds before `oldest` are gone.
+    pub(super) fn forget(&mut self, oldest: u64) {
+        self.backends.forget(oldest);
+        self.addresses.forget(oldest);
+        self.clients.forget(oldest);
+    }
+
+    /// Memory that the numbers take.
+    pub(super) fn bytes(&self) -> usize {
+        self.backends.bytes() + self.addresses.bytes() + self.clients.bytes()
+    }
+
+    pub(super) fn pack(&mut self, changes: &Changes) -> Box<[u8]> {
+        let mut to = Writer::default();
+        to.length(changes.cells.len());
+        for (port, cell, value) in &changes.cells {
+            to.put(u64::from(*port));
+            to.put(u64::from(*cell));
+            to.put(*value);
+        }
+        to.length(changes.kinds.len());
+        for (kind, value) in &changes.kinds {
+            to.put(u64::from(kind.node_port));
+            let place = kind.backend.map(|b| (kind.node_port, b));
+            to.put(place.map_or(0, |place| 1 + self.backends.number(place, self.round)));
+            let dialled = kind.dialled;
+            to.put(dialled.map_or(0, |ip| 1 + self.addresses.number(ip, self.round)));
+            to.key(&kind.key);
+            to.put(*value);
+        }
+        to.length(changes.sent.len());
+        for (place, sent) in &changes.sent {
+            to.put(self.backends.number(*place, self.round));
+            to.put(sent.attempts);
+            to.put(sent.passive_opens);
+        }
+        for lost in changes.lost {
+            to.put(lost);
+        }
+        to.into()
+    }
+
+    pub(super) fn unpack(&self, packed: &[u8], to: &mut Window) -> Option<()> {
+        let mut from = Reader::new(packed);
+        for _ in 0..from.take()? {
+            let (port, cell, value) = (from.number()?, from.number::<usize>()?, from.take()?);
+            let counters = to.ports.entry(port).or_insert(PortCounters([0; CELLS]));
+            let cell = counters.0.get_mut(cell)?;
+            *cell = cell.wrapping_add(value);
+        }
+        for _ in 0..from.take()? {
+            let node_port = from.number()?;
+            let backend = match from.take()?.checked_sub(1) {
+                Some(number) => Some(self.backends.at(number)?.1),
+                None => None,
+            };
+            let dialled = match from.take()?.checked_sub(1) {
+                Some(number) => Some(self.addresses.at(number)?),
+                None => None,
+            };
+            let key = from.key()?;
+            let kind = Kind {
+                node_port,
+                dialled,
+                backend,
+                key,
+            };
+            *to.kinds.entry(kind).or_default() += from.take()?;
+        }
+        for _ in 0..from.take()? {
+            let place = self.backends.at(from.take()?)?;
+            let sent = to.sent.entry(place).or_default();
+            sent.attempts += from.take()?;
+            sent.passive_opens += from.take()?;
+        }
+        for lost in &mut to.lost {
+            *lost += from.take()?;
+        }
+        Some(())
+    }
+
+    pub(super) fn pack_served(&mut self, served: &[(Whose, u64)]) -> Box<[u8]> {
+        let mut to = Writer::default();
+        for (whose, count) in served {
+            to.put(u64::from(whose.node_port));
+            let client = whose.client;
+            let client = client.and_then(|ip| self.clients.within(CLIENTS, ip, self.round));
+            to.put(client.map_or(0, |number| 1 + number));
+            to.put(self.addresses.number(whose.dialled, self.round));
+            let place = whose.backend.map(|b| (whose.node_port, b));
+            to.put(place.map_or(0, |place| 1 + self.backends.number(place, self.round)));
+            to.put(*count);
+        }
+        to.into()
+    }
+
+    pub(super) fn unpack_served(&self, packed: &[u8], to: &mut Counts) -> Option<()> {
+        let mut from = Reader::new(packed);
+        while let Some(node_port) = from.number() {
+            let client = match from.take()?.checked_sub(1) {
+                Some(number) => Some(self.clients.at(number)?),
+                None => None,
+            };
+            let dialled = self.addresses.at(from.take()?)?;
+            let backend = match from.take()?.checked_sub(1) {
+                Some(number) => Some(self.backends.at(number)?.1),
+                None => None,
+            };
+            let whose = Whose {
+                node_port,
+                client,
+                dialled,
+                backend,
+            };
+            *to.entry(whose).or_default() += from.take()?;
+        }
+        Some(())
+    }
+}
+
+/// Adds the outcomes of a round to its step.
+pub(super) fn outcomes(packed: &[u8], to: &mut TopStep) -> Option<()> {
+    let mut from = Reader::new(packed);
+    for _ in 0..from.take()? {
+        let (port, cell, value) = (from.number::<u16>()?, from.number::<usize>()?, from.take()?);
+        let Some(place) =
+            cell.checked_sub(Cell::handshake(Outcome::Established, Traffic::Thrift).index())
+        else {
+            continue;
+        };
+        let Some(outcome) = Outcome::ALL.get(place / Traffic::COUNT) else {
+            continue;
+        };
+        let counts = to.ports.entry(port).or_default();
+        *counts.entry(outcome.as_str().to_owned()).or_default() += value;
+    }
+    Some(())
+}

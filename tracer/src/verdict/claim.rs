@@ -1,0 +1,78 @@
+//! What a verdict claims beyond the failures that it was made of, so that it can be
+//! held against what worked meanwhile.
+
+use super::{Verdict, case::Case};
+use crate::evidence::Served;
+
+/// Which other attempts fail as well, for as long as a verdict is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// None: the kernel noted the cause of each failure by itself, or the cause hits
+    /// some attempts and spares others.
+    Attempt,
+    /// Those of the same clients to the same backend.
+    Client,
+    /// Those to the same backend.
+    Backend,
+    /// Those to the same address of the node.
+    Address,
+    /// Those to the port by the same address family.
+    Family,
+}
+
+/// What each verdict claims.
+pub(super) const fn extent(verdict: Verdict) -> Extent {
+    match verdict {
+        // kube-proxy makes these rules for a Service port and a family.
+        Verdict::NoEndpoints | Verdict::NoLocalEndpoint => Extent::Family,
+        // kube-proxy may serve some addresses only (--nodeport-addresses).
+        Verdict::NoServiceRule => Extent::Address,
+        Verdict::RouteBlackhole | Verdict::BackendUnreachable | Verdict::PodGone => Extent::Backend,
+        Verdict::ReturnPath => Extent::Client,
+        Verdict::RejectedByRule
+        | Verdict::HeldByKubeProxy
+        | Verdict::NothingListens
+        | Verdict::AcceptQueueFull
+        | Verdict::SynQueueFull
+        | Verdict::SynFlood
+        | Verdict::ServerStalled
+        | Verdict::ClosedAtOnce
+        | Verdict::ConntrackFull
+        | Verdict::ConntrackClash
+        | Verdict::SnatExhausted
+        | Verdict::ConntrackInvalid
+        | Verdict::StaleConntrack
+        | Verdict::PawsRejected
+        | Verdict::BadChecksum
+        | Verdict::DroppedByRule
+        | Verdict::RpFilter
+        | Verdict::PmtuBlackhole
+        | Verdict::Hairpin
+        | Verdict::PodTerminating
+        | Verdict::RulesStale
+        | Verdict::Unexplained => Extent::Attempt,
+    }
+}
+
+/// Connections that were established in the midst of a row's failures although the
+/// verdict claims that they could not be.
+pub(super) fn against(verdict: Verdict, case: &Case<'_>) -> u64 {
+    let extent = extent(verdict);
+    let served = case.row.amid.iter();
+    let within = served.filter(|served| lies_within(served, extent, case));
+    within.fold(0, |sum, served| sum.saturating_add(served.count))
+}
+
+fn lies_within(served: &Served, extent: Extent, case: &Case<'_>) -> bool {
+    let same_backend = served.backend.is_some() && served.backend == case.address();
+    match extent {
+        Extent::Attempt => false,
+        Extent::Client => same_backend && served.client.is_some_and(|ip| case.is_from(ip)),
+        Extent::Backend => same_backend,
+        Extent::Address => case.row.dialled.is_none_or(|ip| ip == served.dialled),
+        Extent::Family => {
+            let dialled = case.row.dialled;
+            dialled.is_none_or(|ip| ip.is_ipv4() == served.dialled.is_ipv4())
+        }
+    }
+}

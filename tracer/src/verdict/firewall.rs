@@ -1,0 +1,120 @@
+//! Rules that are not kube-proxy's: they reject or drop, before or after DNAT (failures
+//! A1r, D1, F6).
+
+use super::{
+    Verdict,
+    case::Case,
+    opinion::Opinion,
+    rules::{self, Culprit, Told},
+};
+
+/// A rule answers with RST or ICMP before a backend was chosen; `with` is the answer.
+pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
+    let port = case.port();
+    let fact = match &told.culprit {
+        Some(culprit) => format!(
+            "{} It answered with {with}.",
+            culprit.sentence("took the SYN")
+        ),
+        None if case.cause().is_some() => format!(
+            "A netfilter rule took the SYN ({}) and answered with {with}; the TCP stack never \
+             saw it.",
+            case.noted()
+        ),
+        None => format!(
+            "The node's TCP stack did not make it (Tcp OutRsts rose by {}, no RST of its own is \
+             noted here): a netfilter rule took the SYN and answered with {with}.",
+            case.evidence.node.out_rsts
+        ),
+    };
+    let next = match &told.culprit {
+        Some(culprit) => format!(
+            "See the rule with {} and mend it so that SYNs to port {port} pass.",
+            culprit.stop.rule.show()
+        ),
+        None => format!(
+            "Find the rule: {}; see which one matches port {port}.",
+            rules::find(case, "reject")
+        ),
+    };
+    Opinion::certain(
+        Verdict::RejectedByRule,
+        fact,
+        "No socket refused it, neither the pod's nor the node's.",
+        next,
+    )
+    .certain_if(told.culprit.as_ref().is_none_or(|culprit| culprit.sure))
+}
+
+/// A rule drops SYNs, or answers them with ICMP after DNAT.
+pub(super) fn dropped(case: &Case<'_>, told: &Told) -> Opinion {
+    let next = match &told.culprit {
+        Some(culprit) => shown(case, culprit),
+        None => searched(case),
+    };
+    let excludes = if case.address().is_some() {
+        "The Service has endpoints and rules here, and the server was not asked."
+    } else {
+        "No pod, queue or route is to blame: the SYN was not sent on to any."
+    };
+    Opinion::certain(Verdict::DroppedByRule, fact(case, told), excludes, next)
+        .at(case)
+        .certain_if(told.culprit.as_ref().is_none_or(|culprit| culprit.sure))
+}
+
+fn fact(case: &Case<'_>, told: &Told) -> String {
+    let noted = if case.cause().is_some() {
+        format!(" ({})", case.noted())
+    } else {
+        String::new()
+    };
+    let chosen = case.address().map(|address| address.to_string());
+    match (&told.culprit, chosen) {
+        (Some(culprit), Some(target)) => format!(
+            "{} {target} had been chosen by then{noted}.",
+            culprit.sentence("took the SYN")
+        ),
+        (Some(culprit), None) => format!(
+            "{} No backend had been chosen by then{noted}.",
+            culprit.sentence("took the SYN")
+        ),
+        (None, Some(target)) if noted.is_empty() => {
+            format!(
+                "{target} had been chosen when a rule, here or beyond this node, sent the ICMP."
+            )
+        }
+        (None, Some(target)) => {
+            format!("A netfilter rule dropped it after {target} had been chosen{noted}.")
+        }
+        (None, None) => {
+            format!("A netfilter rule dropped the SYN before any backend was chosen{noted}.")
+        }
+    }
+}
+
+fn shown(case: &Case<'_>, culprit: &Culprit) -> String {
+    let show = culprit.stop.rule.show();
+    match case.address() {
+        Some(_) => format!(
+            "See the rule with {show}: if a network policy made it, `kubectl get networkpolicy -A` \
+             for the pod with {}; else find who wrote it.",
+            case.ip()
+        ),
+        None => format!(
+            "See the rule with {show} and find who wrote it: a host firewall, a network policy for \
+             the node, fail2ban."
+        ),
+    }
+}
+
+fn searched(case: &Case<'_>) -> String {
+    let find = rules::find(case, "drop");
+    match case.address() {
+        Some(_) => format!(
+            "`kubectl get networkpolicy -A` for the pod with {}; then the rules of this node and \
+             of the pod: {find} (FORWARD's policy too).",
+            case.ip()
+        ),
+        None => format!("Find the rule on this node: {find}; its counter rises while they fail."),
+    }
+}

@@ -1,0 +1,160 @@
+//! Which rule of the node's took a row's SYNs, as far as its rule sets tell.
+
+use std::net::IpAddr;
+
+use tracer_common::failure::Reply;
+
+use super::case::Case;
+use crate::evidence::rules::{Action, Matches, Owner, ProxyMode, Stop, Syn, Traced};
+
+/// Clients whose SYNs are traced, those with the most failures first.
+const CLIENTS: usize = 4;
+
+/// What the rule sets say of a row's SYNs.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The rule that took them.
+    pub culprit: Option<Culprit>,
+    /// Rule sets were read, all of them that the SYNs meet, and none takes these.
+    pub clear: bool,
+    /// They were read in full, and none translates the destination.
+    pub untranslated: bool,
+}
+
+/// A rule that took SYNs.
+#[derive(Debug)]
+pub(super) struct Culprit {
+    /// The rule.
+    pub stop: Stop,
+    /// It fits every SYN that was traced, or it is the only one that may have, and its
+    /// counter rose. Otherwise others may have taken them.
+    pub sure: bool,
+}
+
+impl Culprit {
+    pub(super) fn is_kube_proxy(&self) -> bool {
+        self.stop.rule.owner == Owner::KubeProxy
+    }
+
+    /// The rule and its counter, a sentence; `took` says what it did.
+    pub(super) fn sentence(&self, took: &str) -> String {
+        let Stop {
+            rule,
+            packets,
+            rise,
+            ..
+        } = &self.stop;
+        let verb = if self.sure {
+            took.to_owned()
+        } else {
+            format!("may have {took}")
+        };
+        let counted = match (packets, rise) {
+            (Some(all), Some(rise)) => {
+                format!(
+                    " Its counter stands at {all} packets, {rise} of them since it was first read in this window."
+                )
+            }
+            (Some(all), None) => format!(" Its counter stands at {all} packets."),
+            (None, _) => String::new(),
+        };
+        format!("A rule {verb}: {rule}.{counted}")
+    }
+}
+
+/// Asks the rule sets about the SYNs of a row.
+pub(super) fn told(case: &Case<'_>) -> Told {
+    let rules = &case.evidence.rules;
+    let syns = syns(case);
+    if !rules.is_known() || syns.is_empty() {
+        return Told::default();
+    }
+    let traced: Vec<Traced> = syns.iter().map(|syn| rules.trace(syn)).collect();
+    let complete = traced.iter().all(|traced| traced.complete);
+    let fits = |stop: &&Stop| answers_so(case, stop.action) && stop.packets != Some(0);
+    let none = |traced: &Traced| !traced.stops.iter().any(|stop| fits(&stop));
+    Told {
+        culprit: culprit(&traced, fits),
+        clear: complete && traced.iter().all(none),
+        untranslated: complete && traced.iter().all(|traced| traced.backends.is_empty()),
+    }
+}
+
+fn culprit(traced: &[Traced], fits: impl Fn(&&Stop) -> bool) -> Option<Culprit> {
+    let first = traced.first()?;
+    let candidates: Vec<&Stop> = first.stops.iter().filter(&fits).collect();
+    let certain = candidates.iter().find(|stop| stop.matches == Matches::Yes);
+    let stop = certain.or_else(|| candidates.iter().max_by_key(|stop| stop.rise))?;
+    let in_all = traced.iter().all(|other| {
+        let same = |s: &Stop| s.rule == stop.rule && s.matches == stop.matches;
+        other.stops.iter().any(same)
+    });
+    let before = candidates.iter().position(|s| s.rule == stop.rule)?;
+    let alone = candidates.len() == 1 && stop.rise.is_some_and(|rise| rise > 0);
+    // Rules that are asked before it and may fit leave it open, unless their counters
+    // stand still.
+    let open = candidates.iter().take(before).any(|s| s.rise != Some(0));
+    let sure = in_all && (stop.matches == Matches::Yes && !open || alone);
+    Some(Culprit {
+        stop: (*stop).clone(),
+        sure,
+    })
+}
+
+/// Whether an action gives the client what it got. ICMP errors are rationed, so that a
+/// REJECT may leave a SYN without an answer.
+fn answers_so(case: &Case<'_>, action: Action) -> bool {
+    match (case.row.reply, action) {
+        (Reply::NodeRst, Action::RejectReset) => true,
+        (Reply::Icmp | Reply::Icmpv6, Action::RejectIcmp { code }) => code == case.row.code,
+        (Reply::None, Action::Drop) => true,
+        (Reply::None, Action::RejectIcmp { .. }) => {
+            case.is_late() || case.evidence.node.icmp_limited != Some(0)
+        }
+        _ => false,
+    }
+}
+
+fn syns(case: &Case<'_>) -> Vec<Syn> {
+    let Some(dialled) = case.row.dialled else {
+        return Vec::new();
+    };
+    // The address of a late attempt is the one that a SYN sent again was translated to.
+    let backend = case.address().filter(|_| !case.is_late());
+    let clients = case.row.sources.iter().take(CLIENTS);
+    let syn = |client: IpAddr| Syn {
+        client,
+        client_port: None,
+        dialled,
+        node_port: case.port(),
+        interface: None,
+        backend,
+        way_out: None,
+    };
+    clients.map(|(client, _)| syn(*client)).collect()
+}
+
+/// A command that lists the rules which drop or reject, for who has to find one.
+pub(super) fn find(case: &Case<'_>, what: &str) -> String {
+    let v6 = case.row.dialled.is_some_and(|ip| ip.is_ipv6());
+    let upper = what.to_uppercase();
+    match (case.evidence.rules.mode(), v6) {
+        (Some(ProxyMode::Nftables), _) => format!("`nft -a list ruleset | grep -n {what}`"),
+        (Some(ProxyMode::IptablesLegacy), false) => {
+            format!("`iptables-legacy-save -c | grep -e {upper}`")
+        }
+        (Some(ProxyMode::IptablesLegacy), true) => {
+            format!("`ip6tables-legacy-save -c | grep -e {upper}`")
+        }
+        (_, false) => {
+            format!(
+                "`iptables-save -c | grep -e {upper}` and `nft -a list ruleset | grep -n {what}`"
+            )
+        }
+        (_, true) => {
+            format!(
+                "`ip6tables-save -c | grep -e {upper}` and `nft -a list ruleset | grep -n {what}`"
+            )
+        }
+    }
+}
