@@ -150,9 +150,9 @@ impl<'a> Case<'a> {
     /// says now; `None`: it says nothing, or these failures are older than that tells.
     pub(super) fn has_ready_endpoint(&self) -> Option<bool> {
         const RECENT: u64 = 30_000_000_000;
-        let mut endpoints = self.evidence.names.endpoints(self.port())?;
+        let endpoints = self.evidence.names.endpoints(self.port())?;
         let recent = self.evidence.ended.saturating_sub(self.span().1) <= RECENT;
-        let none = !endpoints.any(|endpoint| endpoint.ready);
+        let none = endpoints.ready() == 0;
         (none && recent).then_some(false)
     }
 
