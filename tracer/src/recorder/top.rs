@@ -167,7 +167,10 @@ fn backends(port: u16, window: &Window, names: &Table) -> Vec<TopBackend> {
     let mut all: BTreeMap<Option<SocketAddr>, TopBackend> = BTreeMap::new();
     let empty = |address: Option<SocketAddr>| TopBackend {
         address,
-        pod: address.and_then(|address| names.pod(address.ip())),
+        // Also of one that has gone.
+        pod: address
+            .and_then(|address| names.pod_then(address.ip(), u64::MAX))
+            .map(ToString::to_string),
         attempts: address.map(|_| 0),
         failed: 0,
         failures: BTreeMap::new(),

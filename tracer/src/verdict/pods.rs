@@ -156,9 +156,15 @@ fn terminating(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
     if since > times.last.saturating_add(TOLD_LATE) || (listens && holder.until.is_none()) {
         return None;
     }
-    // A pod that never worked does not begin to fail because it is deleted.
-    let worked = holder.was_ready || has_served(case);
-    if !worked && case.failure() == Failure::Refused {
+    // What never worked, or failed before in the same way, does not fail because the pod
+    // is being deleted. Readiness says nothing of this port.
+    let is_refused = case.failure() == Failure::Refused;
+    let served = has_served(case);
+    let before = case.siblings().any(|row| {
+        let first = row.span.map(|(first, _)| first.saturating_add(TOLD_LATE));
+        row.failure == Failure::Refused && first.is_some_and(|first| first < since)
+    });
+    if is_refused && (before || !(served || holder.was_ready)) {
         return None;
     }
     let opinion = Opinion::certain(
@@ -173,6 +179,7 @@ fn terminating(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
          until the endpoints have changed fails nobody.",
         depart(case, Some(holder)),
     );
+    let worked = served || (holder.was_ready && !is_refused);
     Some(times.certain_since(opinion, since, worked))
 }
 

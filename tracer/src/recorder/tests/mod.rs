@@ -1,6 +1,7 @@
 mod fake;
 mod judged;
 mod scope;
+mod tenants;
 mod top;
 mod windows;
 

@@ -33,7 +33,9 @@ use watch::{Dirty, watch_services, watch_slices};
 /// Changes that come within this time after one that was shown are shown together: a
 /// rollout changes many pods, and the table is made anew for each look at it.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Making the table may take this share of the time, one in so many.
+/// The same where making the table takes long.
+const SLOWEST: Duration = Duration::from_millis(500);
+/// Making the table takes this share of the time up to there, one in so many.
 const SHARE: u32 = 20;
 
 /// The thread that watches; it ends when this is dropped.
@@ -130,7 +132,7 @@ async fn publish(store: &Store, dirty: &Dirty, shared: &Shared) {
         // are judged by what is known a second later at most.
         let began = Instant::now();
         shared.set_kubernetes(store.table());
-        sleep(SETTLE.max(began.elapsed() * SHARE)).await;
+        sleep((began.elapsed() * SHARE).clamp(SETTLE, SLOWEST)).await;
     }
 }
 

@@ -97,11 +97,23 @@ fn a_pod_that_stops_is_told_from_one_that_never_listened() {
     let others = || vec![listed(3, true, false)];
     let at = STOP + SECOND;
     let is = (Verdict::PodTerminating, CERTAIN);
-    assert_eq!(verdict(&refusal(at), &[stopped("users-0")], others()), is);
+    // Another port of the pod may have made it ready; this one has answered.
+    let ready = verdict(&refusal(at), &[stopped("users-0")], others());
+    assert_eq!(ready, (Verdict::PodTerminating, Certainty::Likely));
+    let row = refusal(at);
+    let bed = bed([row.clone()]).beyond().opens(5);
+    assert_eq!(
+        of_row(&row, &told(bed, &[stopped("users-0")], others())),
+        is
+    );
     assert_eq!(verdict(&silence(at), &[stopped("users-0")], others()), is);
     // Before it was told to stop: the port is wrong.
     let before = verdict(&refusal(STOP - 2 * SECOND), &[stopped("users-0")], others());
     assert_eq!(before, (Verdict::NothingListens, CERTAIN));
+    // So before, and so when it was told to stop: the port is wrong all the time.
+    let all_along = between(refusal(at), STOP - 20 * SECOND, at);
+    let all_along = verdict(&all_along, &[stopped("users-0")], others());
+    assert_eq!(all_along.0, Verdict::NothingListens);
     // The API tells late: then it is not certain.
     let just = verdict(&refusal(STOP - SECOND / 2), &[stopped("users-0")], others());
     assert_eq!(just, (Verdict::PodTerminating, Certainty::Likely));

@@ -38,7 +38,9 @@ fn names_come_over_tls_page_by_page_and_follow_changes() {
     let bed = Bed::new("tls", &api);
     bed.wait_names(&[(30103, "feed"), (30104, "search")]);
     bed.wait_synced(true);
-    assert_eq!(bed.pod("10.244.0.2").as_deref(), Some("thrift/search-0"));
+    bed.wait("a pod", |bed| {
+        bed.pod("10.244.0.2").as_deref() == Some("thrift/search-0")
+    });
     assert_eq!(bed.errors(Trouble::Absent), 0);
     let asked = api.asked();
     let watched = asked.iter().filter(|asked| asked.starts_with("watch "));
@@ -144,6 +146,7 @@ fn names_stay_while_the_api_is_gone_and_follow_when_it_is_back() {
     let bed = Bed::new("away", &api);
     bed.wait_names(&WELL);
     bed.wait_synced(true);
+    bed.wait("a pod", |bed| bed.pod("10.244.0.2").is_some());
     api.is_gone(true);
     bed.wait_synced(false);
     bed.wait("a second try", |bed| bed.errors(Trouble::Unreachable) >= 2);
