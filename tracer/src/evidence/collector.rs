@@ -25,7 +25,7 @@ use super::{
 use crate::{config::PortSet, recorder::monotonic};
 
 /// Time allowed to a poll, and to sources of a question; with those of
-/// `node` 1.5 s in all.
+/// `node` and `rules` 1.65 s in all.
 const POLL: Duration = Duration::from_millis(500);
 const STATISTICS: Duration = Duration::from_millis(50);
 const PODS: Duration = Duration::from_millis(800);

@@ -155,3 +155,92 @@ fn all(tables: &Tables) -> impl Iterator<Item = (Key, u64)> {
             all.filter_map(move |(rule, packets)| Some((Key::new(tables, index, rule)?, packets)))
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::rules::{
+        Action, Family, Tool,
+        table::{Chain, Op, Rule, Table, Verdict},
+    };
+
+    const STEP: Duration = Duration::from_secs(5);
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn start() -> Instant {
+        Instant::now() + 2 * KEPT
+    }
+
+    /// Rules that drop, by handle and packets.
+    fn tables(rules: &[(u64, u64)]) -> Tables {
+        let rule = |(handle, packets): &(u64, u64)| Rule {
+            ops: Box::new([Op::Verdict(Verdict::Stop(Action::Drop))]),
+            handle: *handle,
+            packets: Some(*packets),
+            comment: None,
+        };
+        Tables {
+            tables: vec![Table {
+                family: Family::Ipv4,
+                tool: Tool::Nftables,
+                name: "t".into(),
+            }],
+            chains: vec![Chain {
+                table: 0,
+                name: "c".into(),
+                base: None,
+                rules: rules.iter().map(rule).collect(),
+            }],
+            sets: Vec::new(),
+        }
+    }
+
+    fn rise(counts: &Counts, tables: &Tables, rule: u32, window: Duration) -> Option<u64> {
+        let packets = tables.chains[0].rules[rule as usize].packets.unwrap();
+        let key = Key::new(tables, 0, Some(rule)).unwrap();
+        counts.baseline(window).rise(key, packets)
+    }
+
+    #[test]
+    fn rises_are_since_the_first_reading_within_the_window() {
+        let (mut counts, start) = (Counts::default(), start());
+        let mut last = tables(&[]);
+        for step in 0..100 {
+            last = tables(&[(1, step), (2, 7)]);
+            counts.add(start + STEP * step as u32, &last);
+            let expected = (step > 0).then(|| step.min(12));
+            assert_eq!(rise(&counts, &last, 0, WINDOW), expected);
+        }
+        assert_eq!(rise(&counts, &last, 1, WINDOW), Some(0));
+        assert_eq!(rise(&counts, &last, 0, KEPT), Some(99));
+        assert_eq!(rise(&counts, &last, 0, Duration::from_secs(1)), None);
+    }
+
+    #[test]
+    fn new_rules_and_fallen_counters_begin_at_zero() {
+        let (mut counts, start) = (Counts::default(), start());
+        counts.add(start, &tables(&[(1, 50)]));
+        let last = tables(&[(9, 4), (1, 3)]);
+        counts.add(start + STEP, &last);
+        assert_eq!(rise(&counts, &last, 0, WINDOW), Some(4));
+        assert_eq!(rise(&counts, &last, 1, WINDOW), Some(3));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (mut counts, start) = (Counts::default(), start());
+        for step in 0..40 {
+            let rules: Vec<_> = (1..=1000).map(|handle| (handle, step)).collect();
+            counts.add(start + STEP * step as u32, &tables(&rules));
+        }
+        assert!(counts.changes.len() <= CHANGES);
+        let last = tables(&[(1, 39)]);
+        // What is kept of the changes reaches back less far than the window.
+        assert_eq!(rise(&counts, &last, 0, KEPT), Some(16));
+        for step in 40..4000 {
+            counts.add(start + STEP * step, &tables(&[]));
+        }
+        assert!(counts.changes.is_empty() && counts.last.is_empty());
+        assert!(counts.readings.len() <= READINGS);
+    }
+}

@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use self::{
     counts::{Baseline, Key},
     read::Read,
-    table::Tables,
+    table::{Op, Tables, Verdict},
     walk::{Stopped, Walk},
 };
 pub use name::{Family, Owner, Position, RuleName, Tool};
@@ -160,15 +160,27 @@ impl RuleSets {
     #[must_use]
     pub fn mode(&self) -> Option<ProxyMode> {
         let Tables { tables, chains, .. } = &self.read.tables;
+        let named = |index: &u32, name: &str| {
+            chains
+                .get(*index as usize)
+                .is_some_and(|chain| &*chain.name == name)
+        };
+        // IPVS mode has such a chain as well, which leads elsewhere.
+        let leads_to_node_ports = |rule: &table::Rule| {
+            let mut ops = rule.ops.iter();
+            ops.any(
+                |op| matches!(op, Op::Verdict(Verdict::Jump(to)) if named(to, "KUBE-NODEPORTS")),
+            )
+        };
         let of = |chain: &table::Chain| {
             let table = tables.get(chain.table as usize)?;
-            // Others leave empty chains behind: the kubelet, canaries of another mode.
-            let serves = &*table.name == "nat" && &*chain.name == "KUBE-SERVICES";
+            let services = &*table.name == "nat" && &*chain.name == "KUBE-SERVICES";
+            let serves = || services && chain.rules.iter().any(leads_to_node_ports);
             match table.tool {
-                _ if chain.rules.is_empty() => None,
-                Tool::Nftables => (&*table.name == "kube-proxy").then_some(ProxyMode::Nftables),
-                Tool::IptablesLegacy => serves.then_some(ProxyMode::IptablesLegacy),
-                Tool::IptablesNft => serves.then_some(ProxyMode::IptablesNft),
+                Tool::Nftables => (&*table.name == "kube-proxy" && !chain.rules.is_empty())
+                    .then_some(ProxyMode::Nftables),
+                Tool::IptablesLegacy => serves().then_some(ProxyMode::IptablesLegacy),
+                Tool::IptablesNft => serves().then_some(ProxyMode::IptablesNft),
             }
         };
         chains.iter().find_map(of)

@@ -14,9 +14,8 @@ use crate::evidence::{Absent, Row};
 const TIME: Duration = Duration::from_millis(150);
 /// What was read is good for so long.
 const FRESH: Duration = Duration::from_secs(1);
-/// Most SYNs whose ways are looked at while reading, and most clients of a row.
-const SYNS: usize = 64;
-const CLIENTS: usize = 2;
+/// Most SYNs whose ways are looked at while reading.
+const SYNS: usize = 24;
 
 /// Reads the rule sets of the calling thread's namespace, and remembers their counters.
 #[derive(Debug, Default)]
@@ -109,7 +108,7 @@ fn syns(rows: &[Row]) -> Vec<Syn> {
     let mut syns: Vec<Syn> = Vec::new();
     for row in rows.iter().filter(|row| concerns_rules(row)) {
         let Some(dialled) = row.dialled else { continue };
-        for (client, _) in row.sources.iter().take(CLIENTS) {
+        if let Some((client, _)) = row.sources.first() {
             let syn = Syn {
                 client: *client,
                 client_port: None,

@@ -4,4 +4,5 @@ mod any;
 mod bed;
 mod drops;
 mod proxy;
+mod reader;
 mod scale;

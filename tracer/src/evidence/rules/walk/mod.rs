@@ -1,6 +1,9 @@
 //! The way of a SYN through the hooks, as the kernel goes it. What cannot be decided
 //! is gone both ways.
 
+mod nat;
+mod verdicts;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
@@ -10,7 +13,7 @@ use super::{
     Action, Family, Matches, Syn,
     find::find,
     packet::{Interface, Packet, named},
-    table::{Base, Data, Hook, Lookup, Op, Rule, Tables, Target, Test, Verdict, state},
+    table::{Base, Hook, Op, Rule, Tables, Test, state},
 };
 
 /// Rules looked at for one SYN; chains in chains.
@@ -148,38 +151,6 @@ impl<'a> Walk<'a> {
             self.translated(chosen, syn, reach);
         }
         self.outcome
-    }
-
-    /// After NAT: to sockets of the node, or on to other interfaces.
-    fn translated(&mut self, chosen: Vec<SocketAddr>, syn: &Syn, reach: Matches) {
-        let (own, others): (Vec<_>, Vec<_>) = chosen
-            .into_iter()
-            .partition(|backend| self.packet.is_own(backend.ip()) || backend.ip() == syn.dialled);
-        let reach = if own.is_empty() || others.is_empty() {
-            reach
-        } else {
-            Matches::Maybe
-        };
-        // Targets that are not known leave it open as well.
-        let open = self.outcome.incomplete && syn.backend.is_none();
-        let marks = self.packet.mark;
-        if own.is_empty() {
-            self.packet.destinations.clear();
-        }
-        if !own.is_empty() {
-            self.packet.destinations = own;
-            self.packet.open = open;
-            self.hook(Hook::Input, reach);
-        }
-        if !others.is_empty() || self.packet.destinations.is_empty() {
-            self.packet.mark = marks;
-            self.packet.destinations = others;
-            self.packet.open = open;
-            self.packet.way_out = syn.way_out.clone().into();
-            if self.hook(Hook::Forward, reach) {
-                self.hook(Hook::Postrouting, reach);
-            }
-        }
     }
 
     /// All chains of a hook. Returns whether the SYN may come out of it.
@@ -359,176 +330,6 @@ impl<'a> Walk<'a> {
             (known & new_known & !(bits ^ new), bits)
         };
     }
-
-    /// What a map says. Returns whether that ends the rule.
-    fn verdicts(&mut self, lookup: &Lookup, now: Matches, sure: bool, frame: &mut Frame) -> bool {
-        let Some(found) = find(self.tables, &self.packet, lookup) else {
-            self.outcome.missing.extend(lookup.set);
-            self.outcome.incomplete = true;
-            frame.accepted = true;
-            frame.reach = Some(Matches::Maybe);
-            return false;
-        };
-        let surely = sure && !found.open && found.hits.len() == 1;
-        self.outcome.incomplete |= found.open;
-        let here = self.here;
-        for hit in &found.hits {
-            if let Data::Verdict(verdict) = &hit.data {
-                self.here = here;
-                self.verdict(verdict, frame.reach.unwrap_or(now), surely, frame);
-            }
-        }
-        surely
-    }
-
-    fn verdict(&mut self, verdict: &Verdict, now: Matches, sure: bool, frame: &mut Frame) {
-        let how = if sure { now } else { Matches::Maybe };
-        let rest = if sure { None } else { Some(Matches::Maybe) };
-        match verdict {
-            Verdict::Stop(_) | Verdict::RejectEither(_) => {
-                let action = self.action(verdict);
-                self.stop(self.here.0, Some(self.here.1), action, how);
-                frame.reach = if sure { None } else { Some(now) };
-            }
-            Verdict::Queue => {
-                self.stop(self.here.0, Some(self.here.1), Action::Drop, Matches::Maybe);
-                self.untouched = true;
-                frame.accepted = true;
-                frame.reach = rest;
-            }
-            Verdict::Accept => {
-                self.untouched = true;
-                frame.accepted = true;
-                frame.reach = rest;
-            }
-            Verdict::Return => {
-                frame.returned = true;
-                frame.reach = rest;
-            }
-            Verdict::Jump(to) | Verdict::Goto(to) => {
-                let end = self.chain(*to, how, frame.depth + 1);
-                frame.accepted |= end.accepted;
-                let goes = matches!(verdict, Verdict::Goto(_));
-                frame.returned |= goes && end.on.is_some();
-                frame.reach = match (goes, sure) {
-                    (true, _) => rest,
-                    (false, true) => end.on.map(|on| least(on, now)),
-                    (false, false) if end.accepted => Some(Matches::Maybe),
-                    (false, false) => Some(now),
-                };
-            }
-            Verdict::Dnat(target) => {
-                self.dnat(target);
-                frame.accepted = true;
-                frame.reach = rest;
-            }
-            Verdict::Unknown(_) => {
-                self.outcome.incomplete = true;
-                self.untouched = true;
-                frame.accepted = true;
-                frame.reach = Some(Matches::Maybe);
-            }
-        }
-    }
-
-    /// Of a verdict that stops.
-    fn action(&self, verdict: &Verdict) -> Action {
-        match *verdict {
-            Verdict::Stop(action) => action,
-            Verdict::RejectEither(code) => {
-                let code = match (code, self.packet.client.is_ipv4()) {
-                    (0, _) => 0,
-                    (1, true) => 3,
-                    (1, false) => 4,
-                    (2, true) => 1,
-                    (2, false) => 3,
-                    (_, true) => 13,
-                    (_, false) => 1,
-                };
-                Action::RejectIcmp { code }
-            }
-            _ => Action::Drop,
-        }
-    }
-
-    fn stop(&mut self, chain: u32, rule: Option<u32>, action: Action, matches: Matches) {
-        let stops = &mut self.outcome.stops;
-        if let Some(same) = stops
-            .iter_mut()
-            .find(|s| (s.chain, s.rule) == (chain, rule))
-        {
-            same.matches = same.matches.min(matches);
-            return;
-        }
-        let before_dnat = self.before_dnat;
-        let stop = Stopped {
-            chain,
-            rule,
-            action,
-            before_dnat,
-            matches,
-        };
-        if stops.len() >= STOPS {
-            self.outcome.incomplete = true;
-            if matches == Matches::Yes {
-                stops.pop();
-            }
-        }
-        if stops.len() < STOPS {
-            stops.push(stop);
-        }
-    }
-
-    fn dnat(&mut self, target: &Target) {
-        self.natted = true;
-        let before = self.packet.destinations.first().copied();
-        let Some(before) = before else { return };
-        match target {
-            Target::To { address, port } => {
-                let ip = address.unwrap_or(before.ip());
-                self.backend(SocketAddr::new(ip, port.unwrap_or(before.port())));
-            }
-            Target::Map(lookup) => match find(self.tables, &self.packet, lookup) {
-                Some(found) => {
-                    for hit in found.hits {
-                        match &hit.data {
-                            Data::Bytes(bytes) => match held(bytes, before) {
-                                Some(backend) => self.backend(backend),
-                                None => self.outcome.incomplete = true,
-                            },
-                            _ => self.outcome.incomplete = true,
-                        }
-                    }
-                }
-                None => {
-                    self.outcome.missing.extend(lookup.set);
-                    self.outcome.incomplete = true;
-                }
-            },
-            Target::Unknown => self.outcome.incomplete = true,
-        }
-    }
-
-    fn backend(&mut self, backend: SocketAddr) {
-        let backends = &mut self.outcome.backends;
-        if backends.contains(&backend) {
-            return;
-        }
-        if backends.len() < BACKENDS {
-            backends.push(backend);
-        } else {
-            self.outcome.incomplete = true;
-        }
-    }
-}
-
-/// Address and port as a map holds them.
-fn held(bytes: &[u8], before: SocketAddr) -> Option<SocketAddr> {
-    let v6 = before.is_ipv6();
-    let address = super::xt::address(bytes, v6)?;
-    let port = bytes.get(if v6 { 16 } else { 4 }..)?.first_chunk();
-    let port = port.map_or(before.port(), |b| u16::from_be_bytes(*b));
-    Some(SocketAddr::new(address, port))
 }
 
 fn is_chance(test: &Test) -> bool {

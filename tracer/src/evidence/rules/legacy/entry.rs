@@ -1,24 +1,22 @@
-//! The tables of iptables-legacy: one block of entries each, `struct ipt_entry` or
-//! `struct ip6t_entry`, each with matches and a target.
+//! `struct ipt_entry` and `struct ip6t_entry`: a rule each.
 
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use super::{
-    Action, Family, Tool,
-    table::{Base, Chain, Hook, Op, Rule, Side, Table, Tables, Test, Verdict},
+use crate::evidence::rules::{
+    Action,
+    table::{Op, Rule, Side, Test, Verdict},
     xt::{self, Extension, u16_at, u32_at},
 };
 
-const HOOKS: usize = 5;
 /// Bytes of the head of `struct xt_entry_match` and `xt_entry_target`.
 const EXTENSION: usize = 32;
 const RETURN: i32 = -5;
 
 /// Where things are in an entry.
-struct Layout {
+pub(super) struct Layout {
     address: usize,
     proto: usize,
     flags: usize,
@@ -30,7 +28,7 @@ struct Layout {
     v6: bool,
 }
 
-const V4: Layout = Layout {
+pub(super) const V4: Layout = Layout {
     address: 4,
     proto: 80,
     flags: 82,
@@ -41,7 +39,7 @@ const V4: Layout = Layout {
     goto: 2,
     v6: false,
 };
-const V6: Layout = Layout {
+pub(super) const V6: Layout = Layout {
     address: 16,
     proto: 128,
     flags: 131,
@@ -53,55 +51,17 @@ const V6: Layout = Layout {
     v6: true,
 };
 
-/// What the kernel says of a table (`struct ipt_getinfo`).
-#[derive(Clone, Copy, Debug)]
-pub struct Info {
-    valid: u32,
-    entries: [u32; HOOKS],
-    underflow: [u32; HOOKS],
-    /// Entries.
-    pub count: u32,
-    /// Bytes of all entries.
-    pub size: u32,
-}
-
-impl Info {
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let five = |at: usize| -> Option<[u32; HOOKS]> {
-            let mut five = [0; HOOKS];
-            for (i, cell) in five.iter_mut().enumerate() {
-                *cell = u32_at(bytes, at + 4 * i)?;
-            }
-            Some(five)
-        };
-        Some(Self {
-            valid: u32_at(bytes, 32)?,
-            entries: five(36)?,
-            underflow: five(56)?,
-            count: u32_at(bytes, 76)?,
-            size: u32_at(bytes, 80)?,
-        })
-    }
-
-    /// The hook whose chain begins there.
-    fn base(&self, offset: u32) -> Option<u32> {
-        let hooks = self.entries.iter().zip(0_u32..);
-        let mut at = hooks.filter(|(start, hook)| self.valid & 1 << hook != 0 && **start == offset);
-        at.next().map(|(_, hook)| hook)
-    }
-}
-
 /// An entry and where it stands.
-struct Entry<'a> {
-    offset: u32,
+pub(super) struct Entry<'a> {
+    pub offset: u32,
     bytes: &'a [u8],
-    target: Extension<'a>,
+    pub target: Extension<'a>,
 }
 
-struct Entries<'a> {
-    layout: &'static Layout,
-    rest: &'a [u8],
-    offset: u32,
+pub(super) struct Entries<'a> {
+    pub layout: &'static Layout,
+    pub rest: &'a [u8],
+    pub offset: u32,
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -144,137 +104,21 @@ fn extension(bytes: &[u8], v6: bool) -> Option<(Extension<'_>, usize)> {
 
 impl Entry<'_> {
     /// The verdict of a standard target.
-    fn standard(&self) -> Option<i32> {
+    pub fn standard(&self) -> Option<i32> {
         let standard = self.target.name.is_empty();
         standard
             .then(|| u32_at(self.target.data, 0))?
             .map(u32::cast_signed)
     }
 
-    fn packets(&self, layout: &Layout) -> Option<u64> {
+    pub fn packets(&self, layout: &Layout) -> Option<u64> {
         let bytes = self.bytes.get(layout.counters..)?.first_chunk()?;
         Some(u64::from_ne_bytes(*bytes))
     }
 }
 
-/// Adds a table's chains. Returns whether all of it could be read.
-pub fn add(tables: &mut Tables, v6: bool, name: &str, info: &Info, blob: &[u8]) -> bool {
-    let layout = if v6 { &V6 } else { &V4 };
-    let table = tables.tables.len() as u32;
-    tables.tables.push(Table {
-        family: if v6 { Family::Ipv6 } else { Family::Ipv4 },
-        tool: Tool::IptablesLegacy,
-        name: name.into(),
-    });
-    let entries = || Entries {
-        layout,
-        rest: blob,
-        offset: 0,
-    };
-    let first = tables.chains.len();
-    let mut starts = HashMap::new();
-    let mut seen = 0;
-    let mut after_error = None;
-    for entry in entries() {
-        seen += 1;
-        let chain = if let Some(hook) = info.base(entry.offset) {
-            Some((hook_name(hook).to_owned(), Some(hook)))
-        } else {
-            after_error.take().map(|name| (name, None))
-        };
-        if let Some((chain, hook)) = chain {
-            starts.insert(entry.offset, tables.chains.len() as u32);
-            tables.chains.push(Chain {
-                table,
-                name: chain.into(),
-                base: hook.and_then(|hook| base(hook, name)),
-                rules: Vec::new(),
-            });
-        }
-        after_error = (entry.target.name == "ERROR").then(|| xt::text(entry.target.data));
-    }
-    let mut at = first;
-    for entry in entries() {
-        if let Some(chain) = starts.get(&entry.offset) {
-            at = *chain as usize;
-        }
-        let Some(chain) = tables.chains.get_mut(at) else {
-            continue;
-        };
-        if entry.target.name == "ERROR" {
-            continue;
-        }
-        let hook = info.underflow.iter().zip(0_u32..);
-        let ends = |(start, hook): (&u32, u32)| {
-            info.valid & 1 << hook != 0 && *start == entry.offset && *chain.name == *hook_name(hook)
-        };
-        if hook.into_iter().any(ends) {
-            if let Some(base) = &mut chain.base {
-                base.drops = entry.standard() == Some(-1);
-                base.packets = entry.packets(layout);
-            }
-            continue;
-        }
-        let rule = rule(layout, &entry, &starts);
-        chain.rules.push(rule);
-    }
-    for chain in tables.chains.iter_mut().skip(first) {
-        // What a user's chain ends with.
-        if !is_base(&chain.name) {
-            chain.rules.pop();
-        }
-        tell_apart(&mut chain.rules);
-        chain.rules.shrink_to_fit();
-    }
-    seen == info.count
-}
-
-fn is_base(name: &str) -> bool {
-    (0..5).any(|hook| hook_name(hook) == name)
-}
-
-/// The handles of rules that stop packets and are the same but for their place.
-fn tell_apart(rules: &mut [Rule]) {
-    let mut seen: HashMap<u64, u64> = HashMap::new();
-    for rule in rules.iter_mut().filter(|rule| rule.handle != 0) {
-        let before = seen.entry(rule.handle).or_default();
-        rule.handle = rule.handle.wrapping_add(*before);
-        *before += 1;
-    }
-}
-
-const fn hook_name(hook: u32) -> &'static str {
-    match hook {
-        0 => "PREROUTING",
-        1 => "INPUT",
-        2 => "FORWARD",
-        3 => "OUTPUT",
-        _ => "POSTROUTING",
-    }
-}
-
-/// `None`: a SYN from outside does not come there.
-fn base(hook: u32, table: &str) -> Option<Base> {
-    let hook = Hook::new(hook, false)?;
-    let late = matches!(hook, Hook::Input | Hook::Postrouting);
-    Some(Base {
-        hook,
-        priority: match table {
-            "raw" => -300,
-            "mangle" => -150,
-            "nat" if late => 100,
-            "nat" => -100,
-            "security" => 50,
-            _ => 0,
-        },
-        nat: table == "nat",
-        drops: false,
-        packets: None,
-        devices: Vec::new(),
-    })
-}
-
-fn rule(layout: &Layout, entry: &Entry<'_>, starts: &HashMap<u32, u32>) -> Rule {
+/// Chains by where they start.
+pub(super) fn rule(layout: &Layout, entry: &Entry<'_>, starts: &HashMap<u32, u32>) -> Rule {
     let mut ops = Vec::new();
     let mut comment = None;
     if head(layout, entry.bytes, &mut ops).is_none() {
