@@ -14,7 +14,7 @@ use super::{
     Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, Served, conntrack,
     counters,
     history::{History, KEPT, LEAD},
-    links,
+    ipvs, links,
     look::Ask,
     looks::Looks,
     namespaces::apart,
@@ -167,6 +167,7 @@ impl Collector {
             holders,
             conntrack: statistics.and_then(|_| self.conntrack_within(asked.window)),
             entries,
+            virtual_servers: ipvs::read(asked.watched.as_slice()),
             rules,
             // The recorder adds them.
             names: Arc::default(),

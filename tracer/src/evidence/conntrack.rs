@@ -2,6 +2,7 @@
 //! entries. Read only.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     path::Path,
@@ -37,6 +38,8 @@ const CTA_STATS_DROP: u16 = 10;
 const CTA_STATS_EARLY_DROP: u16 = 11;
 const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 const CTA_STATS_GLOBAL_MAX_ENTRIES: u16 = 2;
+/// Most places that one address is translated to which are told apart.
+const TRANSLATIONS: usize = 64;
 /// Bytes of `struct nfgenmsg`.
 const NFGENMSG: usize = 4;
 /// net/netfilter/nf_conntrack_proto_tcp.c: `tcp_conntrack_names`.
@@ -132,6 +135,28 @@ impl Table {
             Err(failed) => Err(failed),
         }
     }
+
+    /// Where NAT of this namespace sends most of what is for `dialled`, if elsewhere: a
+    /// sidecar's REDIRECT, or the DNAT of a load balancer's pod.
+    pub fn translation(
+        &mut self,
+        dialled: SocketAddr,
+        deadline: Instant,
+    ) -> Result<Option<SocketAddr>, Failed> {
+        let mut found: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+        let head = [family(dialled.ip()), 0, 0, 0];
+        let request = Request::dump(IPCTNL_MSG_CT_GET, &head);
+        self.0.ask(&request, deadline, |_, payload| {
+            if let Some((to, answers)) = parse_translation(payload)
+                && to == dialled
+                && (found.len() < TRANSLATIONS || found.contains_key(&answers))
+            {
+                *found.entry(answers).or_default() += 1;
+            }
+        })?;
+        let most = found.into_iter().max_by_key(|(_, count)| *count);
+        Ok(most.map(|(to, _)| to).filter(|to| *to != dialled))
+    }
 }
 
 fn sysctl(name: &str) -> Option<u64> {
@@ -182,12 +207,6 @@ fn take_sizes(totals: &mut Conntrack, payload: &[u8]) {
 
 fn parse_entry(payload: &[u8], node_port: u16) -> Option<Entry> {
     let attributes = Attributes::after(payload, NFGENMSG);
-    let reply = Attributes(attributes.find(CTA_TUPLE_REPLY)?);
-    // CTA_IP_V4_SRC or CTA_IP_V6_SRC
-    let source = Attributes(reply.find(CTA_TUPLE_IP)?);
-    let source = source.find(1).or_else(|| source.find(3))?;
-    let port = Attributes(reply.find(CTA_TUPLE_PROTO)?).find(CTA_PROTO_SRC_PORT)?;
-    let port = u16::from_be_bytes(*port.first_chunk()?);
     let state = attributes
         .find(CTA_PROTOINFO)
         .and_then(|info| Attributes(info).find(CTA_PROTOINFO_TCP))
@@ -195,9 +214,38 @@ fn parse_entry(payload: &[u8], node_port: u16) -> Option<Entry> {
         .and_then(|state| STATES.get(usize::from(*state.first()?)));
     Some(Entry {
         node_port,
-        backend: SocketAddr::new(address(source)?, port),
+        backend: end(attributes.find(CTA_TUPLE_REPLY)?, End::Source)?,
         state: (*state.unwrap_or(&"UNKNOWN")).to_owned(),
     })
+}
+
+/// Where an entry's packets are for, and where NAT sends them.
+fn parse_translation(payload: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let attributes = Attributes::after(payload, NFGENMSG);
+    let dialled = end(attributes.find(CTA_TUPLE_ORIG)?, End::Destination)?;
+    let answers = end(attributes.find(CTA_TUPLE_REPLY)?, End::Source)?;
+    Some((dialled, answers))
+}
+
+/// One end of a tuple: CTA_IP_V4_SRC or CTA_IP_V6_SRC, or what follows them.
+#[derive(Clone, Copy)]
+enum End {
+    Source,
+    Destination,
+}
+
+fn end(tuple: &[u8], end: End) -> Option<SocketAddr> {
+    let (v4, v6, port) = match end {
+        End::Source => (1, 3, CTA_PROTO_SRC_PORT),
+        End::Destination => (2, 4, CTA_PROTO_DST_PORT),
+    };
+    let tuple = Attributes(tuple);
+    let ip = Attributes(tuple.find(CTA_TUPLE_IP)?);
+    let ip = address(ip.find(v4).or_else(|| ip.find(v6))?)?;
+    let proto = Attributes(tuple.find(CTA_TUPLE_PROTO)?);
+    let tcp = proto.find(CTA_PROTO_NUM)?.first() == Some(&(libc::IPPROTO_TCP as u8));
+    let port = u16::from_be_bytes(*proto.find(port)?.first_chunk()?);
+    tcp.then_some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

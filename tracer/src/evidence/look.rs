@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Namespace, Pod,
+    Namespace, Pod, conntrack,
     links::Held,
     netlink::Failed,
     sockets::{Sock, Sockets, listeners},
@@ -81,14 +81,20 @@ impl Ask {
         sockets: &mut Sockets,
         listening: &[Sock],
     ) -> Result<(), Failed> {
-        listeners(pod, listening, backend.ip(), backend.port());
-        if !self.suspects.contains(&backend) {
+        let suspect = self.suspects.contains(&backend);
+        if suspect && let Ok(mut table) = conntrack::Table::open() {
+            pod.sent_on_to = table.translation(backend, self.suspects_until)?;
+        }
+        // Who is to answer in the end, as long as it is here.
+        let server = pod.sent_on_to.unwrap_or(backend);
+        listeners(pod, listening, server.ip(), server.port());
+        if !suspect {
             return Ok(());
         }
         if Instant::now() >= self.suspects_until {
             return Err(Failed::Late);
         }
-        sockets.waiting(pod, backend.port(), self.deadline)
+        sockets.waiting(pod, server.port(), self.deadline)
     }
 }
 

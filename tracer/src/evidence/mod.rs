@@ -9,6 +9,7 @@ mod conntrack;
 mod counters;
 mod gone;
 mod history;
+mod ipvs;
 mod links;
 mod look;
 mod looks;
@@ -28,6 +29,7 @@ use std::{
 };
 
 pub use collector::{Asked, Collector};
+pub use ipvs::VirtualServer;
 
 use tracer_common::{
     counters::PortCounters,
@@ -66,6 +68,8 @@ pub struct Evidence {
     /// conntrack entries of failed attempts whose backend the kernel programs
     /// do not know (older than the daemon), within a budget.
     pub entries: Vec<Entry>,
+    /// IPVS's virtual servers at watched ports; `None`: IPVS is not in use.
+    pub virtual_servers: Option<Vec<VirtualServer>>,
     /// The rule sets of the node's namespace; nothing is known of them unless failures
     /// called for it (see `absent` where they could not be read).
     pub rules: Arc<RuleSets>,
@@ -245,6 +249,9 @@ pub struct Pod {
     pub namespace: Namespace,
     /// The socket that listens where NAT sends to, if any does.
     pub listener: Option<Listener>,
+    /// Where NAT of its own sends what the node sends to the backend: a sidecar's REDIRECT.
+    /// `None`: there is none, or its conntrack knows of none. Asked for as `unread` is.
+    pub sent_on_to: Option<SocketAddr>,
     /// Ports on which something listens at an address that NAT could reach.
     pub listens_on: Vec<u16>,
     /// Something listens on the port, but at a loopback address only.

@@ -91,6 +91,17 @@ fn listening(case: &Case<'_>) -> String {
     let (Some(pod), Some(target)) = (case.pod(), case.address()) else {
         return String::new();
     };
+    if let Some(server) = pod.sent_on_to {
+        let there = match pod.listener {
+            Some(_) => "something listens there by now",
+            None => "nothing listens there",
+        };
+        return format!(
+            "NAT in the pod's own namespace sends {} on to {server} (a sidecar's REDIRECT looks so): \
+             {there}.",
+            target.port()
+        );
+    }
     if pod.listener.is_some() {
         return format!("Something listens on {} by now.", target.port());
     }
@@ -130,7 +141,14 @@ fn remedy(case: &Case<'_>) -> String {
             ),
         };
     };
-    if pod.listener.is_some() {
+    if let (Some(server), None) = (pod.sent_on_to, pod.listener) {
+        format!(
+            "See why the proxy that is to listen on {} in the pod does not run: {find}, then {} of \
+             its sidecar.",
+            server.port(),
+            case.show_logs()
+        )
+    } else if pod.listener.is_some() {
         format!(
             "The pod was starting or stopping: {find} and its events; a readiness probe, and a \
              preStop sleep longer than the endpoints take to change, keep such connections away."

@@ -12,7 +12,10 @@ use super::{
     drops::{self, Cause},
 };
 use crate::{
-    evidence::{Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row},
+    evidence::{
+        Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row,
+        VirtualServer,
+    },
     services::{self, Tenancy},
 };
 
@@ -153,6 +156,22 @@ impl<'a> Case<'a> {
         let endpoints = self.evidence.names.endpoints(self.port())?;
         let recent = self.evidence.ended.saturating_sub(self.span().1) <= RECENT;
         (endpoints.ready() == 0 && recent).then_some(false)
+    }
+
+    /// What IPVS has for the port at the address that was dialled; `None`: IPVS is not in
+    /// use, or it has nothing there.
+    pub(super) fn virtual_server(&self) -> Option<&'a VirtualServer> {
+        let servers = self.evidence.virtual_servers.as_ref()?;
+        let dialled = |server: &&VirtualServer| {
+            server.address.port() == self.port()
+                && self.row.dialled.is_none_or(|ip| ip == server.address.ip())
+        };
+        servers.iter().find(dialled)
+    }
+
+    /// kube-proxy does NAT by IPVS on this node.
+    pub(super) fn is_ipvs(&self) -> bool {
+        self.evidence.virtual_servers.is_some()
     }
 
     /// The pod is known to be on another node.

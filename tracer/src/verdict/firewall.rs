@@ -8,7 +8,8 @@ use super::{
     rules::{self, Culprit, Told},
 };
 
-/// A rule answers with RST or ICMP before a backend was chosen; `with` is the answer.
+/// A rule answers with RST or ICMP; `with` is the answer. That a rule did it is certain as
+/// far as its callers know; which one, as far as the rule sets tell.
 pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     let port = case.port();
     let fact = match &told.culprit {
@@ -43,7 +44,6 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
         "No socket refused it, neither the pod's nor the node's.",
         next,
     )
-    .certain_if(told.culprit.as_ref().is_none_or(|culprit| culprit.sure))
 }
 
 /// A rule drops SYNs, or answers them with ICMP after DNAT.
@@ -57,9 +57,7 @@ pub(super) fn dropped(case: &Case<'_>, told: &Told) -> Opinion {
     } else {
         "No pod, queue or route is to blame: the SYN was not sent on to any."
     };
-    Opinion::certain(Verdict::DroppedByRule, fact(case, told), excludes, next)
-        .at(case)
-        .certain_if(told.culprit.as_ref().is_none_or(|culprit| culprit.sure))
+    Opinion::certain(Verdict::DroppedByRule, fact(case, told), excludes, next).at(case)
 }
 
 fn fact(case: &Case<'_>, told: &Told) -> String {

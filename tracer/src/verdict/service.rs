@@ -13,7 +13,7 @@ use super::{
     opinion::Opinion,
     rules::{self, Culprit, Told},
 };
-use crate::evidence::{Holder, Route, Row, rules::Action};
+use crate::evidence::{Holder, Route, Row, VirtualServer, rules::Action};
 
 pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
     match (case.failure(), case.row.reply) {
@@ -104,7 +104,12 @@ fn no_rule(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
         format!(
             "{show}: if it has the node port {port}, kube-proxy on \
              this node is down or behind (`kubectl -n kube-system get pods -o wide | grep \
-             kube-proxy`, then its log); if no Service has, take the port off the load balancer."
+             kube-proxy`, then its log{}); if no Service has, take the port off the load balancer.",
+            if case.is_ipvs() {
+                "; `ipvsadm -Ln` on this node shows its virtual servers"
+            } else {
+                ""
+            }
         ),
     )
 }
@@ -133,7 +138,10 @@ fn port_unreachable(case: &Case<'_>, told: &Told) -> Opinion {
         (Some(culprit), _) if told.untranslated && case.is_a_service() => {
             no_rule(case, Some(culprit)).certain_if(culprit.sure)
         }
-        (Some(_), _) => another(),
+        (Some(culprit), _) => another().certain_if(culprit.sure),
+        (None, _) if case.virtual_server().is_some_and(|s| s.backends.is_empty()) => {
+            no_endpoints(case, None)
+        }
         (None, Some(true)) => another().certain_if(false),
         (None, ready) => {
             let certain = ready == Some(false);
@@ -173,6 +181,9 @@ pub(super) fn no_endpoints(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
             let noted = case
                 .cause()
                 .map_or_else(String::new, |_| format!(" ({})", case.noted()));
+            if let Some(server) = case.virtual_server() {
+                return ipvs_without_backends(server, &show, &endpoints);
+            }
             format!(
                 "A REJECT rule took the SYN{noted} before any backend was chosen, and answered \
                  port unreachable, as kube-proxy does for a Service without endpoints."
@@ -186,6 +197,23 @@ pub(super) fn no_endpoints(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
         format!(
             "{show} names the Service; {endpoints} shows whether a pod is ready: mend the \
              selector, the readiness probe or the replicas."
+        ),
+    )
+}
+
+/// The same in kube-proxy's ipvs mode, where IPVS itself sends the ICMP.
+fn ipvs_without_backends(server: &VirtualServer, show: &str, endpoints: &str) -> Opinion {
+    Opinion::certain(
+        Verdict::NoEndpoints,
+        format!(
+            "IPVS has the virtual server {}, and no real server behind it that takes new \
+             connections: it answers port unreachable.",
+            server.address
+        ),
+        "A pod that does not listen would have sent a RST; here no SYN reached any pod.",
+        format!(
+            "`ipvsadm -Ln` on this node shows it; {show} names the Service, and {endpoints} shows \
+             whether a pod is ready: mend the selector, the readiness probe or the replicas."
         ),
     )
 }
@@ -213,9 +241,10 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
         return match (culprit.is_kube_proxy(), culprit.stop.action) {
             (true, Action::Drop) => no_local_endpoint(case, Some(culprit)).certain_if(sure),
             (true, _) => no_endpoints(case, Some(culprit)).certain_if(sure),
-            (false, Action::Drop) => firewall::dropped(case, &told),
+            (false, Action::Drop) => firewall::dropped(case, &told).certain_if(sure),
             (false, _) => {
-                firewall::rejected(case, "an ICMP error, unless these are rationed", &told)
+                let with = "an ICMP error, unless these are rationed";
+                firewall::rejected(case, with, &told).certain_if(sure)
             }
         };
     }
