@@ -25,6 +25,8 @@ mod events;
 mod expect;
 #[path = "explain/facts.rs"]
 mod facts;
+#[path = "explain/forged.rs"]
+mod forged;
 #[path = "explain/hairpin.rs"]
 mod hairpin;
 #[path = "explain/healthy.rs"]

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File, os::fd::AsFd as _, os::unix::process::CommandExt as _, path::Path, process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +16,7 @@ use crate::{
     cleanup::{
         Entry, NETNS_DIR, delete_netns, forget, install_signal_cleanup, register, registry, unique,
     },
-    process::{Proc, run},
+    process::{Proc, poll_until, run},
 };
 
 /// A named network namespace of our own. Dropping it kills the processes that
@@ -76,6 +77,39 @@ impl Netns {
             name: name.to_owned(),
             file,
         })
+    }
+
+    /// A namespace that a user without rights makes, in a user namespace of its own:
+    /// `nobody` is root in there, and nowhere else. `None` where the kernel allows
+    /// no such thing. The process holds it.
+    pub fn of_nobody() -> Result<Option<(Self, Proc)>> {
+        const UNSHARE: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups \
+                               unshare -Urn";
+        let command = |program: &str| {
+            let mut words = UNSHARE.split_whitespace();
+            let mut command = Command::new(words.next().unwrap_or("setpriv"));
+            command.args(words).args(program.split(' '));
+            command
+        };
+        if run(command("true"), "").is_err() {
+            return Ok(None);
+        }
+        let holder = Proc::start(command("sleep 600"))?;
+        let name = format!("bed-{}-{}-nobody", std::process::id(), unique());
+        let made = Path::new("/proc").join(holder.pid().to_string());
+        let own = std::fs::read_link("/proc/self/ns/net").context("the own namespace")?;
+        poll_until(Duration::from_secs(5), "no namespace of nobody's", || {
+            Ok(std::fs::read_link(made.join("ns/net"))
+                .ok()
+                .filter(|theirs| *theirs != own))
+        })?;
+        register(Entry::Netns(name.clone()));
+        let mut ip = Command::new("ip");
+        ip.args(["netns", "attach", &name, &holder.pid().to_string()]);
+        run(ip, "").context("name the namespace")?;
+        let ns = Self::open(&name)?;
+        ns.ip("link set lo up\n")?;
+        Ok(Some((ns, holder)))
     }
 
     /// The name, as `ip netns` knows it.

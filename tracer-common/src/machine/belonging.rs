@@ -69,3 +69,75 @@ impl Flow {
         close(rcv_nxt, self.client_next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOW: Flow = Flow {
+        isn: 0xffff_fff0,
+        client_next: 100,
+        server_isn: 7_000,
+        server_next: 7_500,
+        ..EMPTY
+    };
+    const EMPTY: Flow = Flow {
+        syn_at: 0,
+        since: 0,
+        isn: 0,
+        server_isn: 0,
+        client_next: 0,
+        server_next: 0,
+        ifindex_in: 0,
+        ifindex_out: 0,
+        seen_s: 0,
+        slot: 0,
+        state: 0,
+        flags: 0,
+        traffic: 0,
+        closer: 0,
+        syn_message: 0,
+        marks: 0,
+        backend: 0,
+        reply: 0,
+        code: 0,
+        asked_at: 0,
+        first: crate::first_bytes::FirstBytes::new(),
+    };
+
+    fn owns(from_client: bool, flags: u8, seq: u32, ack: u32) -> bool {
+        FLOW.owns(from_client, &Header { flags, seq, ack })
+    }
+
+    #[test]
+    fn a_syn_has_the_number_and_its_answer_the_next() {
+        assert!(owns(true, tcp::SYN, 0xffff_fff0, 0));
+        assert!(!owns(true, tcp::SYN, 0xffff_fff1, 0));
+        let answer = tcp::SYN | tcp::ACK;
+        assert!(owns(false, answer, 1, 0xffff_fff1));
+        // Payload in the SYN, which was acknowledged.
+        assert!(owns(false, answer, 1, 100));
+        assert!(!owns(false, answer, 1, 0xffff_fff0));
+    }
+
+    #[test]
+    fn other_segments_lie_close() {
+        for (flags, from_client) in [(tcp::ACK, true), (tcp::RST, true), (tcp::ACK, false)] {
+            for (by, expected) in [(0, true), (CLOSE - 1, true), (CLOSE, false)] {
+                let number = 100_u32.wrapping_add(by);
+                assert_eq!(owns(from_client, flags, number, number), expected);
+            }
+            let below = 100_u32.wrapping_sub(CLOSE);
+            assert!(owns(from_client, flags, below, below));
+            assert!(!owns(from_client, flags, below - 1, below - 1));
+        }
+        assert!(owns(false, tcp::RST, 7_500, 0));
+        assert!(!owns(false, tcp::RST, 100, 100));
+    }
+
+    #[test]
+    fn a_socket_expects_what_the_client_sends_next() {
+        assert!(FLOW.is_expected(100) && FLOW.is_expected(0xffff_fff1));
+        assert!(!FLOW.is_expected(100 + CLOSE));
+    }
+}

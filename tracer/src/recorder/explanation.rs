@@ -200,7 +200,7 @@ fn not_visible(evidence: &Evidence, about: &Circumstances<'_>) -> Vec<String> {
     let untracked: u64 = untracked.map(|(_, c)| c.get(Cell::UNTRACKED)).sum();
     if untracked != 0 {
         lines.push(format!(
-            "{untracked} attempts that were not followed, for the flow table was full or busy (--flows)."
+            "{untracked} attempts that were not followed, for the flow table was full or busy (--flows), or somebody else sent SYNs in their client's name."
         ));
     }
     lines.extend(NEVER.map(str::to_owned));

@@ -26,6 +26,43 @@ fn what_is_gone_is_forgotten_once_there_is_much_of_it() {
 }
 
 #[test]
+fn a_stranger_is_known_and_not_the_backend() {
+    use tracer_common::failure::{Failure, Reply};
+    let known = |address: &str, peer| Known {
+        paths: Vec::new(),
+        held: vec![Held {
+            address: address.parse().unwrap(),
+            interface: "eth0".into(),
+            peer,
+        }],
+        counters: History::new(),
+        backend: None,
+    };
+    let mut empty = known("10.1.1.7", Peer::Node);
+    empty.held.clear();
+    let pods = Pods {
+        known: BTreeMap::from([
+            (1, known("10.1.1.7", Peer::Node)),
+            (2, known("10.1.1.7", Peer::Elsewhere)),
+            (3, known("10.1.1.8", Peer::Node)),
+            (4, empty),
+        ]),
+        ..Pods::default()
+    };
+    let row = |netns, backend: Option<&str>| Row {
+        netns,
+        backend: backend.map(|b| b.parse().unwrap()),
+        ..Row::new(30102, Failure::TimedOut, Reply::None)
+    };
+    let backend = "10.1.1.7:9090";
+    let mut rows: Vec<Row> = (0..6).map(|netns| row(netns, Some(backend))).collect();
+    rows.push(row(1, None));
+    let found = pods.strangers(&rows);
+    let at = Some(backend.parse().unwrap());
+    assert_eq!(found, BTreeSet::from([(2, at), (3, at), (1, None)]));
+}
+
+#[test]
 fn links_to_the_node_decide_between_namesakes() {
     let chosen = |holders: &[(Peer, u64)]| choose(Some(&holders.to_vec()));
     assert_eq!(choose(None), Holds::None);

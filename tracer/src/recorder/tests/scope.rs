@@ -188,3 +188,41 @@ proptest! {
         prop_assert_eq!(window.served, all_served);
     }
 }
+
+/// Keeps the last question.
+struct Keeps(Arc<Mutex<Option<Asked>>>);
+
+impl Facts for Keeps {
+    fn poll(&mut self, _: &std::collections::BTreeSet<SocketAddr>) -> u64 {
+        0
+    }
+
+    fn collect(&mut self, asked: Asked) -> Evidence {
+        *lock(&self.0) = Some(asked);
+        Evidence::default()
+    }
+}
+
+#[test]
+fn single_failures_are_judged_by_a_question_that_tells_whom_they_befell() {
+    let (fake, kept) = (Arc::new(Fake::default()), Arc::default());
+    let config = Config::new(Default::default(), Default::default()).unwrap();
+    let facts = Box::new(Keeps(Arc::clone(&kept)));
+    let names = Box::new(system::Nothing);
+    let source = Arc::clone(&fake) as Arc<dyn Source>;
+    let recorder = Recorder::with(source, &config, Services::default(), facts, names).unwrap();
+    let at = monotonic();
+    fake.fails(PORT, Failure::Refused, 3);
+    fake.record(PORT, Failure::Refused, at);
+    fake.served(PORT, [10, 9, 8, 1], 0, 2);
+    recorder.scrape().unwrap();
+    let asked = lock(&kept).take().unwrap();
+    let [row] = &asked.rows[..] else {
+        panic!("{:?}", asked.rows)
+    };
+    let client: IpAddr = "10.9.8.7".parse().unwrap();
+    assert_eq!((row.count, &row.sources[..]), (3, &[(client, 1)][..]));
+    let syn_at = at - SECOND / 1_000;
+    assert_eq!(row.span, Some((syn_at, syn_at)));
+    assert_eq!(asked.served.iter().map(|s| s.count).sum::<u64>(), 2);
+}
