@@ -78,6 +78,12 @@ impl Set {
             && !others.any(|(_, other)| other.ready && is_near(other))
     }
 
+    /// Whether any is ready.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        self.endpoints().any(|(_, listed)| listed.ready)
+    }
+
     /// How many are ready.
     #[must_use]
     pub fn ready(&self) -> usize {

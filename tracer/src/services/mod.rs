@@ -1,6 +1,7 @@
 //! What watched ports and the pods behind them are called. Names come and go;
 //! no count depends on them.
 
+mod empty;
 mod endpoints;
 mod file;
 mod follow;

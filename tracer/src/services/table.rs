@@ -185,6 +185,14 @@ impl Table {
         Arc::make_mut(&mut self.tenants).add(address, tenancy);
     }
 
+    /// The port had no ready endpoint in that time.
+    #[cfg(test)]
+    pub fn was_empty(&mut self, node_port: u16, from: u64, until: u64) {
+        let empty = &mut Arc::make_mut(&mut self.tenants).empty;
+        empty.update([(node_port, true)].into_iter(), false, from);
+        empty.update([(node_port, false)].into_iter(), false, until);
+    }
+
     /// Lists these endpoints for a port.
     #[cfg(test)]
     pub fn list(&mut self, node_port: u16, port: u16, endpoints: Vec<super::endpoints::Listed>) {

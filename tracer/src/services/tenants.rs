@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{endpoints::Listed, table::Pod};
+use super::{empty::Empty, endpoints::Listed, table::Pod};
 
 /// How long after its end a tenancy is remembered: as far back as can be asked for.
 const KEPT: u64 = nanos(Duration::from_secs(15 * 60));
@@ -83,6 +83,8 @@ pub struct Touch {
 pub struct Tenants {
     /// Each oldest first; only the last may have no end.
     by_address: HashMap<IpAddr, Vec<Tenancy>>,
+    /// When node ports had no ready endpoint.
+    pub empty: Empty,
     /// Since when all that is listed is known; `None`: it is not.
     pub known_since: Option<u64>,
 }

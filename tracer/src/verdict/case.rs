@@ -155,7 +155,18 @@ impl<'a> Case<'a> {
         const RECENT: u64 = 30_000_000_000;
         let endpoints = self.evidence.names.endpoints(self.port())?;
         let recent = self.evidence.ended.saturating_sub(self.span().1) <= RECENT;
-        (endpoints.ready() == 0 && recent).then_some(false)
+        let none = !endpoints.has_ready() && recent;
+        (none || self.had_no_endpoint()).then_some(false)
+    }
+
+    /// Kubernetes listed no ready endpoint of the port for some of the time in which
+    /// these SYNs were sent, or shortly before: proxies follow a moment later.
+    pub(super) fn had_no_endpoint(&self) -> bool {
+        const LAG: u64 = 2_000_000_000;
+        let (first, last) = self.span();
+        let empty = &self.evidence.names.tenants().empty;
+        let known = self.row.span.is_some();
+        known && empty.between(self.port(), first.saturating_sub(LAG), last)
     }
 
     /// What IPVS has for the port at the address that was dialled; `None`: IPVS is not in

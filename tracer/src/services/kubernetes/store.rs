@@ -16,7 +16,7 @@ use crate::{
     config::{HealthCheckGate, PortSet},
     recorder::monotonic,
     services::{
-        endpoints::{Listed, Slice},
+        endpoints::{Listed, Set, Slice},
         table::{ServicePort, Table},
         tenants::{self, Tenants, Touch},
     },
@@ -167,18 +167,26 @@ impl Store {
         let by_service = by_service(&slices.known);
         if services.listed && slices.listed {
             table.sets = sets(&services.known, &by_service);
-            table.tenants = self.tenancies(&services.known, &by_service);
+            table.tenants = self.tenancies(&services.known, &by_service, &table.sets);
         }
         table.pods = pods(&services.known, &by_service);
         table
     }
 
     /// Who held which address, with what has changed by now.
-    fn tenancies(&self, services: &Services, slices: &ByService<'_>) -> Arc<Tenants> {
+    fn tenancies(
+        &self,
+        services: &Services,
+        slices: &ByService<'_>,
+        sets: &BTreeMap<u16, Set>,
+    ) -> Arc<Tenants> {
         let touched = self.touched.take();
         let mut tenants = self.tenants.borrow_mut();
         let changed = Arc::make_mut(&mut tenants);
-        changed.update(&present(services, slices), &touched, monotonic());
+        let (first, now) = (changed.known_since.is_none(), monotonic());
+        let empty = sets.iter().map(|(port, set)| (*port, !set.has_ready()));
+        changed.empty.update(empty, first, now);
+        changed.update(&present(services, slices), &touched, now);
         Arc::clone(&tenants)
     }
 }

@@ -318,3 +318,25 @@ fn a_backend_that_serves_alone_may_be_chosen() {
     assert!(!may(vec![going("n"), listed(3, true, false)]));
     assert!(!may(vec![listed(2, false, true)]) && !may(vec![]));
 }
+
+#[test]
+fn what_had_no_endpoint_then_is_told_though_it_works_now() {
+    let rejected = |at| between(icmp(3), at, at);
+    let verdict = |row: Row| {
+        let mut names = Table::named(PORT, "thrift", "users", "");
+        names.list(PORT, 9090, vec![listed(2, true, false)]);
+        names.was_empty(PORT, STOP, GONE);
+        let evidence = Evidence {
+            names: names.into(),
+            ended: 200 * SECOND,
+            ..bed([row.clone()]).here().0
+        };
+        of_row(&row, &evidence)
+    };
+    assert_eq!(
+        verdict(rejected(STOP + SECOND)),
+        (Verdict::NoEndpoints, CERTAIN)
+    );
+    assert_ne!(verdict(rejected(GONE + 9 * SECOND)).1, CERTAIN);
+    assert_ne!(verdict(rejected(STOP - SECOND)).1, CERTAIN);
+}
