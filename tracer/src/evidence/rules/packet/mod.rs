@@ -51,6 +51,8 @@ pub struct Packet<'a> {
     pub translated: Option<bool>,
     /// Addresses of the node; `None`: they could not be read.
     pub own: Option<&'a [IpAddr]>,
+    /// The client may be any of its family.
+    pub any_client: bool,
 }
 
 impl Packet<'_> {
@@ -120,6 +122,7 @@ impl Packet<'_> {
 
     fn address(&self, side: Side, fits: impl Fn(IpAddr) -> bool) -> Option<bool> {
         match side {
+            Side::Source if self.any_client => None,
             Side::Source => Some(fits(self.client)),
             Side::Destination => self.every(|d| fits(d.ip())),
             Side::Either => None,
