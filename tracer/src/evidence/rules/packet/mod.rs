@@ -51,6 +51,8 @@ pub struct Packet<'a> {
     pub translated: Option<bool>,
     /// Addresses of the node; `None`: they could not be read.
     pub own: Option<&'a [IpAddr]>,
+    /// The node's own address that it was sent to.
+    pub dialled: IpAddr,
     /// The client may be any of its family.
     pub any_client: bool,
 }
@@ -186,7 +188,9 @@ impl Packet<'_> {
     }
 
     pub fn is_own(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.own.is_some_and(|own| own.contains(&address))
+        address == self.dialled
+            || address.is_loopback()
+            || self.own.is_some_and(|own| own.contains(&address))
     }
 }
 

@@ -107,6 +107,7 @@ impl<'a> Walk<'a> {
                 state: state::INVALID,
                 translated: Some(false),
                 own,
+                dialled: syn.dialled,
                 any_client: false,
             },
             outcome: Outcome::default(),
