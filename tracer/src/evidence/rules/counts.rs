@@ -189,6 +189,7 @@ mod tests {
                 table: 0,
                 name: "c".into(),
                 base: None,
+                read: true,
                 rules: rules.iter().map(rule).collect(),
             }],
             sets: Vec::new(),

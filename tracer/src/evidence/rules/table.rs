@@ -279,6 +279,8 @@ pub struct Chain {
     pub table: u32,
     pub name: Box<str>,
     pub base: Option<Base>,
+    /// Its rules are known.
+    pub read: bool,
     pub rules: Vec<Rule>,
 }
 

@@ -83,6 +83,7 @@ pub fn add(tables: &mut Tables, v6: bool, name: &str, info: &Info, blob: &[u8]) 
                 table,
                 name: chain.into(),
                 base: hook.and_then(|hook| base(hook, name)),
+                read: true,
                 rules: Vec::new(),
             });
         }

@@ -144,6 +144,7 @@ impl Builder {
             table,
             name: name.into(),
             base: if hooked { base(of, netdev) } else { None },
+            read: false,
             rules: Vec::new(),
         });
         let names = self.by_chain.entry(table).or_default();

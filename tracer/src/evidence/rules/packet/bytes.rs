@@ -77,7 +77,9 @@ impl Packet<'_> {
             }
         };
         put(protocol, &[TCP]);
-        put(at, &octets(self.client));
+        if !self.any_client {
+            put(at, &octets(self.client));
+        }
         if let Some(destination) = destination {
             put(at + width, &octets(destination));
         }

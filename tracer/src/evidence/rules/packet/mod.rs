@@ -51,6 +51,10 @@ pub struct Packet<'a> {
     pub translated: Option<bool>,
     /// Addresses of the node; `None`: they could not be read.
     pub own: Option<&'a [IpAddr]>,
+    /// The node's own address that it was sent to.
+    pub dialled: IpAddr,
+    /// The client may be any of its family.
+    pub any_client: bool,
 }
 
 impl Packet<'_> {
@@ -120,6 +124,7 @@ impl Packet<'_> {
 
     fn address(&self, side: Side, fits: impl Fn(IpAddr) -> bool) -> Option<bool> {
         match side {
+            Side::Source if self.any_client => None,
             Side::Source => Some(fits(self.client)),
             Side::Destination => self.every(|d| fits(d.ip())),
             Side::Either => None,
@@ -183,7 +188,9 @@ impl Packet<'_> {
     }
 
     pub fn is_own(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.own.is_some_and(|own| own.contains(&address))
+        address == self.dialled
+            || address.is_loopback()
+            || self.own.is_some_and(|own| own.contains(&address))
     }
 }
 

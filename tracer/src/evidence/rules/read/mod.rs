@@ -15,6 +15,8 @@ use crate::{
 
 /// Rules of all tools that are read, in all.
 const RULES: usize = 32_768;
+/// Entries of iptables-legacy's tables: a chain takes two more than its rules.
+const ENTRIES: usize = 3 * RULES;
 /// Bytes of one table of iptables-legacy.
 const BLOB: u32 = 16 << 20;
 const SOURCE: &str = "rule sets of the node";
@@ -34,10 +36,8 @@ pub struct Read {
 pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
     let mut troubles = Vec::new();
     let mut tables = Tables::default();
-    let mut failed = 0;
     for v6 in [false, true] {
         if let Err(why) = read_legacy(&mut tables, v6, deadline, &mut troubles) {
-            failed += 1;
             troubles.push(why);
         }
     }
@@ -45,7 +45,6 @@ pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
     let tables = match nftables::read(tables, syns, own.as_deref(), deadline, &mut troubles) {
         Ok(tables) => tables,
         Err((tables, why)) => {
-            failed += 1;
             troubles.push(why);
             tables
         }
@@ -56,7 +55,7 @@ pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
         absent.push(Absent::new(SOURCE, troubles.join("; ")));
     }
     Read {
-        nothing: failed == 3 && tables.tables.is_empty(),
+        nothing: gaps && tables.chains.is_empty(),
         tables,
         own,
         gaps,
@@ -91,7 +90,7 @@ fn read_legacy(
             Ok(false) => {
                 troubles.push(format!("{tool}, table {name}: not all of it is understood"))
             }
-            Err(why) => return Err(format!("{tool}, table {name}: {why}")),
+            Err(why) => troubles.push(format!("{tool}, table {name}: {why}")),
         }
     }
     Ok(())
@@ -108,7 +107,7 @@ fn read_table(tables: &mut Tables, v6: bool, name: &str) -> Result<bool, String>
         let Some(info) = legacy::Info::parse(&info) else {
             return Err("the kernel's answer is too short".into());
         };
-        if info.size > BLOB || info.count as usize > RULES.saturating_sub(count(tables)) {
+        if info.size > BLOB || info.count as usize > ENTRIES.saturating_sub(count(tables)) {
             return Err(format!("not read: it has {} entries", info.count));
         }
         match xtables::entries(v6, name, info.size) {

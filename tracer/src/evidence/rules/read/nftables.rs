@@ -18,7 +18,7 @@ use crate::evidence::{
     rules::{
         Syn,
         nft::{self, Builder, NFGENMSG},
-        table::Tables,
+        table::{Table, Tables},
         walk::Walk,
     },
 };
@@ -26,8 +26,10 @@ use crate::evidence::{
 /// Sets asked for their elements, and elements kept.
 const SETS: usize = 64;
 const ELEMENTS: usize = 32_768;
-/// Rounds of looking which sets it takes.
-const ROUNDS: usize = 4;
+/// Rounds of looking which chains and sets it takes: each goes one jump further.
+const ROUNDS: usize = 24;
+/// Chains asked for their rules in one round.
+const CHAINS: usize = 1024;
 
 /// Adds to what was read before.
 pub(super) fn read(
@@ -76,26 +78,70 @@ fn dump(
     socket.ask(&all(nft::GET_SET), deadline, |_, payload| {
         builder.add_set(payload);
     })?;
+    let chains = builder.tables.chains.iter().zip(0..);
+    let first = chains.filter(|(chain, _)| {
+        !chain.read && (chain.base.is_some() || &*chain.name == "KUBE-SERVICES")
+    });
+    let first: Vec<u32> = first.map(|(_, index)| index).collect();
+    rules(socket, builder, &first, deadline, troubles)
+}
+
+/// The rules of these chains.
+fn rules(
+    socket: &mut Socket,
+    builder: &mut Builder,
+    chains: &[u32],
+    deadline: Instant,
+    troubles: &mut Vec<String>,
+) -> Result<(), Failed> {
     let mut left = RULES.saturating_sub(count(&builder.tables));
-    let mut more = 0_u32;
-    socket.ask(&all(nft::GET_RULE), deadline, |_, payload| {
-        match left.checked_sub(1) {
+    for index in chains {
+        let named = builder
+            .tables
+            .chains
+            .get(*index as usize)
+            .and_then(|chain| {
+                let table = builder.tables.tables.get(chain.table as usize)?;
+                Some(request(nft::GET_RULE, table, &chain.name))
+            });
+        let Some(request) = named else { continue };
+        let mut more = 0_u32;
+        let answer = socket.ask(&request, deadline, |_, payload| match left.checked_sub(1) {
             Some(rest) => {
                 left = rest;
                 builder.add_rule(payload);
             }
             None => more += 1,
+        });
+        match answer {
+            // It is gone since.
+            Ok(()) | Err(Failed::Kernel(Errno::ENOENT)) => {}
+            Err(failed) => return Err(failed),
         }
-    })?;
-    if more > 0 {
-        troubles.push(format!(
-            "nftables: {more} rules beyond {RULES} are not read"
-        ));
+        if more > 0 {
+            troubles.push(format!(
+                "nftables: {more} rules beyond {RULES} are not read"
+            ));
+        }
+        if let Some(chain) = builder.tables.chains.get_mut(*index as usize) {
+            chain.read = more == 0;
+            if more > 0 {
+                return Ok(());
+            }
+        }
     }
     Ok(())
 }
 
-/// The elements of sets that it takes to follow these SYNs.
+/// For what a chain or a set of a table holds.
+fn request(kind: u16, table: &Table, name: &str) -> Request {
+    let text = |name: &str| [name.as_bytes(), &[0]].concat();
+    Request::dump(kind, &[nft::protocol(table.family), 0, 0, 0])
+        .with(1, &text(&table.name))
+        .with(2, &text(name))
+}
+
+/// The rules of chains and the elements of sets that it takes to follow these SYNs.
 fn elements(
     socket: &mut Socket,
     builder: &mut Builder,
@@ -107,19 +153,17 @@ fn elements(
     let (mut asked, mut left) = (0, ELEMENTS);
     let mut open: Vec<&Syn> = syns.iter().collect();
     for _ in 0..ROUNDS {
-        let mut missing = BTreeSet::new();
-        if builder.tables.sets.iter().all(|set| set.elements.is_some()) {
-            return Ok(());
-        }
+        let (mut missing, mut unread) = (BTreeSet::new(), BTreeSet::new());
         let mut late = false;
         open.retain(|syn| {
             late |= Instant::now() >= deadline;
             if late {
                 return true;
             }
-            let more = Walk::new(&builder.tables, own, syn).run(syn).missing;
-            missing.extend(&more);
-            !more.is_empty()
+            let more = Walk::new(&builder.tables, own, syn).all(syn);
+            missing.extend(&more.missing);
+            unread.extend(&more.unread);
+            !more.missing.is_empty() || !more.unread.is_empty()
         });
         if late {
             return Err(Failed::Late);
@@ -128,9 +172,11 @@ fn elements(
             let set = builder.tables.sets.get(*set as usize);
             set.is_some_and(|set| set.elements.is_none() && !set.odd)
         });
-        if missing.is_empty() {
+        if missing.is_empty() && unread.is_empty() {
             return Ok(());
         }
+        let unread: Vec<u32> = unread.into_iter().take(CHAINS).collect();
+        rules(socket, builder, &unread, deadline, troubles)?;
         for set in missing {
             asked += 1;
             if asked > SETS {
@@ -155,15 +201,11 @@ fn fill(
 ) -> Result<(), Failed> {
     let named = builder.tables.sets.get(index as usize).and_then(|set| {
         let table = builder.tables.tables.get(set.table as usize)?;
-        Some((set.name.clone(), table.name.clone(), table.family))
+        Some(request(nft::GET_ELEMENTS, table, &set.name))
     });
-    let Some((name, table, family)) = named else {
+    let Some(request) = named else {
         return Ok(());
     };
-    let text = |name: &str| [name.as_bytes(), &[0]].concat();
-    let request = Request::dump(nft::GET_ELEMENTS, &[nft::protocol(family), 0, 0, 0])
-        .with(1, &text(&table))
-        .with(2, &text(&name));
     let mut elements = Vec::new();
     let most = *left;
     let answer = socket.ask(&request, deadline, |_, payload| {

@@ -50,8 +50,9 @@ pub struct Outcome {
     pub stops: Vec<Stopped>,
     pub backends: Vec<SocketAddr>,
     pub incomplete: bool,
-    /// Sets that it takes to decide, and that are not read.
+    /// Sets and chains that it takes to decide, and that are not read.
     pub missing: BTreeSet<u32>,
+    pub unread: BTreeSet<u32>,
 }
 
 /// How a chain ends.
@@ -106,6 +107,8 @@ impl<'a> Walk<'a> {
                 state: state::INVALID,
                 translated: Some(false),
                 own,
+                dialled: syn.dialled,
+                any_client: false,
             },
             outcome: Outcome::default(),
             steps: 0,
@@ -114,6 +117,12 @@ impl<'a> Walk<'a> {
             natted: false,
             here: (0, 0),
         }
+    }
+
+    /// For any client, and on where a rule stops it: all that a way may take.
+    pub fn all(mut self, syn: &Syn) -> Outcome {
+        self.packet.any_client = true;
+        self.run(syn)
     }
 
     /// Goes all the way.
@@ -200,6 +209,10 @@ impl<'a> Walk<'a> {
         self.untouched = false;
         let natted = std::mem::take(&mut self.natted);
         let end = self.chain(index, reach, 0);
+        if self.packet.any_client {
+            self.natted |= natted;
+            return true;
+        }
         if let (Some(on), true) = (end.on, base.drops) {
             self.stop(index, None, Action::Drop, on);
             if !end.accepted {
@@ -244,10 +257,17 @@ impl<'a> Walk<'a> {
             accepted: false,
             depth,
         };
-        let rules = tables
-            .chains
-            .get(index as usize)
-            .map(|chain| chain.rules.as_slice());
+        let chain = tables.chains.get(index as usize);
+        if chain.is_some_and(|chain| !chain.read) {
+            self.outcome.unread.insert(index);
+            self.outcome.incomplete = true;
+            self.untouched = true;
+            return End {
+                on: Some(Matches::Maybe),
+                accepted: true,
+            };
+        }
+        let rules = chain.map(|chain| chain.rules.as_slice());
         for (rule, number) in rules.unwrap_or_default().iter().zip(0_u32..) {
             let Some(now) = frame.reach else { break };
             self.steps += 1;

@@ -48,7 +48,8 @@ impl Walk<'_> {
             Verdict::Stop(_) | Verdict::RejectEither(_) => {
                 let action = self.action(verdict);
                 self.stop(self.here.0, Some(self.here.1), action, how);
-                frame.reach = if sure { None } else { Some(now) };
+                let goes_on = !sure || self.packet.any_client;
+                frame.reach = goes_on.then_some(now);
             }
             Verdict::Queue => {
                 self.stop(self.here.0, Some(self.here.1), Action::Drop, Matches::Maybe);
