@@ -117,9 +117,15 @@ fn guessed_numbers_by_another_interface_do_nothing() {
 fn a_syn_by_another_interface_does_not_displace() {
     let steps: [fn(&mut Lab); 4] = [
         |_| {},
-        |lab| drop(lab.syn_ack()),
-        |lab| drop(lab.syn_ack().ack()),
-        |lab| drop(lab.server(tcp::RST | tcp::ACK, 0, FIRST, &[])),
+        |lab| {
+            let _ = lab.syn_ack();
+        },
+        |lab| {
+            let _ = lab.syn_ack().ack();
+        },
+        |lab| {
+            let _ = lab.server(tcp::RST | tcp::ACK, 0, FIRST, &[]);
+        },
     ];
     for step in steps {
         let mut lab = Lab::new();

@@ -82,6 +82,22 @@ fn optional_members_missing_disable_their_hooks_only() {
 }
 
 #[test]
+fn a_kernel_with_one_namespace_does_without() {
+    let found = resolve(LEAST).unwrap();
+    for global in ["NET_INUM", "SKC_NET", "CT_NET", "DEV_NET", "SKB_PKT_TYPE"] {
+        assert!(found.values.contains(&(global, ABSENT)), "{global}");
+    }
+    let all = found.disabled.iter().map(|(_, why)| why);
+    assert_eq!(all.filter(|why| why.contains("net.")).count(), 0);
+    // The lowest bits of a byte, and no others.
+    for (at, offset) in [("1000:3", 125), ("1001:3", ABSENT)] {
+        let with = format!("cb chars 320, pkt_type u8 {at}");
+        let found = resolve(&LEAST.replace("cb chars 320", &with)).unwrap();
+        assert!(found.values.contains(&("SKB_PKT_TYPE", offset)), "{at}");
+    }
+}
+
+#[test]
 fn arguments_of_the_retransmit_tracepoint() {
     const ALL: &str = "retransmit_skb sock* skb* u32";
     let with = |line| resolve(&LEAST.replace(ALL, line)).unwrap();
