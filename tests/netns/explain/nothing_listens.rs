@@ -39,7 +39,7 @@ fn vm_wrong_target_port() -> Result<()> {
 #[test]
 fn behind_a_redirect_in_the_pod() -> Result<()> {
     Scenario {
-        port: 31424,
+        port: 31996,
         services: |s| vec![s.service().backend(s.pod(0, 9090))],
         fault: |s| {
             let rule = "tcp dport 9090 redirect to :15006";

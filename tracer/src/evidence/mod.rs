@@ -4,6 +4,7 @@
 pub mod names;
 pub mod rules;
 
+mod backend;
 mod collector;
 mod conntrack;
 mod counters;
@@ -19,6 +20,7 @@ mod node;
 mod pods;
 mod processes;
 mod routes;
+mod row;
 mod sockets;
 
 use std::{
@@ -28,13 +30,12 @@ use std::{
     time::Duration,
 };
 
+pub use backend::{Backend, Listener, Place, Pod, Sent};
 pub use collector::{Asked, Collector};
 pub use ipvs::VirtualServer;
+pub use row::{Clients, Row, SOURCES, Served};
 
-use tracer_common::{
-    counters::PortCounters,
-    failure::{Failure, Reply},
-};
+use tracer_common::counters::PortCounters;
 
 use self::rules::RuleSets;
 use crate::services::Table;
@@ -99,204 +100,6 @@ impl Evidence {
             ..row
         }
     }
-}
-
-/// Failures of one kind at one port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Row {
-    /// The port.
-    pub node_port: u16,
-    /// The node's own address that the clients dialled. `None`: not known, since the
-    /// node has more addresses than are told apart.
-    pub dialled: Option<IpAddr>,
-    /// What went wrong.
-    pub failure: Failure,
-    /// What the client got.
-    pub reply: Reply,
-    /// ICMP code, when the reply is ICMP or ICMPv6.
-    pub code: u8,
-    /// Where NAT sent it.
-    pub backend: Option<SocketAddr>,
-    /// Bits of [`tracer_common::failure::seen`].
-    pub seen: u16,
-    /// Inode of the network namespace, other than the node's, in which some of that was
-    /// seen; 0: none, or not known.
-    pub netns: u32,
-    /// Name of the first drop's reason without its prefix (`NETFILTER_DROP`).
-    /// `None` without a drop, and on kernels that give no reasons (before 5.17).
-    pub reason: Option<String>,
-    /// Kernel function of the first drop. `None` without a drop, and when
-    /// /proc/kallsyms cannot be read.
-    pub location: Option<String>,
-    /// Name of the reason of the RST without its prefix (`NO_SOCKET`); kernels
-    /// from 6.12 on.
-    pub reset_reason: Option<String>,
-    /// How many.
-    pub count: u64,
-    /// Clients of those that are remembered one by one, and how many failures each
-    /// had; most first, and at most [`SOURCES`]. Their sum is `count` when all
-    /// are remembered.
-    pub sources: Vec<(IpAddr, u64)>,
-    /// When the first and the last of those that are remembered sent their first SYN,
-    /// nanoseconds of the monotonic clock.
-    pub span: Option<(u64, u64)>,
-    /// Connections at the same port that were established in the midst of these
-    /// failures: between two of them that are at most 10 s apart.
-    pub amid: Vec<Served>,
-}
-
-impl Row {
-    /// One failure of which nothing is known but what the client got.
-    #[must_use]
-    pub const fn new(node_port: u16, failure: Failure, reply: Reply) -> Self {
-        Self {
-            node_port,
-            dialled: None,
-            failure,
-            reply,
-            code: 0,
-            backend: None,
-            seen: 0,
-            netns: 0,
-            reason: None,
-            location: None,
-            reset_reason: None,
-            count: 1,
-            sources: Vec::new(),
-            span: None,
-            amid: Vec::new(),
-        }
-    }
-}
-
-/// Most clients that a row names.
-pub const SOURCES: usize = 16;
-
-/// Connections established at one port for one client, at one address of the node and
-/// by one backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Served {
-    /// The port.
-    pub node_port: u16,
-    /// The client's address; `None`: clients beyond those that are told apart.
-    pub client: Option<IpAddr>,
-    /// The node's own address that it dialled.
-    pub dialled: IpAddr,
-    /// Where NAT sent it; `None`: not known.
-    pub backend: Option<SocketAddr>,
-    /// How many.
-    pub count: u64,
-}
-
-/// Who the last failed attempts at one port came from, as far as remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clients {
-    /// The port.
-    pub node_port: u16,
-    /// Failed attempts that are remembered one by one.
-    pub attempts: u64,
-    /// Their different addresses.
-    pub addresses: u64,
-}
-
-/// What a backend got.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Attempts sent to it.
-    pub attempts: u64,
-    /// Handshakes that a socket of this kernel completed there.
-    pub passive_opens: u64,
-}
-
-/// A backend of one port.
-#[derive(Clone, Debug)]
-pub struct Backend {
-    /// The port it serves.
-    pub node_port: u16,
-    /// Its address and port.
-    pub address: SocketAddr,
-    /// Attempts sent to it within the window.
-    pub attempts: u64,
-    /// Handshakes that a socket of this kernel completed there within the window.
-    pub passive_opens: u64,
-    /// Where it is.
-    pub place: Place,
-    /// How the node reaches it.
-    pub route: Option<Route>,
-    /// State of the neighbour entry of the next hop, as `ip neigh` names it
-    /// (`REACHABLE`, `FAILED`, …); `None`: there is none.
-    pub neighbour: Option<String>,
-    /// When a network namespace of this node that held its address was found gone,
-    /// nanoseconds of the monotonic clock; `None`: none was, or one holds it now.
-    pub gone_at: Option<u64>,
-}
-
-/// Where a backend is.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// In a network namespace of this node.
-    Here(Box<Pod>),
-    /// No namespace of this node has its address.
-    Beyond,
-    /// The node's namespaces could not all be looked into (see `absent`).
-    Unknown,
-}
-
-/// A backend's namespace, looked at on this node.
-#[derive(Clone, Debug, Default)]
-pub struct Pod {
-    /// Its counters.
-    pub namespace: Namespace,
-    /// The socket that listens where NAT sends to, if any does.
-    pub listener: Option<Listener>,
-    /// Where NAT of its own sends what the node sends to the backend: a sidecar's REDIRECT.
-    /// `None`: there is none, or its conntrack knows of none. Asked for as `unread` is.
-    pub sent_on_to: Option<SocketAddr>,
-    /// Ports on which something listens at an address that NAT could reach.
-    pub listens_on: Vec<u16>,
-    /// Something listens on the port, but at a loopback address only.
-    pub loopback_only: bool,
-    /// Connections at the backend's port that the process has not accepted.
-    pub not_accepted: u32,
-    /// Accepted connections there whose received bytes wait to be read
-    /// (Recv-Q above 0). Counted only for backends that something failed at, or
-    /// may have: failures without a backend count against all of their port.
-    pub unread: u32,
-    /// `net.ipv4.conf.{all,eth0…}.rp_filter`, the highest that applies.
-    pub rp_filter: u8,
-    /// Connections there that the process has accepted and not closed. Counted as `unread`
-    /// is.
-    pub accepted: u32,
-    /// Handshakes at the backend's port that wait for their final ACK (SYN_RECV).
-    /// Counted as `unread` is.
-    pub syn_recv: u32,
-    /// `net.ipv4.tcp_syncookies`; `None`: it could not be read.
-    pub syncookies: Option<u8>,
-    /// The accept queue was over its limit at a look within the window, or is now.
-    pub was_full: bool,
-    /// What [`Listener::drops`] rose by since the earliest look within the window;
-    /// `None`: this is the only one.
-    pub drops_rise: Option<u64>,
-    /// What other listeners of the namespace have thrown away since they listen.
-    pub drops_elsewhere: u64,
-    /// Whether most of `unread` were unread at an earlier look too and had read nothing
-    /// since. A single look may meet a server that is just reading.
-    pub unread_for_long: bool,
-    /// The connections behind `unread` as they were met: inode, and how many bytes the
-    /// process has read.
-    pub met_unread: Vec<(u32, u64)>,
-}
-
-/// A listening socket's accept queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Connections in the accept queue (`sk_ack_backlog`).
-    pub queue: u32,
-    /// Its limit (`sk_max_ack_backlog`); one more than that fits.
-    pub limit: u32,
-    /// SYNs and final ACKs that it has thrown away since it listens, modulo 2^32
-    /// (`sk_drops`).
-    pub drops: u32,
 }
 
 /// Counters of a network namespace (/proc/net/snmp, /proc/net/netstat): what
