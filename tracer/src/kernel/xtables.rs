@@ -38,7 +38,9 @@ pub fn entries(v6: bool, table: &str, size: u32) -> Result<Vec<u8>, Errno> {
     let field = buffer.get_mut(NAME..NAME + 4).ok_or(Errno::EINVAL)?;
     field.copy_from_slice(&size.to_ne_bytes());
     get(v6, GET_ENTRIES, &mut buffer)?;
-    Ok(buffer.split_off(HEAD))
+    // In place: a table may have megabytes.
+    buffer.drain(..HEAD);
+    Ok(buffer)
 }
 
 fn named(table: &str, size: usize) -> Result<Vec<u8>, Errno> {

@@ -11,8 +11,6 @@ use super::{Action, Family, Tool};
 pub mod state {
     /// No connection that conntrack would know.
     pub const INVALID: u16 = 1;
-    /// ESTABLISHED and RELATED.
-    pub const LATER: u16 = 2 | 4;
     /// The first packet of a connection.
     pub const NEW: u16 = 8;
     /// Its source was translated.

@@ -88,7 +88,7 @@ fn read_legacy(
         match read {
             Ok(true) => {}
             Ok(false) => {
-                troubles.push(format!("{tool}, table {name}: not all of it is understood"))
+                troubles.push(format!("{tool}, table {name}: not all of it is understood"));
             }
             Err(why) => troubles.push(format!("{tool}, table {name}: {why}")),
         }

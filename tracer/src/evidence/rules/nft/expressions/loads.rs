@@ -12,10 +12,8 @@ use crate::evidence::{
 impl Reader<'_> {
     pub(super) fn payload(&mut self, of: Attributes<'_>) -> Option<()> {
         let register = number(of, 1);
-        if register.is_none() {
-            // It writes into the packet.
-            return None;
-        }
+        // Without one it writes into the packet.
+        register?;
         let offset = u8::try_from(number(of, 3)?).ok();
         let length = u8::try_from(number(of, 4)?).ok().filter(|n| *n <= 64)?;
         let field = match (number(of, 2)?, offset) {
