@@ -85,6 +85,7 @@ impl Table {
     }
 
     /// The same as text, `namespace/name`.
+    #[cfg(test)]
     #[must_use]
     pub fn pod(&self, address: IpAddr) -> Option<String> {
         self.pod_at(address).map(Pod::to_string)

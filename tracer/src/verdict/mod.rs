@@ -23,6 +23,7 @@ mod replies;
 mod rules;
 mod scope;
 mod service;
+mod stale;
 #[cfg(test)]
 pub(crate) mod tests;
 mod times;

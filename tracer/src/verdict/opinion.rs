@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::{
     Certainty, Verdict, backend, case::Case, claim, conntrack, flood, packets, path, pods, process,
-    queues, service,
+    queues, service, stale,
 };
 
 /// A cause, with its reasons.
@@ -83,7 +83,7 @@ type Family = fn(&Case<'_>) -> Option<Opinion>;
 const FAMILIES: [Family; 11] = [
     packets::opinion,
     flood::opinion,
-    conntrack::stale,
+    stale::opinion,
     conntrack::refused,
     path::noted,
     service::opinion,

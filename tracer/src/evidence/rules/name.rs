@@ -13,8 +13,6 @@ pub enum Family {
     Inet,
     /// nftables' `netdev`: what an interface receives, before anything else.
     Netdev,
-    /// nftables' `bridge`
-    Bridge,
 }
 
 /// The tool that shows a rule, and that wrote it.
@@ -79,7 +77,6 @@ impl Family {
             Self::Ipv6 => "ip6",
             Self::Inet => "inet",
             Self::Netdev => "netdev",
-            Self::Bridge => "bridge",
         }
     }
 

@@ -24,7 +24,6 @@ pub const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
 const INET: u8 = 1;
 const IPV4: u8 = 2;
 const NETDEV: u8 = 5;
-const BRIDGE: u8 = 7;
 const IPV6: u8 = 10;
 /// The tables of iptables, and its names of hooks.
 const IPTABLES: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
@@ -60,7 +59,6 @@ pub const fn protocol(family: Family) -> u8 {
         Family::Ipv4 => IPV4,
         Family::Ipv6 => IPV6,
         Family::Netdev => NETDEV,
-        Family::Bridge => BRIDGE,
     }
 }
 

@@ -179,7 +179,7 @@ impl<'a> Walk<'a> {
                 Some(Family::Ipv4) => v4,
                 Some(Family::Ipv6) => !v4,
                 Some(Family::Inet | Family::Netdev) => true,
-                Some(Family::Bridge) | None => false,
+                None => false,
             };
             if fits {
                 chains.push((base.priority, index));
