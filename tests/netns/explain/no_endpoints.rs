@@ -62,7 +62,8 @@ fn silenced_by_the_rate_limit() -> Result<()> {
 }
 
 /// First without endpoints, then with some elsewhere alone: both in one window. Kernels that
-/// do not count what ICMP's rate limit keeps back (before 6.3) cannot tell them apart.
+/// do not count what ICMP's rate limit keeps back (before 6.3) cannot tell them apart. The
+/// rule that rejected is gone when the rules are read, and nothing else proves whose it was.
 #[test]
 fn then_dropped_without_an_answer() -> Result<()> {
     Scenario {
@@ -73,7 +74,12 @@ fn then_dropped_without_an_answer() -> Result<()> {
             s.apply(vec![away.policy(Policy::Local)])?;
             s.dials_end(3, SOON, Errno::EINPROGRESS)
         },
-        expect: || vec![failed("no_local_endpoint", 3), failed("no_endpoints", 2)],
+        expect: || {
+            vec![
+                failed("no_local_endpoint", 3),
+                failed("no_endpoints", 2).or_likely(),
+            ]
+        },
         ..SCENARIO
     }
     .run()

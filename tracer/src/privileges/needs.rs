@@ -49,7 +49,7 @@ pub const NEEDS: [Need; 8] = [
         Capability::CAP_NET_ADMIN,
         true,
         Some(Role::Collector),
-        "loads programs for packets; asks conntrack",
+        "loads programs for packets; asks conntrack and reads rule sets",
     ),
     need(
         Capability::CAP_NET_RAW,

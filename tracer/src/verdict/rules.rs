@@ -50,12 +50,11 @@ impl Culprit {
             format!("may have {took}")
         };
         let counted = match (packets, rise) {
-            (Some(all), Some(rise)) => {
-                format!(
-                    " Its counter stands at {all} packets, {rise} of them since it was first read in this window."
-                )
-            }
-            (Some(all), None) => format!(" Its counter stands at {all} packets."),
+            (Some(all), Some(rise @ 1..)) => format!(
+                " Its counter stands at {all} packets; {rise} of them came since it was first read \
+                 for this window."
+            ),
+            (Some(all), _) => format!(" Its counter stands at {all} packets."),
             (None, _) => String::new(),
         };
         format!("A rule {verb}: {rule}.{counted}")
