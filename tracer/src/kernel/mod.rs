@@ -15,6 +15,7 @@ mod numbers;
 mod object;
 mod unchecked;
 mod wire;
+pub mod xtables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

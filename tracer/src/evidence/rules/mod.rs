@@ -1,16 +1,36 @@
 //! The rule sets of the node's network namespace, and the way of a SYN through them.
 
+mod counts;
+mod find;
+mod legacy;
 mod name;
+mod nft;
+mod packet;
+mod read;
+mod reader;
+mod simple;
+mod table;
+mod text;
+mod walk;
+mod xt;
 
 use std::net::{IpAddr, SocketAddr};
 
+use self::{
+    counts::{Baseline, Key},
+    read::Read,
+    table::{Op, Tables, Verdict},
+    walk::{Stopped, Walk},
+};
 pub use name::{Family, Owner, Position, RuleName, Tool};
+pub use reader::Reader;
 
 /// The rule sets as they were read, with counters. By default nothing is known.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct RuleSets {
     known: bool,
-    /// What tests have it say of any SYN.
+    read: Read,
+    before: Baseline,
     #[cfg(test)]
     answer: Option<Traced>,
 }
@@ -107,17 +127,27 @@ impl RuleSets {
         Self {
             known: true,
             answer: Some(traced),
+            ..Self::default()
         }
     }
 
     /// What the rules do with a SYN.
     #[must_use]
-    pub fn trace(&self, _: &Syn) -> Traced {
+    pub fn trace(&self, syn: &Syn) -> Traced {
         #[cfg(test)]
         if let Some(answer) = &self.answer {
             return answer.clone();
         }
-        Traced::default()
+        let outcome = Walk::new(&self.read.tables, self.read.own.as_deref(), syn).run(syn);
+        Traced {
+            stops: outcome
+                .stops
+                .iter()
+                .filter_map(|stop| self.stop(stop))
+                .collect(),
+            backends: outcome.backends,
+            complete: self.known && !self.read.gaps && !outcome.incomplete,
+        }
     }
 
     /// Whether anything was read.
@@ -129,6 +159,87 @@ impl RuleSets {
     /// What kube-proxy's rules look like; `None`: there are none, or nothing was read.
     #[must_use]
     pub fn mode(&self) -> Option<ProxyMode> {
-        None
+        let Tables { tables, chains, .. } = &self.read.tables;
+        let named = |index: &u32, name: &str| {
+            chains
+                .get(*index as usize)
+                .is_some_and(|chain| &*chain.name == name)
+        };
+        // IPVS mode has such a chain as well, which leads elsewhere.
+        let leads_to_node_ports = |rule: &table::Rule| {
+            let mut ops = rule.ops.iter();
+            ops.any(
+                |op| matches!(op, Op::Verdict(Verdict::Jump(to)) if named(to, "KUBE-NODEPORTS")),
+            )
+        };
+        let of = |chain: &table::Chain| {
+            let table = tables.get(chain.table as usize)?;
+            let services = &*table.name == "nat" && &*chain.name == "KUBE-SERVICES";
+            let serves = || services && chain.rules.iter().any(leads_to_node_ports);
+            match table.tool {
+                Tool::Nftables => (&*table.name == "kube-proxy" && !chain.rules.is_empty())
+                    .then_some(ProxyMode::Nftables),
+                Tool::IptablesLegacy => serves().then_some(ProxyMode::IptablesLegacy),
+                Tool::IptablesNft => serves().then_some(ProxyMode::IptablesNft),
+            }
+        };
+        chains.iter().find_map(of)
+    }
+
+    fn stop(&self, stop: &Stopped) -> Option<Stop> {
+        let tables = &self.read.tables;
+        let chain = tables.chains.get(stop.chain as usize)?;
+        let rule = match stop.rule {
+            Some(rule) => Some(chain.rules.get(rule as usize)?),
+            None => None,
+        };
+        let packets = match rule {
+            Some(rule) => rule.packets,
+            None => chain.base.as_ref()?.packets,
+        };
+        let key = Key::new(tables, stop.chain, stop.rule)?;
+        Some(Stop {
+            rule: self.name(chain, stop.rule, rule)?,
+            action: stop.action,
+            before_dnat: stop.before_dnat,
+            matches: stop.matches,
+            packets,
+            rise: packets.and_then(|packets| self.before.rise(key, packets)),
+        })
+    }
+
+    fn name(
+        &self,
+        chain: &table::Chain,
+        number: Option<u32>,
+        rule: Option<&table::Rule>,
+    ) -> Option<RuleName> {
+        let tables = &self.read.tables;
+        let table = tables.tables.get(chain.table as usize)?;
+        let ours = &*table.name == "kube-proxy" && table.tool == Tool::Nftables;
+        let named = chain.name.starts_with("KUBE-") && table.tool != Tool::Nftables;
+        Some(RuleName {
+            family: table.family,
+            tool: table.tool,
+            table: xt::text(table.name.as_bytes()),
+            chain: xt::text(chain.name.as_bytes()),
+            position: match (rule, number) {
+                (Some(rule), _) if table.tool == Tool::Nftables => Position::Handle(rule.handle),
+                (_, Some(number)) => Position::Number(number + 1),
+                (_, None) => Position::Policy,
+            },
+            comment: rule
+                .and_then(|rule| rule.comment.as_deref())
+                .map(Into::into),
+            text: rule.map_or_else(String::new, |rule| text::of(tables, table.tool, rule)),
+            owner: if ours || named {
+                Owner::KubeProxy
+            } else {
+                Owner::Other
+            },
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Reading the rule sets of the calling thread's network namespace. No program is
+//! run, nothing is asked for that would make the kernel load or create anything.
+
+mod nftables;
+
+use std::{fs, io, net::IpAddr, path::Path, time::Instant};
+
+use nix::errno::Errno;
+
+use super::{Syn, legacy, table::Tables};
+use crate::{
+    evidence::{Absent, links},
+    kernel::xtables,
+};
+
+/// Rules of all tools that are read, in all.
+const RULES: usize = 32_768;
+/// Entries of iptables-legacy's tables: a chain takes two more than its rules.
+const ENTRIES: usize = 3 * RULES;
+/// Bytes of one table of iptables-legacy.
+const BLOB: u32 = 16 << 20;
+const SOURCE: &str = "rule sets of the node";
+
+/// What was read, and addresses of the node.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub tables: Tables,
+    pub own: Option<Vec<IpAddr>>,
+    /// Something is missing.
+    pub gaps: bool,
+    /// Nothing could be read at all.
+    pub nothing: bool,
+}
+
+/// Reads them, and of sets what the ways of these SYNs take.
+pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
+    let mut troubles = Vec::new();
+    let mut tables = Tables::default();
+    for v6 in [false, true] {
+        if let Err(why) = read_legacy(&mut tables, v6, deadline, &mut troubles) {
+            troubles.push(why);
+        }
+    }
+    let own = links::own(deadline).ok();
+    let tables = match nftables::read(tables, syns, own.as_deref(), deadline, &mut troubles) {
+        Ok(tables) => tables,
+        Err((tables, why)) => {
+            troubles.push(why);
+            tables
+        }
+    };
+    let gaps = !troubles.is_empty();
+    if gaps {
+        troubles.dedup();
+        absent.push(Absent::new(SOURCE, troubles.join("; ")));
+    }
+    Read {
+        nothing: gaps && tables.chains.is_empty(),
+        tables,
+        own,
+        gaps,
+    }
+}
+
+/// Only tables that the kernel lists: asking for another would make it.
+fn read_legacy(
+    tables: &mut Tables,
+    v6: bool,
+    deadline: Instant,
+    troubles: &mut Vec<String>,
+) -> Result<(), String> {
+    let (file, tool) = if v6 {
+        ("ip6_tables_names", "ip6tables-legacy")
+    } else {
+        ("ip_tables_names", "iptables-legacy")
+    };
+    let names = match fs::read_to_string(Path::new("/proc/thread-self/net").join(file)) {
+        Ok(names) => names,
+        // The module is not loaded: there are no such rules.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(format!("{tool}: read /proc/net/{file}: {e}")),
+    };
+    for name in names.lines().filter(|name| !name.is_empty()) {
+        if Instant::now() >= deadline {
+            return Err(format!("{tool}: cut short: its time was over"));
+        }
+        let read = read_table(tables, v6, name);
+        match read {
+            Ok(true) => {}
+            Ok(false) => {
+                troubles.push(format!("{tool}, table {name}: not all of it is understood"));
+            }
+            Err(why) => troubles.push(format!("{tool}, table {name}: {why}")),
+        }
+    }
+    Ok(())
+}
+
+fn read_table(tables: &mut Tables, v6: bool, name: &str) -> Result<bool, String> {
+    let told = |errno: Errno| match errno {
+        Errno::EPERM => "not permitted: reading it needs CAP_NET_ADMIN".to_owned(),
+        errno => format!("{} ({errno:?})", errno.desc()),
+    };
+    // The table may be replaced in between.
+    for _ in 0..2 {
+        let info = xtables::info(v6, name).map_err(told)?;
+        let Some(info) = legacy::Info::parse(&info) else {
+            return Err("the kernel's answer is too short".into());
+        };
+        if info.size > BLOB || info.count as usize > ENTRIES.saturating_sub(count(tables)) {
+            return Err(format!("not read: it has {} entries", info.count));
+        }
+        match xtables::entries(v6, name, info.size) {
+            Ok(blob) => return Ok(legacy::add(tables, v6, name, &info, &blob)),
+            Err(Errno::EAGAIN | Errno::EINVAL) => {}
+            Err(errno) => return Err(told(errno)),
+        }
+    }
+    Err("it changes while it is read".into())
+}
+
+fn count(tables: &Tables) -> usize {
+    tables.chains.iter().map(|chain| chain.rules.len()).sum()
+}

@@ -1,0 +1,266 @@
+//! nftables' part, by netlink.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read as _},
+    net::IpAddr,
+    path::Path,
+    sync::OnceLock,
+    time::Instant,
+};
+
+use nix::{errno::Errno, sys::socket::SockProtocol};
+
+use super::{RULES, count};
+use crate::evidence::{
+    netlink::{Failed, Request, Socket},
+    rules::{
+        Syn,
+        nft::{self, Builder, NFGENMSG},
+        table::{Table, Tables},
+        walk::Walk,
+    },
+};
+
+/// Sets asked for their elements, and elements kept.
+const SETS: usize = 64;
+const ELEMENTS: usize = 32_768;
+/// Rounds of looking which chains and sets it takes: each goes one jump further.
+const ROUNDS: usize = 24;
+/// Chains asked for their rules in one round.
+const CHAINS: usize = 1024;
+
+/// Adds to what was read before.
+pub(super) fn read(
+    tables: Tables,
+    syns: &[Syn],
+    own: Option<&[IpAddr]>,
+    deadline: Instant,
+    troubles: &mut Vec<String>,
+) -> Result<Tables, (Tables, String)> {
+    if !nftables_present() {
+        return Ok(tables);
+    }
+    let mut builder = Builder::after(tables);
+    let told = |failed: Failed| match failed {
+        Failed::Kernel(Errno::EPERM) => {
+            "nftables: not permitted: reading needs CAP_NET_ADMIN".into()
+        }
+        failed => format!("nftables: {failed}"),
+    };
+    let read = Socket::open(SockProtocol::NetlinkNetFilter).and_then(|mut socket| {
+        dump(&mut socket, &mut builder, deadline, troubles)?;
+        elements(&mut socket, &mut builder, syns, own, deadline, troubles)
+    });
+    match read {
+        Ok(()) | Err(Failed::Kernel(Errno::EOPNOTSUPP | Errno::EINVAL)) => Ok(builder.tables),
+        Err(failed) => Err((builder.tables, told(failed))),
+    }
+}
+
+fn dump(
+    socket: &mut Socket,
+    builder: &mut Builder,
+    deadline: Instant,
+    troubles: &mut Vec<String>,
+) -> Result<(), Failed> {
+    let all = |kind| Request::dump(kind, &[0; NFGENMSG]);
+    socket.ask(&all(nft::GET_TABLE), deadline, |_, payload| {
+        builder.add_table(payload);
+    })?;
+    if builder.tables.tables.is_empty() {
+        return Ok(());
+    }
+    socket.ask(&all(nft::GET_CHAIN), deadline, |_, payload| {
+        builder.add_chain(payload);
+    })?;
+    socket.ask(&all(nft::GET_SET), deadline, |_, payload| {
+        builder.add_set(payload);
+    })?;
+    let chains = builder.tables.chains.iter().zip(0..);
+    let first = chains.filter(|(chain, _)| {
+        !chain.read && (chain.base.is_some() || &*chain.name == "KUBE-SERVICES")
+    });
+    let first: Vec<u32> = first.map(|(_, index)| index).collect();
+    rules(socket, builder, &first, deadline, troubles)
+}
+
+/// The rules of these chains.
+fn rules(
+    socket: &mut Socket,
+    builder: &mut Builder,
+    chains: &[u32],
+    deadline: Instant,
+    troubles: &mut Vec<String>,
+) -> Result<(), Failed> {
+    let mut left = RULES.saturating_sub(count(&builder.tables));
+    for index in chains {
+        let named = builder
+            .tables
+            .chains
+            .get(*index as usize)
+            .and_then(|chain| {
+                let table = builder.tables.tables.get(chain.table as usize)?;
+                Some(request(nft::GET_RULE, table, &chain.name))
+            });
+        let Some(request) = named else { continue };
+        let mut more = 0_u32;
+        let answer = socket.ask(&request, deadline, |_, payload| match left.checked_sub(1) {
+            Some(rest) => {
+                left = rest;
+                builder.add_rule(payload);
+            }
+            None => more += 1,
+        });
+        match answer {
+            // It is gone since.
+            Ok(()) | Err(Failed::Kernel(Errno::ENOENT)) => {}
+            Err(failed) => return Err(failed),
+        }
+        if more > 0 {
+            troubles.push(format!(
+                "nftables: {more} rules beyond {RULES} are not read"
+            ));
+        }
+        if let Some(chain) = builder.tables.chains.get_mut(*index as usize) {
+            chain.read = more == 0;
+            if more > 0 {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// For what a chain or a set of a table holds.
+fn request(kind: u16, table: &Table, name: &str) -> Request {
+    let text = |name: &str| [name.as_bytes(), &[0]].concat();
+    Request::dump(kind, &[nft::protocol(table.family), 0, 0, 0])
+        .with(1, &text(&table.name))
+        .with(2, &text(name))
+}
+
+/// The rules of chains and the elements of sets that it takes to follow these SYNs.
+fn elements(
+    socket: &mut Socket,
+    builder: &mut Builder,
+    syns: &[Syn],
+    own: Option<&[IpAddr]>,
+    deadline: Instant,
+    troubles: &mut Vec<String>,
+) -> Result<(), Failed> {
+    let (mut asked, mut left) = (0, ELEMENTS);
+    let mut open: Vec<&Syn> = syns.iter().collect();
+    for _ in 0..ROUNDS {
+        let (mut missing, mut unread) = (BTreeSet::new(), BTreeSet::new());
+        let mut late = false;
+        open.retain(|syn| {
+            late |= Instant::now() >= deadline;
+            if late {
+                return true;
+            }
+            let more = Walk::new(&builder.tables, own, syn).all(syn);
+            missing.extend(&more.missing);
+            unread.extend(&more.unread);
+            !more.missing.is_empty() || !more.unread.is_empty()
+        });
+        if late {
+            return Err(Failed::Late);
+        }
+        missing.retain(|set| {
+            let set = builder.tables.sets.get(*set as usize);
+            set.is_some_and(|set| set.elements.is_none() && !set.odd)
+        });
+        if missing.is_empty() && unread.is_empty() {
+            return Ok(());
+        }
+        let unread: Vec<u32> = unread.into_iter().take(CHAINS).collect();
+        rules(socket, builder, &unread, deadline, troubles)?;
+        for set in missing {
+            asked += 1;
+            if asked > SETS {
+                troubles.push(format!(
+                    "nftables: of more than {SETS} sets no elements are read"
+                ));
+                return Ok(());
+            }
+            fill(socket, builder, set, &mut left, deadline, troubles)?;
+        }
+    }
+    Ok(())
+}
+
+fn fill(
+    socket: &mut Socket,
+    builder: &mut Builder,
+    index: u32,
+    left: &mut usize,
+    deadline: Instant,
+    troubles: &mut Vec<String>,
+) -> Result<(), Failed> {
+    let named = builder.tables.sets.get(index as usize).and_then(|set| {
+        let table = builder.tables.tables.get(set.table as usize)?;
+        Some(request(nft::GET_ELEMENTS, table, &set.name))
+    });
+    let Some(request) = named else {
+        return Ok(());
+    };
+    let mut elements = Vec::new();
+    let most = *left;
+    let answer = socket.ask(&request, deadline, |_, payload| {
+        if elements.len() <= most {
+            builder.add_elements(index, payload, &mut elements);
+        }
+    });
+    match answer {
+        Ok(()) => {}
+        // It is gone since.
+        Err(Failed::Kernel(Errno::ENOENT)) => return Ok(()),
+        Err(failed) => return Err(failed),
+    }
+    let too_many = elements.len() > most;
+    if let Some(set) = builder.tables.sets.get_mut(index as usize) {
+        if too_many {
+            troubles.push(format!(
+                "nftables: elements of sets beyond {ELEMENTS} are not read"
+            ));
+            set.odd = true;
+        } else {
+            *left -= elements.len();
+            elements.sort_by(|a, b| a.key.cmp(&b.key).then(b.ends.cmp(&a.ends)));
+            set.elements = Some(elements);
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel has nf_tables at work: a question would make it load the module.
+fn nftables_present() -> bool {
+    static BUILT_IN: OnceLock<bool> = OnceLock::new();
+    Path::new("/sys/module/nf_tables").exists()
+        || !Path::new("/proc/modules").exists()
+        || *BUILT_IN.get_or_init(|| is_built_in().unwrap_or(false))
+}
+
+/// Whether the kernel itself, not a module, has the function that runs rules.
+fn is_built_in() -> io::Result<bool> {
+    const NAME: &[u8] = b"\0nft_do_chain\0";
+    let mut file = fs::File::open("/sys/kernel/btf/vmlinux")?;
+    let mut buffer = vec![0; 64 * 1024];
+    let mut kept = 0;
+    loop {
+        let read = file.read(buffer.get_mut(kept..).unwrap_or_default())?;
+        if read == 0 {
+            return Ok(false);
+        }
+        let held = kept + read;
+        let bytes = buffer.get(..held).unwrap_or_default();
+        if bytes.windows(NAME.len()).any(|window| window == NAME) {
+            return Ok(true);
+        }
+        let from = held.saturating_sub(NAME.len() - 1);
+        buffer.copy_within(from..held, 0);
+        kept = held - from;
+    }
+}

@@ -1,0 +1,8 @@
+//! Real rules, written by the tools and read back.
+
+mod any;
+mod bed;
+mod drops;
+mod proxy;
+mod reader;
+mod scale;

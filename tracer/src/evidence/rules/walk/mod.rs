@@ -1,0 +1,357 @@
+//! The way of a SYN through the hooks, as the kernel goes it. What cannot be decided
+//! is gone both ways.
+
+mod nat;
+mod verdicts;
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{
+    Action, Family, Matches, Syn,
+    find::find,
+    packet::{Interface, Packet, named},
+    table::{Base, Hook, Op, Rule, Tables, Test, state},
+};
+
+/// Rules looked at for one SYN; chains in chains.
+const STEPS: u32 = 200_000;
+const DEPTH: u32 = 32;
+const STOPS: usize = 8;
+const BACKENDS: usize = 256;
+/// Where NAT changes destinations, and where conntrack comes in.
+const DNAT: i32 = -100;
+const CONNTRACK: i32 = -200;
+/// Tests of chance: understood, yet never decided.
+const CHANCE: [&str; 6] = [
+    "-m statistic",
+    "-m limit",
+    "-m hashlimit",
+    "limit",
+    "numgen",
+    "quota",
+];
+
+/// A rule (by its index in its chain) or a policy that may stop the SYN.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopped {
+    pub chain: u32,
+    pub rule: Option<u32>,
+    pub action: Action,
+    pub before_dnat: bool,
+    pub matches: Matches,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub stops: Vec<Stopped>,
+    pub backends: Vec<SocketAddr>,
+    pub incomplete: bool,
+    /// Sets and chains that it takes to decide, and that are not read.
+    pub missing: BTreeSet<u32>,
+    pub unread: BTreeSet<u32>,
+}
+
+/// How a chain ends.
+#[derive(Clone, Copy)]
+struct End {
+    /// How surely the SYN comes to the chain's end or RETURN.
+    on: Option<Matches>,
+    /// It may have been accepted within.
+    accepted: bool,
+}
+
+/// A chain on the way.
+struct Frame {
+    /// The SYN may be here.
+    reach: Option<Matches>,
+    returned: bool,
+    accepted: bool,
+    depth: u32,
+}
+
+pub struct Walk<'a> {
+    tables: &'a Tables,
+    packet: Packet<'a>,
+    outcome: Outcome,
+    steps: u32,
+    before_dnat: bool,
+    /// In a chain of NAT: it may have been left as it is.
+    untouched: bool,
+    /// A rule of NAT was come to.
+    natted: bool,
+    here: (u32, u32),
+}
+
+/// The less sure of two.
+fn least(a: Matches, b: Matches) -> Matches {
+    a.max(b)
+}
+
+impl<'a> Walk<'a> {
+    /// `own`: addresses of the node.
+    pub fn new(tables: &'a Tables, own: Option<&'a [IpAddr]>, syn: &Syn) -> Self {
+        Self {
+            tables,
+            packet: Packet {
+                client: syn.client,
+                client_port: syn.client_port,
+                destinations: vec![SocketAddr::new(syn.dialled, syn.node_port)],
+                open: false,
+                interface: syn.interface.clone().into(),
+                way_out: Interface::Missing,
+                mark: (u32::MAX, 0),
+                state: state::INVALID,
+                translated: Some(false),
+                own,
+                dialled: syn.dialled,
+                any_client: false,
+            },
+            outcome: Outcome::default(),
+            steps: 0,
+            before_dnat: true,
+            untouched: false,
+            natted: false,
+            here: (0, 0),
+        }
+    }
+
+    /// For any client, and on where a rule stops it: all that a way may take.
+    pub fn all(mut self, syn: &Syn) -> Outcome {
+        self.packet.any_client = true;
+        self.run(syn)
+    }
+
+    /// Goes all the way.
+    pub fn run(mut self, syn: &Syn) -> Outcome {
+        let alive =
+            self.hook(Hook::Ingress, Matches::Yes) && self.hook(Hook::Prerouting, Matches::Yes);
+        if !alive {
+            return self.outcome;
+        }
+        self.before_dnat = false;
+        let (stays, chosen) = match syn.backend {
+            Some(backend) => (
+                Some(self.packet.destinations.contains(&backend)),
+                vec![backend],
+            ),
+            None if !self.natted => (Some(true), Vec::new()),
+            None => (
+                self.packet.translated.map(|translated| !translated),
+                self.outcome.backends.clone(),
+            ),
+        };
+        let reach = if stays.is_none() {
+            Matches::Maybe
+        } else {
+            Matches::Yes
+        };
+        let marks = self.packet.mark;
+        if stays != Some(false) {
+            self.packet.translated = Some(false);
+            self.hook(Hook::Input, reach);
+        }
+        if stays != Some(true) {
+            self.packet.mark = marks;
+            self.packet.translated = Some(true);
+            self.translated(chosen, syn, reach);
+        }
+        self.outcome
+    }
+
+    /// All chains of a hook. Returns whether the SYN may come out of it.
+    fn hook(&mut self, hook: Hook, reach: Matches) -> bool {
+        let v4 = self.packet.client.is_ipv4();
+        let mut chains: Vec<(i32, u32)> = Vec::new();
+        for (chain, index) in self.tables.chains.iter().zip(0_u32..) {
+            let Some(base) = chain.base.as_ref().filter(|base| base.hook == hook) else {
+                continue;
+            };
+            let family = self
+                .tables
+                .tables
+                .get(chain.table as usize)
+                .map(|table| table.family);
+            let fits = match family {
+                Some(Family::Ipv4) => v4,
+                Some(Family::Ipv6) => !v4,
+                Some(Family::Inet | Family::Netdev) => true,
+                Some(Family::Bridge) | None => false,
+            };
+            if fits {
+                chains.push((base.priority, index));
+            }
+        }
+        chains.sort_by_key(|(priority, _)| *priority);
+        chains.into_iter().all(|(_, chain)| self.base(chain, reach))
+    }
+
+    fn base(&mut self, index: u32, mut reach: Matches) -> bool {
+        let tables = self.tables;
+        let Some(chain) = tables.chains.get(index as usize) else {
+            return true;
+        };
+        let Some(base) = &chain.base else { return true };
+        match self.devices(base) {
+            Some(false) => return true,
+            None => reach = Matches::Maybe,
+            Some(true) => {}
+        }
+        self.enter(base);
+        let translated =
+            self.packet.translated == Some(true) || self.packet.state == state::UNTRACKED;
+        if base.nat && base.hook == Hook::Prerouting && translated {
+            return true;
+        }
+        self.untouched = false;
+        let natted = std::mem::take(&mut self.natted);
+        let end = self.chain(index, reach, 0);
+        if self.packet.any_client {
+            self.natted |= natted;
+            return true;
+        }
+        if let (Some(on), true) = (end.on, base.drops) {
+            self.stop(index, None, Action::Drop, on);
+            if !end.accepted {
+                return reach == Matches::Maybe;
+            }
+        }
+        if end.on.is_none() && !end.accepted {
+            return reach == Matches::Maybe;
+        }
+        if self.natted && base.hook == Hook::Prerouting {
+            let stays = self.untouched || end.on.is_some() || reach == Matches::Maybe;
+            self.packet.translated = if stays { None } else { Some(true) };
+        }
+        self.natted |= natted;
+        true
+    }
+
+    fn enter(&mut self, base: &Base) {
+        let early = base.hook == Hook::Ingress || base.hook == Hook::Prerouting;
+        self.before_dnat = early && (base.priority < DNAT || base.nat);
+        let tracked = !early || base.hook == Hook::Prerouting && base.priority > CONNTRACK;
+        if tracked && self.packet.state == state::INVALID {
+            self.packet.state = state::NEW;
+        }
+    }
+
+    fn devices(&self, base: &Base) -> Option<bool> {
+        if base.hook != Hook::Ingress {
+            return Some(true);
+        }
+        let each = base.devices.iter();
+        let mut fits = each.map(|device| named(&self.packet.interface, device, false));
+        fits.find(|fits| *fits != Some(false))
+            .unwrap_or(Some(false))
+    }
+
+    fn chain(&mut self, index: u32, entry: Matches, depth: u32) -> End {
+        let tables = self.tables;
+        let mut frame = Frame {
+            reach: Some(entry),
+            returned: false,
+            accepted: false,
+            depth,
+        };
+        let chain = tables.chains.get(index as usize);
+        if chain.is_some_and(|chain| !chain.read) {
+            self.outcome.unread.insert(index);
+            self.outcome.incomplete = true;
+            self.untouched = true;
+            return End {
+                on: Some(Matches::Maybe),
+                accepted: true,
+            };
+        }
+        let rules = chain.map(|chain| chain.rules.as_slice());
+        for (rule, number) in rules.unwrap_or_default().iter().zip(0_u32..) {
+            let Some(now) = frame.reach else { break };
+            self.steps += 1;
+            if self.steps > STEPS || depth > DEPTH {
+                self.outcome.incomplete = true;
+                return End {
+                    on: Some(Matches::Maybe),
+                    accepted: true,
+                };
+            }
+            self.here = (index, number);
+            self.rule(rule, now, &mut frame);
+        }
+        let passes = frame.returned || frame.reach.is_some();
+        let on = if frame.accepted {
+            Matches::Maybe
+        } else {
+            entry
+        };
+        End {
+            on: passes.then_some(on),
+            accepted: frame.accepted,
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule, now: Matches, frame: &mut Frame) {
+        let mut sure = true;
+        let mut doubt = false;
+        for op in &rule.ops {
+            match op {
+                Op::Test(test) => match self.test(test) {
+                    Some(true) => {}
+                    Some(false) => return,
+                    None => {
+                        sure = false;
+                        doubt |= !is_chance(test);
+                    }
+                },
+                Op::Mark { keep, xor } => self.mark(*keep, *xor, sure && now == Matches::Yes),
+                Op::MarkLost(bits) => self.packet.mark.0 &= !bits,
+                Op::NoTrack if sure && now == Matches::Yes => {
+                    self.packet.state = state::UNTRACKED;
+                }
+                Op::NoTrack => self.outcome.incomplete = true,
+                Op::Verdict(verdict) => {
+                    self.outcome.incomplete |= doubt;
+                    self.verdict(verdict, now, sure, frame);
+                    return;
+                }
+                Op::Verdicts(lookup) => {
+                    self.outcome.incomplete |= doubt;
+                    if self.verdicts(lookup, now, sure, frame) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn test(&mut self, test: &Test) -> Option<bool> {
+        let Test::InSet { lookup, not } = test else {
+            return self.packet.test(test);
+        };
+        match find(self.tables, &self.packet, lookup) {
+            Some(found) => found.is_in().map(|is_in| is_in != *not),
+            None => {
+                self.outcome.missing.extend(lookup.set);
+                None
+            }
+        }
+    }
+
+    fn mark(&mut self, keep: u32, xor: u32, surely: bool) {
+        let (known, bits) = self.packet.mark;
+        let new = (bits & keep) ^ xor;
+        let new_known = known | !keep;
+        self.packet.mark = if surely {
+            (new_known, new)
+        } else {
+            (known & new_known & !(bits ^ new), bits)
+        };
+    }
+}
+
+fn is_chance(test: &Test) -> bool {
+    matches!(test, Test::Unknown(name) if CHANCE.contains(&&**name))
+}
