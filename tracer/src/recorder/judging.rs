@@ -126,6 +126,7 @@ impl Shared {
         if judging.stale(kinds.chain(records)) {
             self.read_context(judging, asker);
         }
+        judging.context.names = self.services.table();
         let mut verdicts = Verdicts {
             shared: self,
             context: &judging.context,
