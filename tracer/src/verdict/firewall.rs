@@ -46,7 +46,8 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     .certain_if(told.culprit.as_ref().is_none_or(|culprit| culprit.sure))
 }
 
-/// A rule drops SYNs, or answers them with ICMP after DNAT.
+/// A rule drops SYNs, or answers them with ICMP after DNAT. That one of them did is for the
+/// caller to decide; which one may be open all the same.
 pub(super) fn dropped(case: &Case<'_>, told: &Told) -> Opinion {
     let next = match &told.culprit {
         Some(culprit) => shown(case, culprit),
@@ -57,9 +58,7 @@ pub(super) fn dropped(case: &Case<'_>, told: &Told) -> Opinion {
     } else {
         "No pod, queue or route is to blame: the SYN was not sent on to any."
     };
-    Opinion::certain(Verdict::DroppedByRule, fact(case, told), excludes, next)
-        .at(case)
-        .certain_if(told.culprit.as_ref().is_none_or(|culprit| culprit.sure))
+    Opinion::certain(Verdict::DroppedByRule, fact(case, told), excludes, next).at(case)
 }
 
 fn fact(case: &Case<'_>, told: &Told) -> String {

@@ -213,7 +213,7 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
         return match (culprit.is_kube_proxy(), culprit.stop.action) {
             (true, Action::Drop) => no_local_endpoint(case, Some(culprit)).certain_if(sure),
             (true, _) => no_endpoints(case, Some(culprit)).certain_if(sure),
-            (false, Action::Drop) => firewall::dropped(case, &told),
+            (false, Action::Drop) => firewall::dropped(case, &told).certain_if(sure),
             (false, _) => {
                 firewall::rejected(case, "an ICMP error, unless these are rationed", &told)
             }
