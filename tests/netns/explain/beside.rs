@@ -228,14 +228,12 @@ fn traffic(s: &Scene) -> Result<()> {
         std::thread::sleep(SOON);
         let threads =
             kinds.map(|(work, what)| scope.spawn(move || again(until, || work(s)).context(what)));
-        let threads = threads.into_iter().chain([restarts]);
-        threads
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|p| std::panic::resume_unwind(p))
-            })
-            .collect::<Result<()>>()
+        let mut threads = threads.into_iter().chain([restarts]);
+        threads.try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|p| std::panic::resume_unwind(p))
+        })
     })?;
     moved(s)
 }

@@ -66,7 +66,7 @@ fn conntrack(s: &Scene) -> Result<[u64; 2]> {
     let text = s.bed.node.run(&["conntrack", "-S"])?;
     let sum = |name: &str| -> Result<u64> {
         let fields = text.split_whitespace().filter_map(|f| f.strip_prefix(name));
-        let values = fields.map(|value| value.parse::<u64>());
+        let values = fields.map(str::parse::<u64>);
         values
             .sum::<std::result::Result<_, _>>()
             .context("conntrack -S")
