@@ -7,10 +7,16 @@
 mod accept_queue_full;
 #[path = "explain/addresses.rs"]
 mod addresses;
+#[path = "explain/amid.rs"]
+mod amid;
 #[path = "explain/backend_unreachable.rs"]
 mod backend_unreachable;
 #[path = "explain/bad_checksum.rs"]
 mod bad_checksum;
+#[path = "explain/before_dnat.rs"]
+mod before_dnat;
+#[path = "explain/beside.rs"]
+mod beside;
 #[path = "explain/closed_at_once.rs"]
 mod closed_at_once;
 #[path = "explain/conntrack_full.rs"]
@@ -33,14 +39,24 @@ mod hairpin;
 mod healthy;
 #[path = "explain/held_by_kube_proxy.rs"]
 mod held_by_kube_proxy;
+#[path = "explain/near_miss.rs"]
+mod near_miss;
+#[path = "explain/near_rule.rs"]
+mod near_rule;
 #[path = "explain/no_endpoints.rs"]
 mod no_endpoints;
 #[path = "explain/no_local_endpoint.rs"]
 mod no_local_endpoint;
 #[path = "explain/no_service_rule.rs"]
 mod no_service_rule;
+#[path = "explain/no_way_back.rs"]
+mod no_way_back;
 #[path = "explain/nothing_listens.rs"]
 mod nothing_listens;
+#[path = "explain/other_interface.rs"]
+mod other_interface;
+#[path = "explain/other_movers.rs"]
+mod other_movers;
 #[path = "explain/paws_rejected.rs"]
 mod paws_rejected;
 #[path = "explain/pmtu_blackhole.rs"]
@@ -75,6 +91,10 @@ mod stale_conntrack;
 mod standalone;
 #[path = "explain/syn_queue_full.rs"]
 mod syn_queue_full;
+#[path = "explain/told.rs"]
+mod told;
+#[path = "explain/unserved.rs"]
+mod unserved;
 #[path = "explain/window.rs"]
 mod window;
 #[path = "explain/without_conntrack.rs"]

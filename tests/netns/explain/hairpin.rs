@@ -3,14 +3,14 @@
 use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use testbed::{
-    Topology,
+    RawClient, Topology,
     peer::{Behaviour, Dial},
     rules,
     topology::PodLink,
 };
 
 use super::{
-    expect::failed,
+    expect::{Backend, failed},
     scenario::Scenario,
     scene::{SOON, at_once},
 };
@@ -51,6 +51,32 @@ fn behind_a_bridge() -> Result<()> {
             let seen = [("?net/bridge/bridge-nf-call-iptables", "0")];
             s.bed.node.sysctls(&seen)?;
             s.serve(0, 9090, Behaviour::Echo)
+        },
+        ..SCENARIO
+    }
+    .run()
+}
+
+/// F10: the node, or a pod that is masqueraded to its address, dials a load balancer that
+/// keeps the client's address and sends the connection back.
+#[test]
+fn through_the_load_balancer() -> Result<()> {
+    Scenario {
+        port: 31874,
+        topology: || Topology::builder().pods(2),
+        fault: |_| Ok(()),
+        services: |s| vec![s.service().backend(s.pod(0, 9090))],
+        traffic: |s| {
+            let raw = RawClient::open(&s.bed.client)?;
+            for source in 40000..40003 {
+                raw.syn_only(s.node_port(source), s.node_port(s.port), 1)?;
+            }
+            Ok(())
+        },
+        expect: || {
+            let told = failed("hairpin", 3).backend(Backend::Any);
+            let told = told.says(&["came in from outside"]);
+            vec![told.never_says(&["carries its own address"])]
         },
         ..SCENARIO
     }

@@ -1,12 +1,12 @@
 //! A5: NAT sends to a port where nothing listens: a wrong targetPort, a server
 //! at the loopback address, one that has stopped (E1), here or on another node.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use testbed::{Mode, Topology, kernel, peer::Behaviour, rules};
+use testbed::{Mode, RawClient, Topology, kernel, peer::Behaviour, raw::Answer, rules};
 
 use super::{
-    expect::{Backend, Expected, failed},
+    expect::{Backend, Expected, failed, unexplained},
     scenario::Scenario,
     scene::{Family, Reply, SOON},
 };
@@ -118,6 +118,34 @@ fn second_node() -> Result<()> {
             ]
         },
         ..Scenario::new(31426)
+    }
+    .run()
+}
+
+/// A SYN in the window of a handshake that is still unfinished there: the stack answers with
+/// a RST, and its reason is not that nobody listens.
+#[test]
+fn a_second_syn_of_an_unfinished_handshake() -> Result<()> {
+    Scenario {
+        port: 31878,
+        services: |s| vec![s.service().backend(s.pod(0, 9090))],
+        traffic: |s| {
+            let raw = RawClient::open(&s.bed.client)?;
+            let to = s.node_port(s.port);
+            for source in 4000..4003 {
+                let from = s.phantom(1, source);
+                let answer = raw.syn(from, to, 1)?;
+                ensure!(matches!(answer, Answer::SynAck(_)), "{answer:?}");
+                let answer = raw.syn(from, to, 1001)?;
+                ensure!(answer == Answer::Rst, "{answer:?}");
+            }
+            Ok(())
+        },
+        expect: || {
+            let refused = unexplained(3).backend(Backend::Any).says(&["INVALID_SYN"]);
+            vec![refused, failed("return_path", 3).by(0, 9090).or_likely()]
+        },
+        ..SCENARIO
     }
     .run()
 }

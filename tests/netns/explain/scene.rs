@@ -25,7 +25,7 @@ use super::scenario::Scenario;
 /// The watched ports. The hooks see the sockets of every namespace: no other
 /// test may use them. Each scenario has an even one for its fault; the next is
 /// that of a healthy Service beside it.
-pub const PORTS: &str = "31400-31699";
+pub const PORTS: &str = "31400-31699,31820-31849,31860-31899,31920-31999";
 
 /// A load balancer that gives up soon: one SYN an attempt.
 pub const SOON: Duration = Duration::from_millis(700);

@@ -35,6 +35,8 @@ pub enum Behaviour {
     ReplyOnce(Vec<u8>),
     /// Sends these bytes once some have come, and closes without reading those.
     ReplyUnread(Vec<u8>),
+    /// Sends a line this often, asked or not, and reads nothing.
+    Push(Duration),
     /// Accepts and closes (FIN).
     Close,
     /// Accepts and resets (SO_LINGER 0).
@@ -160,11 +162,21 @@ fn accept_loop(
     }
 }
 
+/// Until the peer is gone, which the second line after that tells.
+fn push(mut stream: &TcpStream, pause: Duration, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) && stream.write_all(b"news\n").is_ok() {
+        std::thread::sleep(pause);
+    }
+}
+
 fn serve(mut stream: TcpStream, behaviour: &Behaviour, stop: &AtomicBool) {
     match behaviour {
         Behaviour::Close => return,
         Behaviour::Reset => return reset_on_close(&stream).unwrap_or(()),
         _ => {}
+    }
+    if let Behaviour::Push(pause) = behaviour {
+        return push(&stream, *pause, stop);
     }
     // So that a silent peer does not hold the thread when the server ends.
     let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));

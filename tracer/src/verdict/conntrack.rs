@@ -49,12 +49,12 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Opinion> {
     }?;
     let named = case.syn_cause() == Some(Cause::Hook);
     // The counters are the node's: other ports, UDP and forwarded traffic move them too.
-    Some(opinion.certain_if(named && told.clear && !are_shared(case, counters)))
+    Some(opinion.certain_if(named && told.clear && are_ours(case, counters)))
 }
 
-/// Whether conntrack refused more packets than the failed attempts can have sent, with
-/// what they sent again.
-fn are_shared(case: &Case<'_>, counters: Conntrack) -> bool {
+/// Whether conntrack refused as many packets as the failed attempts sent, with what they
+/// sent again: fewer, and something else dropped these; more, and others were refused too.
+fn are_ours(case: &Case<'_>, counters: Conntrack) -> bool {
     let hooked: BTreeSet<u16> = case
         .evidence
         .rows
@@ -68,13 +68,16 @@ fn are_shared(case: &Case<'_>, counters: Conntrack) -> bool {
         .iter()
         .filter(|(port, _)| hooked.contains(port));
     let again = sum(ports.map(|(_, counters)| counters.get(Cell::retransmit(Retransmit::Syn))));
-    let own = sum(case
-        .evidence
-        .rows
-        .iter()
-        .filter(|r| is_hook(r))
-        .map(|r| r.count));
-    counters.drop.max(counters.insert_failed) > own.saturating_add(again)
+    let count = |fits: fn(&&Row) -> bool| {
+        let rows = case.evidence.rows.iter();
+        sum(rows.filter(|r| is_hook(r)).filter(fits).map(|r| r.count))
+    };
+    let own = count(|_| true);
+    // The last one of those came through.
+    let late = count(|r| r.failure == Failure::Late);
+    let least = own.saturating_add(again.saturating_sub(late));
+    let refused = counters.drop.max(counters.insert_failed);
+    (least..=own.saturating_add(again)).contains(&refused)
 }
 
 /// A SYN dropped by netfilter's core: by a legacy rule or conntrack.

@@ -46,7 +46,8 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     )
 }
 
-/// A rule drops SYNs, or answers them with ICMP after DNAT.
+/// A rule drops SYNs, or answers them with ICMP after DNAT. That one of them did is for the
+/// caller to decide; which one may be open all the same.
 pub(super) fn dropped(case: &Case<'_>, told: &Told) -> Opinion {
     let next = match &told.culprit {
         Some(culprit) => shown(case, culprit),

@@ -44,10 +44,10 @@ impl Culprit {
             rise,
             ..
         } = &self.stop;
-        let verb = if self.sure {
-            took.to_owned()
+        let who = if self.sure {
+            "A rule"
         } else {
-            format!("may have {took}")
+            "Perhaps a rule"
         };
         let counted = match (packets, rise) {
             (Some(all), Some(rise @ 1..)) => format!(
@@ -57,7 +57,7 @@ impl Culprit {
             (Some(all), _) => format!(" Its counter stands at {all} packets."),
             (None, _) => String::new(),
         };
-        format!("A rule {verb}: {rule}.{counted}")
+        format!("{who} {took}: {rule}.{counted}")
     }
 }
 

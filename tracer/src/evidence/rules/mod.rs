@@ -32,7 +32,7 @@ pub struct RuleSets {
     read: Read,
     before: Baseline,
     #[cfg(test)]
-    said: Option<Traced>,
+    answer: Option<Traced>,
 }
 
 /// A SYN whose way through the rules is asked for.
@@ -121,12 +121,12 @@ pub enum ProxyMode {
 }
 
 impl RuleSets {
-    /// Rule sets that say this, for tests of what it leads to.
+    /// Rule sets that say this of any SYN.
     #[cfg(test)]
-    pub fn answering(said: Traced) -> Self {
+    pub fn answering(traced: Traced) -> Self {
         Self {
             known: true,
-            said: Some(said),
+            answer: Some(traced),
             ..Self::default()
         }
     }
@@ -135,8 +135,8 @@ impl RuleSets {
     #[must_use]
     pub fn trace(&self, syn: &Syn) -> Traced {
         #[cfg(test)]
-        if let Some(said) = &self.said {
-            return said.clone();
+        if let Some(answer) = &self.answer {
+            return answer.clone();
         }
         let outcome = Walk::new(&self.read.tables, self.read.own.as_deref(), syn).run(syn);
         Traced {

@@ -99,7 +99,7 @@ impl Reader {
             before: self.counts.baseline(window),
             read,
             #[cfg(test)]
-            said: None,
+            answer: None,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! C1 to C5.
 
-use tracer_common::failure::{
-    Failure::{Cancelled, ClosedAtOnce, Late, Reset, Unanswered},
-    Reply::BackendRst,
-    seen,
+use tracer_common::{
+    counters::Cell,
+    failure::{
+        Failure::{Cancelled, ClosedAtOnce, Late, Reset, Unanswered},
+        Reply::BackendRst,
+        seen,
+    },
+    words::Retransmit,
 };
 
 use super::{
@@ -163,6 +167,24 @@ fn no_free_tuple() {
                 .conntrack(counters(9, 4, 4, 0))
                 .rules([]),
             &[(ConntrackClash, Certain, 1, 3)],
+        ),
+        (
+            "fewer were refused than were sent, with those sent again: a rule that is gone",
+            bed([to_pod()])
+                .here()
+                .conntrack(counters(9, 4, 4, 0))
+                .count(Cell::retransmit(Retransmit::Syn), 3)
+                .rules([]),
+            &[(SnatExhausted, Likely, 3, 0)],
+        ),
+        (
+            "C2, each sent again with success",
+            bed([late()])
+                .here()
+                .conntrack(counters(9, 3, 3, 0))
+                .count(Cell::retransmit(Retransmit::Syn), 3)
+                .rules([]),
+            &[(ConntrackClash, Certain, 0, 3)],
         ),
         (
             "legacy rule, one clash elsewhere",

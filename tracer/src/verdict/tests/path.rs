@@ -17,10 +17,13 @@ use super::{
             Unexplained,
         },
     },
-    bed::{Make as _, NODE, bed, icmp, pod, row, silent},
+    bed::{Make as _, NODE, bed, icmp, pod, row, silent, stop},
     check,
 };
-use crate::evidence::{Namespace, Row};
+use crate::evidence::{
+    Namespace, Row,
+    rules::{Action, Matches, Owner, Stop},
+};
 
 fn gone() -> Row {
     silent().to(pod())
@@ -28,11 +31,30 @@ fn gone() -> Row {
 
 #[test]
 fn dropped_by_rule() {
+    let undecided = Stop {
+        matches: Matches::Maybe,
+        rise: None,
+        ..stop(Owner::Other, Action::Drop)
+    };
     check(&[
         (
             "FORWARD",
             bed([gone().syn("NETFILTER_DROP", "nft_do_chain")]).here(),
             &[(DroppedByRule, Certain, 3, 0)],
+        ),
+        (
+            "FORWARD: a rule for certain, whichever it is",
+            bed([gone().syn("NETFILTER_DROP", "nft_do_chain")])
+                .here()
+                .rules([undecided.clone()]),
+            &[(DroppedByRule, Certain, 3, 0)],
+        ),
+        (
+            "before DNAT a rule of kube-proxy's may have done it as well",
+            bed([silent().syn("NETFILTER_DROP", "nft_do_chain")])
+                .here()
+                .rules([undecided]),
+            &[(DroppedByRule, Likely, 3, 0)],
         ),
         (
             "conntrack unknown",

@@ -197,6 +197,8 @@ impl Packet<'_> {
 /// Whether an interface has a name, or one that begins so.
 pub fn named(of: &Interface, name: &str, prefix: bool) -> Option<bool> {
     match of {
+        // What a tap has seen came from outside, by whichever interface.
+        Interface::Open if name == "lo" && !prefix => Some(false),
         Interface::Open => None,
         Interface::Missing => Some(name.is_empty()),
         Interface::Named(is) if prefix => Some(is.starts_with(name)),
@@ -222,4 +224,16 @@ pub fn same(bytes: &[Option<u8>], value: &[u8]) -> Option<bool> {
         }
     }
     (!open).then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_comes_in_by_loopback() {
+        assert_eq!(named(&Interface::Open, "lo", false), Some(false));
+        assert_eq!(named(&Interface::Open, "lo", true), None);
+        assert_eq!(named(&Interface::Open, "eth0", false), None);
+    }
 }
