@@ -8,7 +8,8 @@ use super::{
     rules::{self, Culprit, Told},
 };
 
-/// A rule answers with RST or ICMP before a backend was chosen; `with` is the answer.
+/// A rule answers with RST or ICMP before a backend was chosen; `with` is the answer. That
+/// one of them did is for the caller to decide; which one may be open all the same.
 pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     let port = case.port();
     let fact = match &told.culprit {
@@ -43,7 +44,6 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
         "No socket refused it, neither the pod's nor the node's.",
         next,
     )
-    .certain_if(told.culprit.as_ref().is_none_or(|culprit| culprit.sure))
 }
 
 /// A rule drops SYNs, or answers them with ICMP after DNAT. That one of them did is for the

@@ -133,7 +133,7 @@ fn port_unreachable(case: &Case<'_>, told: &Told) -> Opinion {
         (Some(culprit), _) if told.untranslated && case.is_a_service() => {
             no_rule(case, Some(culprit)).certain_if(culprit.sure)
         }
-        (Some(_), _) => another(),
+        (Some(culprit), _) => another().certain_if(culprit.sure),
         (None, Some(true)) => another().certain_if(false),
         (None, ready) => {
             let certain = ready == Some(false);
@@ -216,6 +216,7 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
             (false, Action::Drop) => firewall::dropped(case, &told).certain_if(sure),
             (false, _) => {
                 firewall::rejected(case, "an ICMP error, unless these are rationed", &told)
+                    .certain_if(sure)
             }
         };
     }
