@@ -90,5 +90,5 @@ fn change(of: &Subject, with: impl FnOnce(&mut Note)) {
     // SAFETY: the helper has no arguments and no preconditions.
     note.at = unsafe { bpf_ktime_get_ns() };
     // Displaces the oldest when full; cannot fail otherwise.
-    let _ = NOTES.insert(&of.flow, note, 0);
+    let _ = NOTES.insert(of.flow, note, 0);
 }

@@ -25,5 +25,5 @@ pub fn learn(flow: &FlowKey, ifindex: u32) {
         return;
     }
     // Displaces the oldest when full; cannot fail otherwise.
-    let _ = ROUTES.insert(&flow.client, ifindex, 0);
+    let _ = ROUTES.insert(flow.client, ifindex, 0);
 }

@@ -73,6 +73,12 @@ fn time_wait_of_another_client() -> Result<()> {
 fn time_wait_of_the_same_client() -> Result<()> {
     Scenario {
         port: 31962,
+        // Without an offset of their own for each pair of addresses and ports.
+        fault: |s| {
+            let plain = [("net/ipv4/tcp_timestamps", "2")];
+            s.bed.client.sysctls(&plain)?;
+            (SCENARIO.fault)(s)
+        },
         traffic: |s| {
             for _ in 0..CLIENTS {
                 served(s, 0)?;

@@ -48,8 +48,11 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Opinion> {
         }),
     }?;
     let named = case.syn_cause() == Some(Cause::Hook);
+    // A full table refuses before NAT, so that later rules are not to blame.
+    let full = opinion.verdict == Verdict::ConntrackFull;
+    let clear = told.clear || (full && told.clear_before_dnat);
     // The counters are the node's: other ports, UDP and forwarded traffic move them too.
-    Some(opinion.certain_if(named && told.clear && are_ours(case, counters)))
+    Some(opinion.certain_if(named && clear && are_ours(case, counters)))
 }
 
 /// Whether conntrack refused as many packets as the failed attempts sent, with what they

@@ -17,6 +17,8 @@ pub(super) struct Told {
     pub culprit: Option<Culprit>,
     /// Rule sets were read, all of them that the SYNs meet, and none takes these.
     pub clear: bool,
+    /// The same of those that SYNs meet before NAT translates their destination.
+    pub clear_before_dnat: bool,
     /// They were read in full, and none translates the destination.
     pub untranslated: bool,
 }
@@ -75,6 +77,7 @@ pub(super) fn told(case: &Case<'_>) -> Told {
     Told {
         culprit: culprit(&traced, fits),
         clear: complete && traced.iter().all(none),
+        clear_before_dnat: traced.iter().all(|t| t.complete_before_dnat && none(t)),
         untranslated: complete && traced.iter().all(|traced| traced.backends.is_empty()),
     }
 }

@@ -66,6 +66,8 @@ pub struct Traced {
     /// Whether all rules on its way could be read. False when an unknown match, a set
     /// or a bound leaves something open.
     pub complete: bool,
+    /// The same for the rules that are asked before NAT translates the destination.
+    pub complete_before_dnat: bool,
 }
 
 /// A rule that may have stopped a SYN.
@@ -147,6 +149,7 @@ impl RuleSets {
                 .collect(),
             backends: outcome.backends,
             complete: self.known && !self.read.gaps && !outcome.incomplete,
+            complete_before_dnat: self.known && !self.read.gaps && !outcome.incomplete_early,
         }
     }
 

@@ -303,6 +303,7 @@ impl Bed {
             stops: stops.into_iter().collect(),
             backends: vec![pod()],
             complete: true,
+            complete_before_dnat: true,
         };
         self.0.rules = Arc::new(RuleSets::answering(traced));
         for row in &mut self.0.rows {

@@ -136,6 +136,7 @@ fn rule_sets() -> impl Strategy<Value = RuleSets> {
         stops,
         backends: Vec::new(),
         complete,
+        complete_before_dnat: complete,
     });
     option::of(traced).prop_map(|t| t.map_or_else(RuleSets::default, RuleSets::answering))
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     evidence::{
         Conntrack, Namespace, Route,
-        rules::{Action, Owner, RuleSets, Stop, Traced},
+        rules::{Action, Matches, Owner, RuleSets, Stop, Traced},
     },
     services::Table,
 };
@@ -116,6 +116,7 @@ fn a_reject_in_place_of_rules_that_are_missing() {
     let traced = Traced {
         backends: Vec::new(),
         complete: true,
+        complete_before_dnat: true,
         stops: vec![stop(Owner::Other, REJECT)],
     };
     nameless.0.rules = Arc::new(RuleSets::answering(traced));
@@ -139,7 +140,17 @@ fn a_reject_in_place_of_rules_that_are_missing() {
 fn rejected_by_rule() {
     let noted = refused(NodeRst).syn(RULE.0, RULE.1);
     let after_nat = refused(NodeRst).to(pod());
+    let undecided = Stop {
+        matches: Matches::Maybe,
+        rise: None,
+        ..stop(Owner::Other, Action::RejectReset)
+    };
     check(&[
+        (
+            "drop noted, which rule's is open",
+            bed([noted.clone()]).rules([undecided]),
+            &[(RejectedByRule, Certain, 3, 0)],
+        ),
         (
             "drop noted",
             bed([noted]),

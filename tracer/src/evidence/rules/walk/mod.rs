@@ -50,6 +50,8 @@ pub struct Outcome {
     pub stops: Vec<Stopped>,
     pub backends: Vec<SocketAddr>,
     pub incomplete: bool,
+    /// The same of the chains that come before NAT translates the destination.
+    pub incomplete_early: bool,
     /// Sets and chains that it takes to decide, and that are not read.
     pub missing: BTreeSet<u32>,
     pub unread: BTreeSet<u32>,
@@ -209,6 +211,10 @@ impl<'a> Walk<'a> {
         self.untouched = false;
         let natted = std::mem::take(&mut self.natted);
         let end = self.chain(index, reach, 0);
+        if self.before_dnat && !base.nat {
+            // Chains come in the order of their priority: nothing later is in it yet.
+            self.outcome.incomplete_early |= self.outcome.incomplete;
+        }
         if self.packet.any_client {
             self.natted |= natted;
             return true;
