@@ -3,6 +3,7 @@
 
 mod backend;
 mod case;
+mod case_services;
 mod claim;
 mod commands;
 mod conntrack;
