@@ -39,6 +39,7 @@ fn a_clients_drop_before_dnat_is_named() {
                 trace(&syn6(30001)),
                 Traced {
                     complete: true,
+                    complete_before_dnat: true,
                     ..Traced::default()
                 }
             );
