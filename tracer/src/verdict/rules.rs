@@ -74,14 +74,29 @@ pub(super) fn told(case: &Case<'_>) -> Told {
     }
     let traced: Vec<Traced> = syns.iter().map(|syn| rules.trace(syn)).collect();
     let complete = traced.iter().all(|traced| traced.complete);
+    let spares = is_spared(case, &syns);
     let fits = |stop: &&Stop| answers_so(case, stop.action) && stop.packets != Some(0);
     let none = |traced: &Traced| !traced.stops.iter().any(|stop| fits(&stop));
     Told {
-        culprit: culprit(&traced, fits, case.row.count),
+        culprit: culprit(&traced, fits, case.row.count).map(|culprit| Culprit {
+            sure: culprit.sure && !(spares && culprit.stop.matches == Matches::Yes),
+            ..culprit
+        }),
         clear: complete && traced.iter().all(none),
         clear_before_dnat: traced.iter().all(|t| t.complete_before_dnat && none(t)),
         untranslated: complete && traced.iter().all(|traced| traced.backends.is_empty()),
     }
+}
+
+/// Whether SYNs of the same clients on the same way came through in the midst of these: a
+/// rule that fits them all would have taken them too.
+fn is_spared(case: &Case<'_>, syns: &[Syn]) -> bool {
+    let backend = case.row.backend;
+    let mut amid = case.row.amid.iter();
+    amid.any(|served| {
+        let same = |syn: &Syn| served.client == Some(syn.client) && served.dialled == syn.dialled;
+        (backend.is_none() || served.backend == backend) && syns.iter().any(same)
+    })
 }
 
 /// `failed`: attempts that it is to have taken.

@@ -18,11 +18,11 @@ use super::{
         },
         judge,
     },
-    bed::{Make as _, NODE, bed, icmp, pod, row, silent, stop},
+    bed::{CLIENT, Make as _, NODE, bed, icmp, pod, row, served, silent, stop},
     check,
 };
 use crate::evidence::{
-    Namespace, Row,
+    Namespace, Row, Served,
     rules::{Action, Matches, Owner, Stop},
 };
 
@@ -36,6 +36,10 @@ fn dropped_by_rule() {
         matches: Matches::Maybe,
         rise: None,
         ..stop(Owner::Other, Action::Drop)
+    };
+    let of_client = Served {
+        client: Some(CLIENT),
+        ..served(Some(pod()))
     };
     let moved = Stop {
         rise: Some(3),
@@ -68,6 +72,14 @@ fn dropped_by_rule() {
                 .conntrack(None)
                 .rules([moved.clone()]),
             &[(DroppedByRule, Likely, 9, 0)],
+        ),
+        (
+            "a rule that fits all of a client's SYNs, of which some came through",
+            bed([gone().syn("NETFILTER_DROP", "nf_hook_slow").amid(of_client)])
+                .here()
+                .conntrack(None)
+                .rules([stop(Owner::Other, Action::Drop)]),
+            &[(DroppedByRule, Likely, 3, 0)],
         ),
         (
             "a rule that may fit has taken as many",
