@@ -96,7 +96,9 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
             seconds(times.last - since),
             match times.holder {
                 Some(_) => "it had left the ready endpoints",
-                None => "the watch of the EndpointSlices had begun, which have never listed it",
+                None => {
+                    "the watch of the EndpointSlices had begun, in which no pod has had that address"
+                }
             },
             others(listed),
             case.port(),

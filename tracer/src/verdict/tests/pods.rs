@@ -275,7 +275,10 @@ fn who_was_never_listed_may_be_another_nats_choice() {
         (Verdict::RulesStale, Certainty::Likely)
     );
     let said = judge(&evidence).findings.remove(0).evidence.join(" ");
-    assert!(said.contains("which have never listed it"), "{said}");
+    assert!(
+        said.contains("in which no pod has had that address"),
+        "{said}"
+    );
 }
 
 #[test]
