@@ -89,7 +89,9 @@ impl Known {
         let before = self.looks.iter().rev().find(|look| !within(look));
         let first = before.or_else(|| self.looks.iter().find(within))?;
         let last = self.looks.back().filter(|last| last.at > first.at)?;
-        Some(u64::from(last.drops?.wrapping_sub(first.drops?)))
+        let (before, now) = (first.drops?, last.drops?);
+        // A listener that is made anew counts from 0.
+        Some(u64::from(now.checked_sub(before).unwrap_or(now)))
     }
 
     /// Takes those off that have read something since the look before, and says whether
@@ -155,6 +157,14 @@ mod tests {
         let much_later = after(&mut looks, start, 200, pod(0, 12, &[]));
         assert!(!much_later.was_full);
         assert_eq!(much_later.drops_rise, Some(0));
+    }
+
+    #[test]
+    fn a_listener_that_is_made_anew_has_dropped_little() {
+        let (mut looks, start) = (Looks::default(), Instant::now());
+        after(&mut looks, start, 0, pod(0, 500, &[]));
+        let anew = after(&mut looks, start, 2, pod(0, 3, &[]));
+        assert_eq!(anew.drops_rise, Some(3));
     }
 
     #[test]

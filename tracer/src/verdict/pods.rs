@@ -73,7 +73,13 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
         None if names.tenants().of(chosen.ip()).is_empty() => names.tenants().known_since?,
         None => return None,
     };
+    // A pod that stops may be chosen for as long as it is listed and no other is ready.
+    let until = times.holder.and_then(|holder| holder.until);
+    let was_listed = until.is_none_or(|until| times.last < until.saturating_add(LAG));
+    let empty = &names.tenants().empty;
+    let alone = was_listed && empty.between(case.port(), since, times.last);
     if listed.may_choose(chosen)
+        || alone
         || !times.known
         || case.seen(seen::OLD_ENTRY)
         || times.last < since.saturating_add(LAG)
@@ -84,10 +90,16 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
     let opinion = Opinion::certain(
         Verdict::RulesStale,
         format!(
-            "This node still sent new connections to {chosen}{} {} after it had left the ready \
-             endpoints; the EndpointSlices list {} for port {} now.",
+            "This node still sent new connections to {chosen}{} {} after {}; the EndpointSlices \
+             list {} for port {} now.",
             named(times.holder),
             seconds(times.last - since),
+            match times.holder {
+                Some(_) => "it had left the ready endpoints",
+                None => {
+                    "the watch of the EndpointSlices had begun, in which no pod has had that address"
+                }
+            },
             others(listed),
             case.port(),
         ),
@@ -99,7 +111,14 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
              choose."
         ),
     );
-    Some(times.certain_since(opinion, since, true))
+    // IPVS leads a connection that uses its ports again to where the one before it went
+    // (net.ipv4.vs.conn_reuse_mode), although no server is there any more.
+    let reused = case
+        .virtual_server()
+        .is_some_and(|s| !s.backends.contains(&chosen));
+    // What was never listed may have been chosen by who else does NAT here.
+    let holds = !reused && times.holder.is_some();
+    Some(times.certain_since(opinion, since, holds))
 }
 
 /// Those that are ready, the first few by name.
@@ -179,7 +198,9 @@ fn terminating(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
          until the endpoints have changed fails nobody.",
         depart(case, Some(holder)),
     );
-    let worked = served || (holder.was_ready && !is_refused);
+    // It answered others in the midst of these, so that it had not stopped.
+    let answers = case.row.amid.iter().any(|s| s.backend == case.address());
+    let worked = !answers && (served || (holder.was_ready && !is_refused));
     Some(times.certain_since(opinion, since, worked))
 }
 

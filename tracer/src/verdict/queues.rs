@@ -2,7 +2,12 @@
 
 use tracer_common::failure::Failure;
 
-use super::{Verdict, case::Case, drops::Cause, opinion::Opinion};
+use super::{
+    Verdict,
+    case::{Case, sum},
+    drops::Cause,
+    opinion::Opinion,
+};
 use crate::evidence::Pod;
 
 pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
@@ -15,16 +20,33 @@ pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
     if case.cause() == Some(Cause::Overflow) {
         return Some(accept_queue_full(case));
     }
-    // A SYN dropped at a queue leaves no trace but counters, in any kernel
-    // (tcp_conn_request); one whose drop is noted died of something else.
-    let vague = matches!(case.cause(), None | Some(Cause::Unnamed | Cause::Stack));
-    let pod = case.pod().filter(|_| vague)?;
+    let pod = case.pod().filter(|_| is_vague(case))?;
     if case.is_silent() || case.is_late() {
         return syn(case, pod);
     }
     // Accepted connections that nobody reads are the process's doing.
     let full = is_full(pod) && pod.unread == 0 && pod.namespace.listen_overflows > 0;
     (full && case.failure() != Failure::Reset).then(|| accept_queue_full(case).certain_if(false))
+}
+
+/// Attempts at the backend whose SYN may have been dropped at its listener, of all ports and
+/// rows.
+fn lost(case: &Case<'_>) -> u64 {
+    let of_backend = case
+        .evidence
+        .rows
+        .iter()
+        .filter(|r| r.backend == case.row.backend);
+    let lost = of_backend
+        .map(|row| Case::new(row, case.evidence))
+        .filter(|c| (c.is_silent() || c.is_late()) && is_vague(c));
+    sum(lost.map(|c| c.row.count))
+}
+
+/// A SYN dropped at a queue leaves no trace but counters, in any kernel
+/// (`tcp_conn_request`); one whose drop is noted died of something else.
+fn is_vague(case: &Case<'_>) -> bool {
+    matches!(case.cause(), None | Some(Cause::Unnamed | Cause::Stack))
 }
 
 /// B1 and B4: the SYN was dropped at the listener.
@@ -37,11 +59,15 @@ fn syn(case: &Case<'_>, pod: &Pod) -> Option<Opinion> {
     if drops == 0 || (overflows == 0 && others == 0 && !(is_full(pod) && case.is_silent())) {
         return None;
     }
-    let alone = pod.drops_elsewhere == 0 || pod.drops_rise >= Some(case.row.count);
-    let enough = |rise: u64| drops >= case.row.count && rise >= case.row.count && alone;
+    // All that the same counters have to explain, each SYN of it at least once.
+    let failed = lost(case);
+    let alone = pod.drops_elsewhere == 0 || pod.drops_rise >= Some(failed);
+    let enough = |rise: u64| drops >= failed && rise >= failed && alone;
     if is_full(pod) || overflows >= others {
         let told = accept_queue_full(case);
-        return Some(told.certain_if(is_full(pod) || enough(overflows)));
+        // A namespace that was looked at once has no rises: then a full queue decides.
+        let full = is_full(pod) && (overflows >= failed || overflows == 0 && others == 0);
+        return Some(told.certain_if(full || enough(overflows)));
     }
     let no_route = pod.namespace.out_no_routes;
     if no_route > 0 {

@@ -29,7 +29,7 @@ pub(super) struct Culprit {
     /// The rule.
     pub stop: Stop,
     /// It fits every SYN that was traced, or it is the only one that may have, and its
-    /// counter rose. Otherwise others may have taken them.
+    /// counter rose by as many. Otherwise others may have taken them.
     pub sure: bool,
 }
 
@@ -67,22 +67,40 @@ impl Culprit {
 pub(super) fn told(case: &Case<'_>) -> Told {
     let rules = &case.evidence.rules;
     let syns = syns(case);
-    if !rules.is_known() || syns.is_empty() {
+    // What was seen in a pod's namespace had passed the node's rules: the pod has its own.
+    let beyond = case.row.netns != 0;
+    if !rules.is_known() || syns.is_empty() || beyond {
         return Told::default();
     }
     let traced: Vec<Traced> = syns.iter().map(|syn| rules.trace(syn)).collect();
     let complete = traced.iter().all(|traced| traced.complete);
+    let spares = is_spared(case, &syns);
     let fits = |stop: &&Stop| answers_so(case, stop.action) && stop.packets != Some(0);
     let none = |traced: &Traced| !traced.stops.iter().any(|stop| fits(&stop));
     Told {
-        culprit: culprit(&traced, fits),
+        culprit: culprit(&traced, fits, case.row.count).map(|culprit| Culprit {
+            sure: culprit.sure && !(spares && culprit.stop.matches == Matches::Yes),
+            ..culprit
+        }),
         clear: complete && traced.iter().all(none),
         clear_before_dnat: traced.iter().all(|t| t.complete_before_dnat && none(t)),
         untranslated: complete && traced.iter().all(|traced| traced.backends.is_empty()),
     }
 }
 
-fn culprit(traced: &[Traced], fits: impl Fn(&&Stop) -> bool) -> Option<Culprit> {
+/// Whether SYNs of the same clients on the same way came through in the midst of these: a
+/// rule that fits them all would have taken them too.
+fn is_spared(case: &Case<'_>, syns: &[Syn]) -> bool {
+    let backend = case.row.backend;
+    let mut amid = case.row.amid.iter();
+    amid.any(|served| {
+        let same = |syn: &Syn| served.client == Some(syn.client) && served.dialled == syn.dialled;
+        (backend.is_none() || served.backend == backend) && syns.iter().any(same)
+    })
+}
+
+/// `failed`: attempts that it is to have taken.
+fn culprit(traced: &[Traced], fits: impl Fn(&&Stop) -> bool, failed: u64) -> Option<Culprit> {
     let first = traced.first()?;
     let candidates: Vec<&Stop> = first.stops.iter().filter(&fits).collect();
     let certain = candidates.iter().find(|stop| stop.matches == Matches::Yes);
@@ -92,7 +110,7 @@ fn culprit(traced: &[Traced], fits: impl Fn(&&Stop) -> bool) -> Option<Culprit> 
         other.stops.iter().any(same)
     });
     let before = candidates.iter().position(|s| s.rule == stop.rule)?;
-    let alone = candidates.len() == 1 && stop.rise.is_some_and(|rise| rise > 0);
+    let alone = candidates.len() == 1 && stop.rise >= Some(failed);
     // Rules that are asked before it and may fit leave it open, unless their counters
     // stand still.
     let open = candidates.iter().take(before).any(|s| s.rise != Some(0));

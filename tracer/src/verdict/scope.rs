@@ -132,8 +132,13 @@ fn by_address(scope: &Scope, port: u16, evidence: &Evidence) -> String {
         (None, all) if all.len() > NAMED => format!("{} addresses of this node", all.len()),
         (None, all) => list(all),
     };
+    let them = if scope.addresses.len() == 1 {
+        "it"
+    } else {
+        "them"
+    };
     format!(
-        "Only attempts to {failed} failed so, and none to it was established; of those to {} \
+        "Only attempts to {failed} failed so, and none to {them} was established; of those to {} \
          {count} were.",
         list(&others)
     )

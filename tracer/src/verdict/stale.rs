@@ -9,7 +9,9 @@ use super::{
     Verdict,
     backend::is_unreachable,
     case::{Case, find},
+    drops::Cause,
     opinion::Opinion,
+    service::is_port_unreachable,
 };
 use crate::evidence::Entry;
 
@@ -33,7 +35,10 @@ pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
         );
     // An entry that has carried an answer is the attempt's own.
     let old = case.seen(seen::OLD_ENTRY) && !case.was_answered();
-    let entry = old_entry(case);
+    // Entries are those of some failed attempts of the port; what a rule answered or dropped
+    // is known to have met none.
+    let ruled = is_port_unreachable(case.row) || case.syn_cause().is_some_and(Cause::is_netfilter);
+    let entry = old_entry(case).filter(|_| old || !ruled);
     let target = case.address().or(entry.map(|e| e.backend));
     let target = target.filter(|_| failed && (old || entry.is_some()))?;
     let unreachable = is_unreachable(case, find(case.evidence, case.port(), target));

@@ -14,7 +14,11 @@ mod text;
 mod walk;
 mod xt;
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, PoisonError},
+};
 
 use self::{
     counts::{Baseline, Key},
@@ -31,12 +35,14 @@ pub struct RuleSets {
     known: bool,
     read: Read,
     before: Baseline,
+    /// Ways that were asked for before: each row of a window asks several times.
+    traced: Mutex<HashMap<Syn, Traced>>,
     #[cfg(test)]
     answer: Option<Traced>,
 }
 
 /// A SYN whose way through the rules is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Syn {
     /// Who sent it.
     pub client: IpAddr,
@@ -140,6 +146,21 @@ impl RuleSets {
         if let Some(answer) = &self.answer {
             return answer.clone();
         }
+        /// Ways that are remembered.
+        const MOST: usize = 64;
+        let traced = || self.traced.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = traced().get(syn) {
+            return known.clone();
+        }
+        let told = self.walk(syn);
+        let mut known = traced();
+        if known.len() < MOST {
+            known.insert(syn.clone(), told.clone());
+        }
+        told
+    }
+
+    fn walk(&self, syn: &Syn) -> Traced {
         let outcome = Walk::new(&self.read.tables, self.read.own.as_deref(), syn).run(syn);
         Traced {
             stops: outcome
@@ -220,7 +241,7 @@ impl RuleSets {
         let tables = &self.read.tables;
         let table = tables.tables.get(chain.table as usize)?;
         let ours = &*table.name == "kube-proxy" && table.tool == Tool::Nftables;
-        let named = chain.name.starts_with("KUBE-") && table.tool != Tool::Nftables;
+        let named = is_kube_proxys(&chain.name) && table.tool != Tool::Nftables;
         Some(RuleName {
             family: table.family,
             tool: table.tool,
@@ -241,6 +262,52 @@ impl RuleSets {
                 Owner::Other
             },
         })
+    }
+}
+
+/// kube-router, which k3s contains, names its chains for network policies much the same.
+fn is_kube_proxys(chain: &str) -> bool {
+    const KUBE_ROUTER: [&str; 3] = ["KUBE-ROUTER-", "KUBE-POD-FW-", "KUBE-NWPLCY-"];
+    chain.starts_with("KUBE-") && !KUBE_ROUTER.iter().any(|name| chain.starts_with(name))
+}
+
+#[cfg(test)]
+mod of_its_own {
+    use super::*;
+
+    #[test]
+    fn so_many_ways_are_remembered() {
+        let rules = RuleSets {
+            known: true,
+            ..RuleSets::default()
+        };
+        for client in 0..200_u8 {
+            let syn = Syn {
+                client: [10, 66, 1, client].into(),
+                client_port: None,
+                dialled: [10, 0, 3, 17].into(),
+                node_port: 30_102,
+                interface: None,
+                backend: None,
+                way_out: None,
+            };
+            let told = rules.trace(&syn);
+            assert!(told.complete && told == rules.trace(&syn));
+        }
+        assert_eq!(rules.traced.lock().unwrap().len(), 64);
+    }
+
+    #[test]
+    fn chains_of_network_policies_are_not_kube_proxys() {
+        assert!(is_kube_proxys("KUBE-EXTERNAL-SERVICES") && is_kube_proxys("KUBE-XLB-A"));
+        for chain in [
+            "KUBE-ROUTER-INPUT",
+            "KUBE-POD-FW-A",
+            "KUBE-NWPLCY-DEFAULT",
+            "INPUT",
+        ] {
+            assert!(!is_kube_proxys(chain));
+        }
     }
 }
 

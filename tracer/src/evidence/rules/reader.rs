@@ -98,8 +98,7 @@ impl Reader {
             known: true,
             before: self.counts.baseline(window),
             read,
-            #[cfg(test)]
-            answer: None,
+            ..RuleSets::default()
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
         Certainty::{Certain, Likely},
         Verdict::{BackendUnreachable, NothingListens, RejectedByRule, RouteBlackhole},
     },
-    bed::{Make as _, bed, icmp, pod, refused, row, silent},
+    bed::{Make as _, bed, icmp, pod, refused, row, served, silent},
     check,
 };
 use crate::evidence::Route;
@@ -30,6 +30,19 @@ fn nothing_listens() {
         (
             "drop noted, reset too",
             bed([reset().syn("NO_SOCKET", "tcp_v4_rcv")]).here(),
+            &[(NothingListens, Certain, 3, 0)],
+        ),
+        (
+            "a RST without a reason, of a pod that answered others meanwhile",
+            bed([rst()
+                .reset(seen::RESET_CLIENT, "")
+                .amid(served(Some(pod())))])
+            .here(),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+        (
+            "with a reason it is one that comes and goes",
+            bed([reset().amid(served(Some(pod())))]).here(),
             &[(NothingListens, Certain, 3, 0)],
         ),
         (

@@ -118,6 +118,15 @@ fn a_problem_of_one_address_says_so() {
     let told = "Only attempts to 10.0.3.17 failed so, and none to it was established; of those to \
                 10.0.3.18 20 were.";
     assert!(evidence.iter().any(|line| line == told), "{evidence:#?}");
+    // Two of them fail.
+    let second = Row {
+        dialled: Some([10, 0, 3, 19].into()),
+        ..no_rule()
+    };
+    let (_, evidence) = scope(bed([no_rule(), second]), &[other]);
+    let told = "Only attempts to 10.0.3.17, 10.0.3.19 failed so, and none to them was \
+                established; of those to 10.0.3.18 20 were.";
+    assert!(evidence.iter().any(|line| line == told), "{evidence:#?}");
     // The same address works for others.
     let (found, _) = scope(bed([no_rule()]), &[other, served(Some(pod()))]);
     assert_eq!(found, Scope::default());

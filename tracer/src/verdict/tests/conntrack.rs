@@ -15,7 +15,7 @@ use super::{
         Certainty::{Certain, Likely},
         Verdict::{
             BackendUnreachable, ConntrackClash, ConntrackFull, ConntrackInvalid, DroppedByRule,
-            NothingListens, SnatExhausted, StaleConntrack,
+            NoEndpoints, NothingListens, SnatExhausted, StaleConntrack,
         },
     },
     bed::{Bed, Make as _, PORT, backend, bed, icmp, pod, refused, row, silent, stop},
@@ -260,6 +260,11 @@ fn stale_conntrack() {
             "entry older than the daemon",
             entry(failed(bed([silent()])), "ESTABLISHED"),
             &[(StaleConntrack, Certain, 3, 0)],
+        ),
+        (
+            "a REJECT: the entry is that of another attempt",
+            entry(failed(bed([icmp(3)])), "TIME_WAIT"),
+            &[(NoEndpoints, Likely, 3, 0)],
         ),
         (
             "the attempt's own entry: it waits for a neighbour",

@@ -16,12 +16,13 @@ use super::{
             BadChecksum, DroppedByRule, Hairpin, PawsRejected, PmtuBlackhole, ReturnPath, RpFilter,
             Unexplained,
         },
+        judge,
     },
-    bed::{Make as _, NODE, bed, icmp, pod, row, silent, stop},
+    bed::{CLIENT, Make as _, NODE, bed, icmp, pod, row, served, silent, stop},
     check,
 };
 use crate::evidence::{
-    Namespace, Row,
+    Namespace, Row, Served,
     rules::{Action, Matches, Owner, Stop},
 };
 
@@ -35,6 +36,14 @@ fn dropped_by_rule() {
         matches: Matches::Maybe,
         rise: None,
         ..stop(Owner::Other, Action::Drop)
+    };
+    let of_client = Served {
+        client: Some(CLIENT),
+        ..served(Some(pod()))
+    };
+    let moved = Stop {
+        rise: Some(3),
+        ..undecided.clone()
     };
     check(&[
         (
@@ -55,6 +64,30 @@ fn dropped_by_rule() {
                 .here()
                 .rules([undecided]),
             &[(DroppedByRule, Likely, 3, 0)],
+        ),
+        (
+            "a rule that may fit has taken fewer than failed, beside legacy rules or conntrack",
+            bed([gone().count(9).syn("NETFILTER_DROP", "nf_hook_slow")])
+                .here()
+                .conntrack(None)
+                .rules([moved.clone()]),
+            &[(DroppedByRule, Likely, 9, 0)],
+        ),
+        (
+            "a rule that fits all of a client's SYNs, of which some came through",
+            bed([gone().syn("NETFILTER_DROP", "nf_hook_slow").amid(of_client)])
+                .here()
+                .conntrack(None)
+                .rules([stop(Owner::Other, Action::Drop)]),
+            &[(DroppedByRule, Likely, 3, 0)],
+        ),
+        (
+            "a rule that may fit has taken as many",
+            bed([gone().syn("NETFILTER_DROP", "nf_hook_slow")])
+                .here()
+                .conntrack(None)
+                .rules([moved]),
+            &[(DroppedByRule, Certain, 3, 0)],
         ),
         (
             "conntrack unknown",
@@ -312,4 +345,25 @@ fn hairpin() {
             &[(Hairpin, Likely, 3, 0)],
         ),
     ]);
+}
+
+#[test]
+fn what_was_dropped_in_a_pods_namespace_no_rule_of_the_node_took() {
+    let here = stop(Owner::Other, Action::Drop);
+    let dropped = |netns| Row {
+        netns,
+        ..gone().syn("NETFILTER_DROP", "nft_do_chain")
+    };
+    for (netns, named) in [(0, true), (4_026_532_000, false)] {
+        let told = judge(&bed([dropped(netns)]).here().rules([here.clone()]).0);
+        let [finding] = &told.findings[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(
+            (finding.verdict, finding.certainty),
+            (DroppedByRule, Certain)
+        );
+        let text = finding.evidence.join(" ");
+        assert_eq!(text.contains("table raw"), named, "{text}");
+    }
 }

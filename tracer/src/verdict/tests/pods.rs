@@ -4,7 +4,7 @@ use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{super::of_row, bed::*, *};
 use crate::{
-    evidence::{Evidence, Listener, Row},
+    evidence::{Evidence, Listener, Row, VirtualServer},
     services::{Listed, Pod, Table, Tenancy},
 };
 
@@ -228,6 +228,64 @@ fn rules_are_stale_after_some_seconds_only() {
     // It is listed.
     let well = verdict(&row, &[tenancy("users-0", 0)], vec![listed(2, true, false)]);
     assert_eq!(well.0, Verdict::Unexplained);
+}
+
+#[test]
+fn a_pod_that_stops_may_be_chosen_while_no_other_is_ready() {
+    let row = silence(STOP + 25 * SECOND);
+    let with = |held: Tenancy, empty: bool| {
+        let bed = bed([row.clone()]).beyond();
+        let mut evidence = told(bed, &[held], vec![listed(3, true, false)]);
+        if empty {
+            Arc::make_mut(&mut evidence.names).was_empty(PORT, STOP, STOP + 30 * SECOND);
+        }
+        of_row(&row, &evidence).0
+    };
+    assert_eq!(with(stopped("users-0"), false), Verdict::RulesStale);
+    assert_eq!(with(stopped("users-0"), true), Verdict::PodTerminating);
+    // It was not listed any more.
+    assert_eq!(with(deleted("users-0"), true), Verdict::RulesStale);
+}
+
+#[test]
+fn ipvs_uses_connections_again_without_its_proxy() {
+    let row = silence(STOP + 30 * SECOND);
+    let with = |backends: &[std::net::SocketAddr]| {
+        let bed = bed([row.clone()]).beyond().opens(0);
+        let mut evidence = told(bed, &[deleted("users-0")], vec![listed(3, true, false)]);
+        evidence.virtual_servers = Some(vec![VirtualServer {
+            address: (NODE, PORT).into(),
+            backends: backends.to_vec(),
+        }]);
+        of_row(&row, &evidence)
+    };
+    assert_eq!(with(&[pod()]), (Verdict::RulesStale, CERTAIN));
+    assert_eq!(with(&[backend(3)]).1, Certainty::Likely);
+}
+
+#[test]
+fn who_was_never_listed_may_be_another_nats_choice() {
+    let row = silence(STOP + 30 * SECOND);
+    let other = tenancy("users-1", 0);
+    let bed = bed([row.clone()]).beyond().opens(0);
+    let mut evidence = told(bed, &[], vec![listed(3, true, false)]);
+    Arc::make_mut(&mut evidence.names).remember(backend(3).ip(), other);
+    assert_eq!(
+        of_row(&row, &evidence),
+        (Verdict::RulesStale, Certainty::Likely)
+    );
+    let said = judge(&evidence).findings.remove(0).evidence.join(" ");
+    assert!(
+        said.contains("in which no pod has had that address"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_pod_that_stops_and_answers_others_is_not_to_blame_for_certain() {
+    let row = silence(STOP + SECOND).amid(served(Some(pod())));
+    let told = verdict(&row, &[stopped("users-0")], vec![listed(3, true, false)]);
+    assert_eq!(told, (Verdict::PodTerminating, Certainty::Likely));
 }
 
 #[test]

@@ -73,6 +73,16 @@ fn accept_queue_full() {
             &[(AcceptQueueFull, Likely, 3, 0)],
         ),
         (
+            "it was full once, and most failed otherwise",
+            full([gone().count(500)]),
+            &[(AcceptQueueFull, Likely, 500, 0)],
+        ),
+        (
+            "overflows that explain one kind of failure, not all",
+            bed([gone(), row(Cancelled).to(pod())]).counters(overflows(3)),
+            &[(AcceptQueueFull, Likely, 6, 0)],
+        ),
+        (
             "late",
             full([row(Late).to(pod())]),
             &[(AcceptQueueFull, Certain, 0, 3)],
