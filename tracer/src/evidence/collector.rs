@@ -154,6 +154,11 @@ impl Collector {
             let gone_at = at.and_then(|gone| gone.at(backend.address.ip()));
             Backend { gone_at, ..backend }
         };
+        // Only failures ask for it.
+        let failed = !asked.rows.is_empty();
+        let virtual_servers = failed
+            .then(|| ipvs::read(asked.watched.as_slice()))
+            .flatten();
         let mut evidence = Evidence {
             window: asked.window,
             ended: monotonic(),
@@ -167,7 +172,7 @@ impl Collector {
             holders,
             conntrack: statistics.and_then(|_| self.conntrack_within(asked.window)),
             entries,
-            virtual_servers: ipvs::read(asked.watched.as_slice()),
+            virtual_servers,
             rules,
             // The recorder adds them.
             names: Arc::default(),

@@ -30,23 +30,26 @@ pub fn read(ports: &[u16]) -> Option<Vec<VirtualServer>> {
         .take(MOST)
         .read_to_string(&mut text)
         .ok()?;
-    let servers = parse(&text);
-    let any = !servers.is_empty();
-    let watched = |server: &VirtualServer| ports.binary_search(&server.address.port()).is_ok();
-    any.then(|| servers.into_iter().filter(watched).collect())
+    let (any, servers) = parse(&text, |port| ports.binary_search(&port).is_ok());
+    any.then_some(servers)
 }
 
-fn parse(text: &str) -> Vec<VirtualServer> {
+/// Whether there are any for TCP, and those on wanted ports.
+fn parse(text: &str, is_wanted: impl Fn(u16) -> bool) -> (bool, Vec<VirtualServer>) {
     let mut servers: Vec<VirtualServer> = Vec::new();
-    // Lines of other protocols end the server before.
+    let mut any = false;
+    // Lines of other servers end the one before.
     let mut open = false;
     for line in text.lines() {
         let mut words = line.split_whitespace();
         match (words.next(), words.next().and_then(address)) {
             (Some("TCP"), Some(address)) => {
-                let backends = Vec::new();
-                servers.push(VirtualServer { address, backends });
-                open = true;
+                any = true;
+                open = is_wanted(address.port());
+                if open {
+                    let backends = Vec::new();
+                    servers.push(VirtualServer { address, backends });
+                }
             }
             (Some("->"), Some(backend)) => {
                 let weight = words.nth(1);
@@ -57,7 +60,7 @@ fn parse(text: &str) -> Vec<VirtualServer> {
             _ => open = false,
         }
     }
-    servers
+    (any, servers)
 }
 
 /// `0A000311:7BE9` or `[fd00:0000:…]:7BE9`.
@@ -100,19 +103,21 @@ TCP  [fd00:0000:0000:0000:0000:0000:0000:0010]:7BE8 rr
             backends: backends.iter().map(|b| at(b)).collect(),
         };
         assert_eq!(
-            parse(SHOWN),
+            parse(SHOWN, |_| true).1,
             [
                 server("10.0.3.17:31720", &["10.244.0.2:9090"]),
                 server("10.0.3.17:31721", &[]),
                 server("[fd00::10]:31720", &["[fd00::1:2]:9090"]),
             ]
         );
+        let others = parse(SHOWN, |port| port == 31721);
+        assert_eq!(others, (true, vec![server("10.0.3.17:31721", &[])]));
     }
 
     proptest! {
         #[test]
         fn any_text_is_survived(text in "((TCP|UDP|  ->|[a-z]{0,3}) [0-9A-F\\[:]{0,20}[\\]: 0-9]{0,8}\n){0,5}") {
-            parse(&text);
+            parse(&text, |port| port != 53);
         }
     }
 }

@@ -152,8 +152,8 @@ fn remedy(case: &Case<'_>) -> String {
     };
     if let (Some(server), None) = (pod.sent_on_to, pod.listener) {
         format!(
-            "See why the proxy that is to listen on {} in the pod does not run: {find}, then {} of \
-             its sidecar.",
+            "See why the proxy that is to listen on {} in the pod does not run: {find}, then {} \
+             with `-c` and the name of its sidecar.",
             server.port(),
             case.show_logs()
         )

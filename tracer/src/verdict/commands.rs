@@ -40,6 +40,6 @@ pub(super) fn pod(pod: Option<&Pod>, address: Option<IpAddr>) -> String {
 pub(super) fn logs(pod: Option<&Pod>) -> String {
     match pod {
         Some(pod) => format!("`kubectl -n {} logs {}`", pod.namespace, pod.name),
-        None => "`kubectl logs`".to_owned(),
+        None => "`kubectl -n NAMESPACE logs POD`".to_owned(),
     }
 }
