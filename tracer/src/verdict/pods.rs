@@ -200,7 +200,9 @@ fn terminating(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
     );
     // It answered others in the midst of these, so that it had not stopped.
     let answers = case.row.amid.iter().any(|s| s.backend == case.address());
-    let worked = !answers && (served || (holder.was_ready && !is_refused));
+    // Whether a pod elsewhere still listens cannot be seen from here.
+    let unseen = case.is_beyond() && !is_refused && holder.until.is_none();
+    let worked = !answers && !unseen && (served || (holder.was_ready && !is_refused));
     Some(times.certain_since(opinion, since, worked))
 }
 
