@@ -235,7 +235,7 @@ pub const BACKENDS: u32 = 1024;
 /// Kinds of failure that can be counted at once.
 pub const FAILURES: u32 = 2048;
 /// Places in the table of established connections, which each round empties.
-pub const SERVED: u32 = 2048;
+pub const SERVED: u32 = 1024;
 /// Bytes of the ring of [`Record`]s.
 pub const RECORDS_BYTES: u32 = 256 * 1024;
 

@@ -48,14 +48,14 @@ impl<'a> Case<'a> {
         self.evidence.names.port(self.port()).is_some()
     }
 
-    /// Whether the Service had an endpoint that this node may send to, by what Kubernetes
-    /// says now; `None`: it says nothing, or these failures are older than that tells.
-    pub(super) fn has_ready_endpoint(&self) -> Option<bool> {
+    /// Kubernetes lists no ready endpoint of the port, now or when these SYNs were sent. False
+    /// also where it says nothing, or these failures are older than its present list tells.
+    pub(super) fn lacks_endpoints(&self) -> bool {
         const RECENT: u64 = 30_000_000_000;
-        let endpoints = self.evidence.names.endpoints(self.port())?;
         let recent = self.evidence.ended.saturating_sub(self.span().1) <= RECENT;
-        let none = !endpoints.has_ready() && recent;
-        (none || self.had_no_endpoint()).then_some(false)
+        let listed = self.evidence.names.endpoints(self.port());
+        let none = listed.is_some_and(|listed| !listed.has_ready());
+        (none && recent) || self.had_no_endpoint()
     }
 
     /// Kubernetes listed no ready endpoint of the port for some of the time in which

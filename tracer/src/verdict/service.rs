@@ -131,21 +131,19 @@ fn unreachable(case: &Case<'_>) -> Option<Opinion> {
 /// kube-proxy's REJECT, or one that looks the same to the client.
 fn port_unreachable(case: &Case<'_>, told: &Told) -> Opinion {
     let another = || firewall::rejected(case, "ICMP port unreachable", told);
-    match (&told.culprit, case.has_ready_endpoint()) {
-        (Some(culprit), _) if culprit.is_kube_proxy() => {
+    match &told.culprit {
+        Some(culprit) if culprit.is_kube_proxy() => {
             no_endpoints(case, Some(culprit)).certain_if(culprit.sure)
         }
-        (Some(culprit), _) if told.untranslated && case.is_a_service() => {
+        Some(culprit) if told.untranslated && case.is_a_service() => {
             no_rule(case, Some(culprit)).certain_if(culprit.sure)
         }
-        (Some(culprit), _) => another().certain_if(culprit.sure),
-        (None, _) if case.virtual_server().is_some_and(|s| s.backends.is_empty()) => {
+        Some(culprit) => another().certain_if(culprit.sure),
+        None if case.virtual_server().is_some_and(|s| s.backends.is_empty()) => {
             no_endpoints(case, None)
         }
-        (None, Some(true)) => another().certain_if(false),
-        (None, ready) => {
-            let certain = ready == Some(false);
-            let told = no_endpoints(case, None).certain_if(certain);
+        None => {
+            let told = no_endpoints(case, None).certain_if(case.lacks_endpoints());
             match claim::against(told.verdict, case) {
                 0 => told,
                 // What works now had no endpoint then.
@@ -250,6 +248,11 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
             }
         };
     }
+    let alone = certainty_of_rule(case) == Certainty::Certain;
+    if case.lacks_endpoints() {
+        // kube-proxy's REJECT, whose ICMP is rationed; its rule may be gone by now.
+        return no_endpoints(case, None).certain_if(alone);
+    }
     // The kernel limits the rate of ICMP, not that of the rule.
     let limited = case.evidence.node.icmp_limited != Some(0);
     let by_kube_proxy = if limited && case.count(is_port_unreachable) > 0 {
@@ -258,12 +261,10 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
         no_local_endpoint(case, None)
     };
     let works = claim::against(by_kube_proxy.verdict, case) > 0;
-    if works || told.clear || case.has_ready_endpoint() == Some(true) {
+    if works || told.clear {
         return firewall::dropped(case, &told).certain_if(false);
     }
-    let known = case.has_ready_endpoint() == Some(false);
-    let alone = certainty_of_rule(case) == Certainty::Certain;
-    by_kube_proxy.certain_if(known && alone)
+    by_kube_proxy.certain_if(false)
 }
 
 /// A4.

@@ -338,6 +338,25 @@ fn what_a_later_syn_achieved_is_not_blamed_on_the_fate_of_the_first() {
     );
 }
 
+/// ICMP is rationed, and the rule that rejected is gone since a pod is ready.
+#[test]
+fn silence_of_a_port_without_endpoints_is_no_firewalls() {
+    let rejected = || {
+        between(
+            silent().syn("NETFILTER_DROP", "nft_do_chain"),
+            195 * SECOND,
+            195 * SECOND,
+        )
+    };
+    let of = |endpoints: Vec<Listed>| {
+        let evidence = told(bed([rejected()]).here().rules([]), &[], endpoints);
+        of_row(&evidence.rows[0], &evidence)
+    };
+    assert_eq!(of(vec![]), (Verdict::NoEndpoints, CERTAIN));
+    let ready = of(vec![listed(3, true, false)]);
+    assert_eq!(ready, (Verdict::DroppedByRule, Certainty::Likely));
+}
+
 #[test]
 fn an_unanswered_entry_of_a_pod_that_is_gone_is_an_old_one() {
     let with = |held: &[Tenancy], at: u64| {
