@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use testbed::{Mode, RawClient, Topology, kernel, peer::Behaviour, raw::Answer, rules};
+use testbed::{Mode, RawClient, Topology, kernel, peer::Behaviour, raw::Answer};
 
 use super::{
     expect::{Backend, Expected, failed, unexplained},
@@ -33,29 +33,6 @@ fn no_socket(expected: Expected) -> Expected {
 #[test]
 fn vm_wrong_target_port() -> Result<()> {
     SCENARIO.run()
-}
-
-/// A sidecar's REDIRECT leads to a proxy that does not run; the server itself does.
-#[test]
-fn behind_a_redirect_in_the_pod() -> Result<()> {
-    Scenario {
-        port: 31996,
-        services: |s| vec![s.service().backend(s.pod(0, 9090))],
-        fault: |s| {
-            let rule = "tcp dport 9090 redirect to :15006";
-            s.keep(rules::nat(&s.bed.pods[0], "prerouting", rule)?);
-            Ok(())
-        },
-        expect: || {
-            // The RST has the ends of the second NAT, by which it is nobody's attempt.
-            let refused = failed("nothing_listens", 4).by(0, 9090).or_likely();
-            vec![
-                refused.says(&["NAT in the pod's own namespace sends 9090 on to 10.244.0.2:15006"]),
-            ]
-        },
-        ..SCENARIO
-    }
-    .run()
 }
 
 #[test]
