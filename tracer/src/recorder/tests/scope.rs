@@ -203,8 +203,9 @@ impl Facts for Keeps {
     }
 }
 
-#[test]
-fn single_failures_are_judged_by_a_question_that_tells_whom_they_befell() {
+/// What is asked about three failures, of which one is told of, beside two connections that
+/// were served; and when the one was told.
+fn asked_of_failures() -> (Option<Asked>, u64) {
     let (fake, kept) = (Arc::new(Fake::default()), Arc::default());
     let config = Config::new(Default::default(), Default::default()).unwrap();
     let facts = Box::new(Keeps(Arc::clone(&kept)));
@@ -216,13 +217,21 @@ fn single_failures_are_judged_by_a_question_that_tells_whom_they_befell() {
     fake.record(PORT, Failure::Refused, at);
     fake.served(PORT, [10, 9, 8, 1], 0, 2);
     recorder.scrape().unwrap();
-    let asked = lock(&kept).take().unwrap();
-    let [row] = &asked.rows[..] else {
-        panic!("{:?}", asked.rows)
-    };
+    (lock(&kept).take(), at)
+}
+
+#[test]
+fn single_failures_are_judged_by_a_question_that_tells_whom_they_befell() {
     let client: IpAddr = "10.9.8.7".parse().unwrap();
-    assert_eq!((row.count, &row.sources[..]), (3, &[(client, 1)][..]));
-    let syn_at = at - SECOND / 1_000;
-    assert_eq!(row.span, Some((syn_at, syn_at)));
-    assert_eq!(asked.served.iter().map(|s| s.count).sum::<u64>(), 2);
+    // A round of the recorder's own may fall between the steps, and ask first.
+    let told = (0..3).any(|_| {
+        let (asked, at) = asked_of_failures();
+        let Some(asked) = asked else { return false };
+        let [row] = &asked.rows[..] else { return false };
+        let syn_at = at - SECOND / 1_000;
+        (row.count, &row.sources[..]) == (3, &[(client, 1)][..])
+            && row.span == Some((syn_at, syn_at))
+            && asked.served.iter().map(|s| s.count).sum::<u64>() == 2
+    });
+    assert!(told);
 }
