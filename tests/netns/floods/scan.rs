@@ -13,7 +13,9 @@ use testbed::{
     segment::Segment,
 };
 
-use crate::bed::{Before, CLOSED, FLOODED, LIMIT, QUIET, Scene, at, attempts, memory, sum};
+use crate::bed::{
+    Before, CLOSED, FLOODED, LIMIT, QUIET, RESIDENT_ALL_NAMED, Scene, at, attempts, memory, sum,
+};
 
 /// The default: kube-apiserver's range.
 const WATCHED: std::ops::RangeInclusive<u16> = 30_000..=32_767;
@@ -169,5 +171,5 @@ fn of_ports_that_all_have_a_name() -> Result<()> {
         "{} series",
         metrics.len()
     );
-    memory(&tracer)
+    memory(&tracer, RESIDENT_ALL_NAMED)
 }
