@@ -4,7 +4,7 @@
 //! sends what claims to be the client's by an interface that is not the client's.
 
 use super::belonging::close;
-use super::{Segment, tcp};
+use super::{Segment, at_or_after, tcp};
 use crate::counters::{Cell, Tally};
 use crate::flow::{Flow, flag, state};
 
@@ -47,9 +47,13 @@ impl Flow {
             return open && segment.has(tcp::RST);
         }
         let follows = segment.seq == self.isn.wrapping_add(1) && !segment.has(tcp::SYN);
-        let acks = segment.has(tcp::ACK) && close(segment.ack, self.server_isn.wrapping_add(1));
+        let acks = segment.has(tcp::ACK)
+            && close(segment.ack, self.server_isn.wrapping_add(1))
+            && at_or_after(segment.ack, self.server_isn.wrapping_add(1));
+        // The same segments as `on_client` acts on: one that changed nothing would look
+        // as new again, and two interfaces would take the flow from each other.
         match self.state {
-            state::SYN_SEEN => follows,
+            state::SYN_SEEN => follows && segment.has(tcp::ACK | tcp::RST | tcp::FIN),
             state::ANSWERED => follows && (acks || segment.has(tcp::RST)),
             _ => false,
         }
@@ -70,7 +74,12 @@ impl Flow {
         };
         let end = segment.seq.wrapping_add(segment.payload_len);
         let ends = segment.has(tcp::RST) || segment.has(tcp::FIN) && !self.has(fin);
-        fits && (ends || segment.payload_len > 0 && end.wrapping_sub(next).cast_signed() > 0)
+        // First bytes beyond a hole, and a FIN there, do not move what is next, so that
+        // their copy would look as new as they do.
+        let whole = self.flags & (flag::FINAL | flag::HOLE) == flag::FINAL;
+        let joins = !segment.to_node || whole || segment.seq.wrapping_sub(next).cast_signed() <= 0;
+        let advances = segment.payload_len > 0 && end.wrapping_sub(next).cast_signed() > 0;
+        fits && (ends || advances && joins)
     }
 
     /// A SYN with another number leaves the flow alone: it came by another

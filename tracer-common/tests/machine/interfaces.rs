@@ -164,3 +164,48 @@ fn a_syn_by_the_interface_that_leads_to_the_client_displaces() {
         lab.outcomes(&[(Outcome::Established, Traffic::Thrift, 1)]);
     }
 }
+
+// Each of these changes nothing the first time, and must not look new the second:
+// the two interfaces would take the flow from each other, and its next SYN would
+// count twice.
+#[test]
+fn copies_of_what_changes_nothing_take_no_interface() {
+    let acks_nothing = SERVER_ISN.wrapping_sub(1);
+    let (answer, at_hole) = (SERVER_ISN + 1, FIRST.wrapping_add(1000));
+    type Sent = (u8, u32, u32, &'static [u8]);
+    let cases: [(&str, bool, &[Sent]); 4] = [
+        ("no flag", false, &[(0, FIRST, 0, &[])]),
+        ("old ACK", true, &[(tcp::ACK, FIRST, acks_nothing, &[])]),
+        (
+            "hole",
+            true,
+            &[
+                (tcp::ACK, FIRST, answer, &[]),
+                (tcp::ACK, at_hole, answer, b"x"),
+            ],
+        ),
+        (
+            "FIN beyond a hole",
+            true,
+            &[
+                (tcp::ACK, FIRST, answer, &[]),
+                (tcp::ACK | tcp::FIN, at_hole, answer, b"x"),
+            ],
+        ),
+    ];
+    for (what, answered, sent) in cases {
+        let mut lab = Lab::new();
+        lab.syn();
+        if answered {
+            lab.syn_ack();
+        }
+        for (flags, seq, ack, payload) in sent {
+            for ifindex in [EDGE, OTHER] {
+                lab.by(ifindex, true, *flags, (*seq, *ack), payload);
+            }
+        }
+        lab.syn_by(EDGE, ISN.wrapping_add(7), false);
+        lab.syn_by(OTHER, ISN.wrapping_add(7), false);
+        assert_eq!((lab.attempts(), lab.untracked()), (2, 0), "{what}");
+    }
+}
