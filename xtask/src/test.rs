@@ -26,6 +26,9 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Kernel series that run where none are named: the oldest supported one, one without tcx but
 /// with reasons of drops, and one with all of it. In this order: two run at once.
 const DEFAULT_SERIES: &str = "5.10,6.12,6.1";
+/// Test executables whose tests mostly wait, each in namespaces of its own: these many run
+/// at once. The others measure time or memory, or count what the whole machine does.
+const SIDE_BY_SIDE: (&[&str], usize) = (&["explain", "faults", "pods", "wire"], 3);
 /// The test executable that needs real Kubernetes programs.
 const KUBERNETES: &str = "kubernetes";
 
@@ -242,9 +245,12 @@ fn namespace_tests(
     command.current_dir(workspace::root().join("tests"));
     // Stripped executables have no names for a backtrace.
     command.env("RUST_BACKTRACE", "0");
+    let (side_by_side, at_once) = SIDE_BY_SIDE;
+    let waits = side_by_side.contains(&test.name.as_str());
+    let threads = if waits { at_once } else { 1 };
     command
         .args(filter)
-        .arg("--test-threads=1")
+        .arg(format!("--test-threads={threads}"))
         .env("TRACER_BIN", tracer);
     if let Some(venv) = tools.venv() {
         command.env("TRACER_VENV", venv);
