@@ -1,6 +1,9 @@
 //! The namespaces of local backends: which holds what address, their counters
 //! over time, and what a look into them shows.
 
+mod holders;
+mod strangers;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
@@ -8,8 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::holders::{Holds, choose};
 use super::{
-    Namespace, Place, Row, Stranger, counters,
+    Namespace, Place, counters,
     gone::Gone,
     history::History,
     links::{self, Held, Peer},
@@ -44,14 +48,6 @@ pub struct Pods {
     gone: Gone,
     /// Why the last search may have missed some.
     pub missing: Option<String>,
-}
-
-/// Which namespace holds an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    One(u64),
-    Several,
-    None,
 }
 
 impl Pods {
@@ -299,61 +295,8 @@ impl Pods {
     }
 }
 
-impl Pods {
-    /// Of these rows the namespaces that are known, and not the backend's: what was
-    /// noted there is no word about the backend. What is not known (it has come or
-    /// gone since the last search) is believed, for the numbers of the attempt's
-    /// segments have matched.
-    pub fn strangers(&self, rows: &[Row]) -> BTreeSet<Stranger> {
-        let noted = rows.iter().filter(|row| row.netns != 0);
-        // Where the attempt's own is not known, it is one of the port's.
-        let backends = |row: &Row| -> BTreeSet<IpAddr> {
-            let same = rows.iter().filter(|r| r.node_port == row.node_port);
-            let of_port = same.filter_map(|r| r.backend);
-            match row.backend {
-                Some(backend) => BTreeSet::from([backend.ip()]),
-                None => of_port.map(|backend| backend.ip()).collect(),
-            }
-        };
-        noted
-            .filter(|row| self.is_stranger(row.netns, &backends(row)))
-            .map(|row| (row.netns, row.backend))
-            .collect()
-    }
-
-    fn is_stranger(&self, netns: u32, backends: &BTreeSet<IpAddr>) -> bool {
-        let Some(known) = self.known.get(&u64::from(netns)) else {
-            return false;
-        };
-        let is_backend =
-            |held: &Held| held.peer != Peer::Elsewhere && backends.contains(&held.address);
-        // Its addresses may not have been there yet.
-        !known.held.is_empty() && !known.held.iter().any(is_backend)
-    }
-}
-
 fn due(last: Option<Instant>, every: Duration) -> bool {
     last.is_none_or(|last| last.elapsed() >= every)
-}
-
-/// A namespace whose links lead elsewhere belongs to another node that happens
-/// to run on the same kernel, or to anybody.
-fn choose(holders: Option<&Vec<(Peer, u64)>>) -> Holds {
-    let here = || {
-        holders
-            .into_iter()
-            .flatten()
-            .filter(|(p, _)| *p != Peer::Elsewhere)
-    };
-    let Some((best, inode)) = here().max().copied() else {
-        return Holds::None;
-    };
-    let others = here().any(|(peer, other)| *peer == best && *other != inode);
-    if others {
-        Holds::Several
-    } else {
-        Holds::One(inode)
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod log;
 mod misses;
 mod numbers;
 mod object;
+mod preconditions;
 mod unchecked;
 mod wire;
 pub mod xtables;
@@ -28,11 +29,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aya::{
-    maps::{MapData, MapType, PerCpuArray},
-    programs::ProgramType,
-    sys::{is_map_supported, is_program_supported},
-};
+use aya::maps::{MapData, PerCpuArray};
 use nix::{fcntl::OFlag, unistd::pipe2};
 use tracer_common::{
     failure::{Record, ServedKey},
@@ -44,7 +41,7 @@ use self::{
     counters::Counters,
     failures::Tables,
     flows::Flows,
-    interfaces::{Changes, inventory},
+    interfaces::Changes,
     keeper::Keeper,
     unchecked::Unchecked,
     wire::{Mode, Taps},
@@ -85,10 +82,10 @@ impl Tracer {
     /// # Errors
     /// [`Exit`] with the cause and what to do; nothing stays attached then.
     pub fn load(config: &Config) -> Result<Self, Exit> {
-        privileges()?;
-        permitted()?;
+        preconditions::privileges()?;
+        preconditions::permitted()?;
         let plan = Plan::new(config).map_err(|e| Exit::unavailable("find struct offsets", e))?;
-        check_interfaces(config)?;
+        preconditions::interfaces(config)?;
         Self::assemble(config, &plan).map_err(|e| {
             Exit::unavailable("load the kernel programs", e)
                 .remedy("`tracer check` shows what this kernel allows")
@@ -257,56 +254,4 @@ impl Drop for Tracer {
             tracing::error!("the keeper thread panicked");
         }
     }
-}
-
-/// Names the missing capability before anything is tried.
-fn privileges() -> Result<(), Exit> {
-    let status = procfs::process::Process::myself().and_then(|p| p.status());
-    let Ok(status) = status else { return Ok(()) };
-    const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
-    const SYS_ADMIN: u32 = 21;
-    let has = |bit: u32| status.capeff >> bit & 1 == 1;
-    let missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(bit, _)| !(has(*bit) || *bit >= 38 && has(SYS_ADMIN)))
-        .map(|(_, name)| *name)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Exit::unavailable(
-        "load the kernel programs",
-        format!("{} missing", missing.join(", ")),
-    )
-    .remedy("run as root or grant these capabilities"))
-}
-
-/// Tries a map and a program of nothing: aya would take a refusal for an old
-/// kernel, and fail later with what misleads.
-fn permitted() -> Result<(), Exit> {
-    let tried = || -> anyhow::Result<()> {
-        is_map_supported(MapType::Array).context("make a map")?;
-        is_program_supported(ProgramType::SocketFilter).context("load a program")?;
-        Ok(())
-    };
-    tried().map_err(|e| {
-        let remedy =
-            "what else forbids bpf(2) here: a seccomp profile, AppArmor, SELinux, or a limit?";
-        Exit::unavailable("load the kernel programs", e).remedy(remedy)
-    })
-}
-
-fn check_interfaces(config: &Config) -> Result<(), Exit> {
-    let inventory = inventory().map_err(|e| Exit::runtime("look at the interfaces", e))?;
-    for wanted in &config.interfaces {
-        let names = || inventory.interfaces.values().map(|i| i.name.as_str());
-        if !names().any(|name| name == wanted) {
-            let there = names().collect::<Vec<_>>().join(", ");
-            return Err(
-                Exit::config(format!("interface {wanted}"), "does not exist")
-                    .remedy(format!("interfaces here: {there}")),
-            );
-        }
-    }
-    Ok(())
 }

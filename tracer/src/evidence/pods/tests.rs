@@ -1,4 +1,5 @@
 use super::*;
+use crate::evidence::Row;
 use crate::evidence::namespaces::apart;
 
 #[test]
