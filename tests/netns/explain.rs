@@ -19,6 +19,8 @@ mod before_dnat;
 mod beside;
 #[path = "explain/closed_at_once.rs"]
 mod closed_at_once;
+#[path = "explain/conntrack_clash.rs"]
+mod conntrack_clash;
 #[path = "explain/conntrack_full.rs"]
 mod conntrack_full;
 #[path = "explain/conntrack_invalid.rs"]

@@ -5,29 +5,32 @@
 //! |---|---|
 //! | `no_endpoints` | `unserved::a_port_that_the_host_rejects` |
 //! | `rejected_by_rule` | `near_rule::a_reset_for_another_client` |
-//! | `held_by_kube_proxy` | `beside`: a process on the node that accepts slowly |
+//! | `held_by_kube_proxy` | `beside::healthy_traffic_of_every_kind`: a slow accepter on the node |
 //! | `no_service_rule` | `near_rule::a_pod_on_the_hosts_network` |
-//! | `no_local_endpoint` | `before_dnat` |
+//! | `no_local_endpoint` | `before_dnat::raw_legacy` |
 //! | `nothing_listens` | `nothing_listens::a_second_syn_of_an_unfinished_handshake` |
 //! | `backend_unreachable` | `near_rule::host_unreachable_by_a_rule` |
 //! | `route_blackhole` | `near_rule::a_blackhole_around_the_pod` |
 //! | `accept_queue_full` | `other_movers::another_listener_overflows` |
 //! | `syn_queue_full` | `no_way_back::without_cookies` |
-//! | `syn_flood` | `many_sources_that_connect` |
-//! | `server_stalled` | `beside`: one-way messages, a slow accepter |
-//! | `closed_at_once` | `beside`: a health port |
+//! | `syn_flood` | `near_miss::many_sources_that_connect` |
+//! | `server_stalled` | `beside::healthy_traffic_of_every_kind`: one-way, a slow accepter |
+//! | `closed_at_once` | `beside::healthy_traffic_of_every_kind`: a health port |
 //! | `conntrack_full` | `other_movers::before_dnat` |
-//! | `conntrack_clash` | `a_rule_that_is_gone` |
+//! | `conntrack_clash` | `near_miss::a_rule_that_is_gone` |
 //! | `snat_exhausted` | `other_movers::another_port_clashes` |
-//! | `conntrack_invalid` | `invalid_segments_beside_resets` |
-//! | `stale_conntrack` | `an_old_entry_of_the_right_backend` |
+//! | `conntrack_invalid` | `near_miss::invalid_segments_beside_resets` |
+//! | `stale_conntrack` | `near_miss::an_old_entry_of_the_right_backend` |
 //! | `paws_rejected` | `paws_rejected::time_wait_of_the_same_client` |
 //! | `bad_checksum` | `near_rule::checksums_beside` |
 //! | `dropped_by_rule` | `near_rule::a_rule_for_another_client` |
 //! | `rp_filter` | `near_rule::a_reverse_path_filter_beside` |
 //! | `return_path` | `other_interface::all_calls_succeed` |
-//! | `pmtu_blackhole` | `a_small_mtu_that_is_told` |
-//! | `hairpin` | `a_masqueraded_hairpin` |
+//! | `pmtu_blackhole` | `near_miss::a_small_mtu_that_is_told` |
+//! | `hairpin` | `near_miss::a_masqueraded_hairpin` |
+//! | `pod_terminating` | `pods::crash_loop`: not ready, and it stays |
+//! | `pod_gone` | `pods::the_innocent_is_not_blamed`: the address has a new holder |
+//! | `rules_stale` | `pods::rolling_update_on_a_bridge`: rules a moment behind |
 
 use std::time::Duration;
 

@@ -62,7 +62,7 @@ fn udp_clashes(s: &Scene, count: u16) -> Result<()> {
 }
 
 /// insert_failed and invalid of the node.
-fn conntrack(s: &Scene) -> Result<[u64; 2]> {
+pub fn conntrack(s: &Scene) -> Result<[u64; 2]> {
     let text = s.bed.node.run(&["conntrack", "-S"])?;
     let sum = |name: &str| -> Result<u64> {
         let fields = text.split_whitespace().filter_map(|f| f.strip_prefix(name));
