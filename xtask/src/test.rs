@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 const DEFAULT_SERIES: &str = "5.10,6.12,6.1";
 /// Test executables whose tests mostly wait, each in namespaces of its own: these many run
 /// at once. The others measure time or memory, or count what the whole machine does.
-const SIDE_BY_SIDE: (&[&str], usize) = (&["explain", "faults", "pods", "wire"], 3);
+const SIDE_BY_SIDE: (&[&str], usize) = (&["explain", "faults", "pods", "robust", "wire"], 3);
 /// The test executable that needs real Kubernetes programs.
 const KUBERNETES: &str = "kubernetes";
 

@@ -23,10 +23,12 @@ pub const SYS_ADMIN: u32 = 21;
 pub const PERFMON: u32 = 38;
 pub const BPF: u32 = 39;
 
-/// `tracer run` in `ns`, on the bed's own address.
+/// `tracer run` in `ns`, on the bed's own address. The default socket is the machine's:
+/// a daemon of a test beside this one may have it.
 fn tracer(ns: &Netns, args: &[&str]) -> Result<Command> {
     let mut command = ns.command(Tracer::binary()?)?;
-    command.args(["run", "--web.listen-address", &LISTEN.to_string()]);
+    let listen = LISTEN.to_string();
+    command.args(["run", "--socket", "none", "--web.listen-address", &listen]);
     command.args(args);
     Ok(command)
 }
