@@ -1,6 +1,6 @@
 //! An established connection: its first bytes, its class, its payload.
 
-use super::{Fate, Limits, Now, Segment, near, tcp};
+use super::{Fate, Limits, Now, Segment, WINDOW, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got};
 use crate::first_bytes::{Chunk, Decision, Message, MessageType, Payload, message_in};
@@ -68,6 +68,7 @@ impl Flow {
                 self.on_data(segment, payload, tally);
             }
         }
+        self.hears(segment);
         tally.ways_meet();
         if self.state != state::ESTABLISHED {
             return Fate::Keep;
@@ -114,7 +115,20 @@ impl Flow {
         if segment.payload_len > 0 {
             self.on_data(segment, payload, tally);
         }
+        self.hears(segment);
         true
+    }
+
+    /// The server acknowledges bytes of the client that were not seen: they came by an
+    /// interface that is not tapped, or the tap missed them. The client is not silent.
+    #[inline(always)]
+    fn hears(&mut self, segment: &Segment) {
+        let ahead = segment.ack.wrapping_sub(self.client_next);
+        let missed = segment.has(tcp::ACK) && ahead.wrapping_sub(1) < WINDOW;
+        // Who sends a RST acknowledges whatever it answers.
+        if !segment.to_node && missed && !segment.has(tcp::RST) && !self.has(flag::FINAL) {
+            self.flags |= flag::HOLE;
+        }
     }
 
     /// Payload whose class no longer matters: retransmissions and messages.

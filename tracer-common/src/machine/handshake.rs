@@ -1,6 +1,6 @@
 //! From the SYN to the outcome.
 
-use super::{Fate, Limits, Now, Segment, at_or_after, tcp};
+use super::{Fate, Limits, Now, Segment, WINDOW, at_or_after, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got};
 use crate::first_bytes::FirstBytes;
@@ -162,8 +162,26 @@ impl Flow {
                     self.server_next = segment.seq.wrapping_add(1);
                 }
             }
+            state::ANSWERED if self.shows_a_connection(segment) => self.establish(now, tally),
             _ => {}
         }
+    }
+
+    /// The server acknowledges bytes of the client, or sends its own: it has had the
+    /// final ACK, which came by an interface that is not tapped. (With Fast Open a
+    /// server does either before that.)
+    #[inline(always)]
+    fn shows_a_connection(&self, segment: &Segment) -> bool {
+        let first = self.isn.wrapping_add(1);
+        let acknowledged = segment.ack.wrapping_sub(first);
+        let own = segment.seq == self.server_isn.wrapping_add(1)
+            && (segment.payload_len > 0 || segment.has(tcp::FIN));
+        let plain = segment.has(tcp::ACK) && !segment.has(tcp::SYN | tcp::RST);
+        plain
+            && !self.has(flag::SYN_DATA)
+            && acknowledged < WINDOW
+            && (acknowledged > 0 || own)
+            && near(segment.seq, self.server_isn)
     }
 
     #[inline(always)]

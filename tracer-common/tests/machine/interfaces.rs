@@ -209,3 +209,43 @@ fn copies_of_what_changes_nothing_take_no_interface() {
         assert_eq!((lab.attempts(), lab.untracked()), (2, 0), "{what}");
     }
 }
+
+// All but its SYNs comes by an interface that is not tapped: the server's word is all
+// that tells of it.
+#[test]
+fn what_the_server_acknowledges_was_sent() {
+    let mut lab = Lab::new();
+    let next = FIRST.wrapping_add(LEN);
+    lab.syn().syn_ack();
+    // A challenge (RFC 5961) before the final ACK says nothing of that.
+    lab.server(tcp::ACK, SERVER_ISN + 1, FIRST, &[]);
+    assert!(!lab.established());
+    lab.server(tcp::ACK, SERVER_ISN + 1, next, &[]);
+    assert!(lab.established());
+    lab.server(tcp::ACK, SERVER_ISN + 1, next, REPLY);
+    lab.wait(10 * S).failures(&[]);
+    // What it sent is not known; that it was silent is not true.
+    lab.outcomes(&[(Outcome::Established, Traffic::Unknown, 1)]);
+}
+
+#[test]
+fn a_server_that_speaks_first_has_had_the_final_ack() {
+    let mut lab = Lab::new();
+    lab.syn().syn_ack();
+    lab.server(tcp::ACK, SERVER_ISN + 1, FIRST, REPLY);
+    assert!(lab.established());
+    let mut lab = Lab::new();
+    lab.syn().syn_ack();
+    lab.server(tcp::FIN | tcp::ACK, SERVER_ISN + 1, FIRST, &[]);
+    assert!(lab.established());
+}
+
+#[test]
+fn a_client_whose_bytes_are_not_seen_is_no_idle_one() {
+    let mut lab = Lab::new();
+    lab.establish();
+    let next = FIRST.wrapping_add(LEN);
+    lab.server(tcp::ACK, SERVER_ISN + 1, next, &[]);
+    lab.wait(10 * S);
+    lab.outcomes(&[(Outcome::Established, Traffic::Unknown, 1)]);
+}
