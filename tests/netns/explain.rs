@@ -29,6 +29,8 @@ mod conntrack_invalid;
 mod dropped_by_rule;
 #[path = "explain/events.rs"]
 mod events;
+#[path = "explain/exempt.rs"]
+mod exempt;
 #[path = "explain/expect.rs"]
 mod expect;
 #[path = "explain/facts.rs"]

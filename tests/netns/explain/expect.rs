@@ -106,6 +106,14 @@ impl Expected {
         }
     }
 
+    /// Something else may have done the same.
+    pub const fn likely(self) -> Self {
+        Self {
+            certainty: &["likely"],
+            ..self
+        }
+    }
+
     pub const fn by(self, pod: usize, port: u16) -> Self {
         self.backend(Backend::Pod(pod, port))
     }

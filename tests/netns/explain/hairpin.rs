@@ -82,3 +82,29 @@ fn through_the_load_balancer() -> Result<()> {
     }
     .run()
 }
+
+/// The same from an address of the node that nobody dials.
+#[test]
+fn from_another_address_of_the_node() -> Result<()> {
+    Scenario {
+        port: 31876,
+        topology: || Topology::builder().pods(2),
+        services: |s| vec![s.service().backend(s.pod(0, 9090))],
+        fault: |s| s.bed.node.ip("addr add 10.60.0.77/32 dev lo\n").map(drop),
+        traffic: |s| {
+            let raw = RawClient::open(&s.bed.client)?;
+            for port in 40000..40003 {
+                let source = ([10, 60, 0, 77], port).into();
+                raw.syn_only(source, s.node_port(s.port), 1)?;
+            }
+            Ok(())
+        },
+        expect: || {
+            let told = failed("hairpin", 3).backend(Backend::Any);
+            let told = told.says(&["came in from outside"]);
+            vec![told.never_says(&["carries its own address"])]
+        },
+        ..SCENARIO
+    }
+    .run()
+}

@@ -68,6 +68,7 @@ fn host_unreachable_by_a_rule() -> Result<()> {
             }
             Ok(())
         },
+        expect: || vec![failed("rejected_by_rule", 3).by(0, 9090)],
         ..SCENARIO
     }
     .run()

@@ -1,4 +1,4 @@
-//! A1r: a rule of the node answers with a RST.
+//! A1r: a rule of the node answers with a RST or with ICMP.
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -24,6 +24,31 @@ fn vm_tcp_reset() -> Result<()> {
         },
         expect: || vec![failed("rejected_by_rule", 4).backend(Backend::Any)],
         ..Scenario::new(31406)
+    }
+    .run()
+}
+
+/// After DNAT, as a network policy that rejects, or a host's firewall whose FORWARD ends so.
+#[test]
+fn icmp_after_dnat() -> Result<()> {
+    Scenario {
+        port: 31408,
+        fault: |s| {
+            let rule = "ip daddr 10.244.0.2 reject with icmp admin-prohibited";
+            s.keep(rules::add(&s.bed.node, &[("forward", "filter")], rule)?);
+            Ok(())
+        },
+        traffic: |s| {
+            for ended in s.dials(4, SOON)? {
+                anyhow::ensure!(ended.is_err(), "a dial succeeded");
+            }
+            Ok(())
+        },
+        expect: || {
+            let rejected = failed("rejected_by_rule", 4).by(0, 9090);
+            vec![rejected.says(&["chain c0", "It answered with ICMP prohibited"])]
+        },
+        ..Scenario::new(31408)
     }
     .run()
 }

@@ -86,13 +86,22 @@ impl<'a> Case<'a> {
         commands::logs(self.named_pod())
     }
 
+    /// Where NAT had sent the SYN when it was dropped. The address of a late attempt is the
+    /// one that a SYN sent again was translated to.
+    pub(super) fn chosen(&self) -> Option<SocketAddr> {
+        self.address().filter(|_| !self.is_late())
+    }
+
     /// All failures of the row are remembered one by one, and all are this client's.
     pub(super) fn is_from(&self, client: IpAddr) -> bool {
         matches!(self.row.sources[..], [(only, count)] if only == client && count == self.row.count)
     }
 
-    /// An address of the node's own, as far as anybody dialled it.
+    /// An address of the node's own, as far as anybody dialled it or the rules were read.
     pub(super) fn is_own(&self, address: IpAddr) -> bool {
+        if self.evidence.rules.owns(address) {
+            return true;
+        }
         let rows = self.evidence.rows.iter().filter_map(|row| row.dialled);
         let served = self.evidence.served.iter().map(|served| served.dialled);
         rows.chain(served).any(|own| own == address)

@@ -9,7 +9,8 @@ use crate::evidence::Row;
 /// What a drop says about its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// A rule of nf_tables (iptables-nft too), decided in `nft_do_chain`.
+    /// A rule of nf_tables (iptables-nft too), decided in `nft_do_chain`; or one that hands
+    /// packets to a program (NFQUEUE) which is not there.
     Rule,
     /// Freed by the caller of netfilter's hooks: a rule of iptables-legacy, any
     /// rule before 6.7, or conntrack and NAT themselves.
@@ -87,7 +88,7 @@ impl Cause {
     fn by_location(location: Option<&str>) -> Self {
         match location {
             None => Self::Unnamed,
-            Some("nft_do_chain") => Self::Rule,
+            Some("nft_do_chain" | "nf_queue" | "__nf_queue") => Self::Rule,
             Some(name) if name.starts_with("nf_hook") => Self::Hook,
             Some("ip_error" | "dst_discard" | "dst_discard_out" | "ip6_pkt_drop") => Self::Route,
             Some("arp_error_report" | "ndisc_error_report" | "arp_solicit") => Self::Neighbour,

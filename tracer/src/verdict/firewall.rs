@@ -1,6 +1,8 @@
 //! Rules that are not kube-proxy's: they reject or drop, before or after DNAT (failures
 //! A1r, D1, F6).
 
+use tracer_common::failure::Reply;
+
 use super::{
     Verdict,
     case::Case,
@@ -11,7 +13,10 @@ use super::{
 /// A rule answers with RST or ICMP; `with` is the answer. That a rule did it is certain as
 /// far as its callers know; which one, as far as the rule sets tell.
 pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
-    let port = case.port();
+    let to = match case.chosen() {
+        Some(target) => target.to_string(),
+        None => format!("port {}", case.port()),
+    };
     let fact = match &told.culprit {
         Some(culprit) => format!(
             "{} It answered with {with}.",
@@ -22,6 +27,10 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
              saw it.",
             case.noted()
         ),
+        None if matches!(case.row.reply, Reply::Icmp | Reply::Icmpv6) => format!(
+            "{} had been chosen when a rule, here or beyond this node, answered with {with}.",
+            case.target()
+        ),
         None => format!(
             "The node's TCP stack did not make it (Tcp OutRsts rose by {}, no RST of its own is \
              noted here): a netfilter rule took the SYN and answered with {with}.",
@@ -30,11 +39,11 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     };
     let next = match &told.culprit {
         Some(culprit) => format!(
-            "See the rule with {} and mend it so that SYNs to port {port} pass.",
+            "See the rule with {} and mend it so that SYNs to {to} pass.",
             culprit.stop.rule.show()
         ),
         None => format!(
-            "Find the rule: {}; see which one matches port {port}.",
+            "Find the rule: {}; see which one matches {to}.",
             rules::find(case, "reject")
         ),
     };
@@ -46,19 +55,26 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     )
 }
 
-/// A rule drops SYNs, or answers them with ICMP after DNAT. That one of them did is for the
+/// A rule drops SYNs. That one of them did is for the
 /// caller to decide; which one may be open all the same.
 pub(super) fn dropped(case: &Case<'_>, told: &Told) -> Opinion {
     let next = match &told.culprit {
         Some(culprit) => shown(case, culprit),
         None => searched(case),
     };
-    let excludes = if case.address().is_some() {
-        "The Service has endpoints and rules here, and the server was not asked."
-    } else {
-        "No pod, queue or route is to blame: the SYN was not sent on to any."
+    let excludes = match case.chosen() {
+        Some(_) => "The Service has endpoints and rules here, and the server was not asked.",
+        None if case.is_late() => {
+            "No pod, queue or route is to blame: a SYN that was sent again was answered."
+        }
+        None => "No pod, queue or route is to blame: the SYN was not sent on to any.",
     };
-    Opinion::certain(Verdict::DroppedByRule, fact(case, told), excludes, next).at(case)
+    let opinion = Opinion::certain(Verdict::DroppedByRule, fact(case, told), excludes, next);
+    if case.is_late() {
+        opinion
+    } else {
+        opinion.at(case)
+    }
 }
 
 fn fact(case: &Case<'_>, told: &Told) -> String {
@@ -67,10 +83,14 @@ fn fact(case: &Case<'_>, told: &Told) -> String {
     } else {
         String::new()
     };
-    let chosen = case.address().map(|address| address.to_string());
+    let chosen = case.chosen().map(|address| address.to_string());
     match (&told.culprit, chosen) {
         (Some(culprit), Some(target)) => format!(
             "{} {target} had been chosen by then{noted}.",
+            culprit.sentence("took the SYN")
+        ),
+        (Some(culprit), None) if case.is_late() => format!(
+            "{} Not every SYN of a client was dropped{noted}.",
             culprit.sentence("took the SYN")
         ),
         (Some(culprit), None) => format!(
@@ -78,9 +98,7 @@ fn fact(case: &Case<'_>, told: &Told) -> String {
             culprit.sentence("took the SYN")
         ),
         (None, Some(target)) if noted.is_empty() => {
-            format!(
-                "{target} had been chosen when a rule, here or beyond this node, sent the ICMP."
-            )
+            format!("A netfilter rule dropped it, here or in the pod, after {target} was chosen.")
         }
         (None, Some(target)) => {
             format!("A netfilter rule dropped it after {target} had been chosen{noted}.")
@@ -93,7 +111,7 @@ fn fact(case: &Case<'_>, told: &Told) -> String {
 
 fn shown(case: &Case<'_>, culprit: &Culprit) -> String {
     let show = culprit.stop.rule.show();
-    match case.address() {
+    match case.chosen() {
         Some(_) => format!(
             "See the rule with {show}: if a network policy made it, `kubectl get networkpolicy -A` \
              for the pod with {}; else find who wrote it.",
@@ -108,7 +126,7 @@ fn shown(case: &Case<'_>, culprit: &Culprit) -> String {
 
 fn searched(case: &Case<'_>) -> String {
     let find = rules::find(case, "drop");
-    match case.address() {
+    match case.chosen() {
         Some(_) => format!(
             "`kubectl get networkpolicy -A` for the pod with {}; then the rules of this node and \
              of the pod: {find} (FORWARD's policy too).",

@@ -14,7 +14,7 @@ use super::{
     rules,
     service::{is_port_unreachable, is_prohibited, no_endpoints},
 };
-use crate::evidence::Route;
+use crate::evidence::{Route, rules::Action};
 
 /// What this kernel noted of the flow itself.
 pub(super) fn noted(case: &Case<'_>) -> Option<Opinion> {
@@ -35,7 +35,16 @@ fn rejected(case: &Case<'_>) -> Option<Opinion> {
     let prohibited = is_prohibited(case.row) && matches!(case.route(), Some(Route::Unicast { .. }));
     let answers = ruled || prohibited || is_port_unreachable(case.row);
     let fits = case.address().is_some() && answers;
-    fits.then(|| firewall::dropped(case, &rules::told(case)).certain_if(ruled))
+    let with = || match is_port_unreachable(case.row) {
+        true => "ICMP port unreachable",
+        false if is_prohibited(case.row) => "ICMP prohibited",
+        false => "ICMP unreachable",
+    };
+    fits.then(|| {
+        firewall::rejected(case, with(), &rules::told(case))
+            .at(case)
+            .certain_if(ruled)
+    })
 }
 
 /// By the drop of a SYN.
@@ -64,7 +73,14 @@ fn rejected_at_first(case: &Case<'_>) -> Option<Opinion> {
     let mut others = case.evidence.rows.iter();
     let rejects =
         others.any(|r| r.node_port == case.port() && r.backend.is_none() && is_port_unreachable(r));
-    rejects.then(|| no_endpoints(case, None).certain_if(false))
+    if rejects {
+        return Some(no_endpoints(case, None).certain_if(false));
+    }
+    // A rule that drops some of a client's SYNs, and not the one sent again.
+    let told = rules::told(case);
+    let culprit = told.culprit.as_ref()?;
+    let drops = culprit.stop.action == Action::Drop && !culprit.is_kube_proxy();
+    drops.then(|| firewall::dropped(case, &told).certain_if(culprit.sure))
 }
 
 /// D2.

@@ -34,6 +34,11 @@ pub(super) struct Culprit {
 }
 
 impl Culprit {
+    /// kube-proxy's rule that drops whatever other rules of its have marked.
+    pub(super) fn is_of_marked(&self) -> bool {
+        self.stop.rule.chain == "KUBE-FIREWALL"
+    }
+
     pub(super) fn is_kube_proxy(&self) -> bool {
         self.stop.rule.owner == Owner::KubeProxy
     }
@@ -86,6 +91,14 @@ pub(super) fn told(case: &Case<'_>) -> Told {
         clear_before_dnat: traced.iter().all(|t| t.complete_before_dnat && none(t)),
         untranslated: complete && traced.iter().all(|traced| traced.backends.is_empty()),
     }
+}
+
+/// Whether rules of the node lead its port, at the address dialled, to a backend now,
+/// whoever the client is.
+pub(super) fn lead_on(case: &Case<'_>) -> bool {
+    let syns = syns(case);
+    let mut told = syns.iter().map(|syn| case.evidence.rules.translates(syn));
+    told.any(|translates| translates == Some(true))
 }
 
 /// Whether SYNs of the same clients on the same way came through in the midst of these: a

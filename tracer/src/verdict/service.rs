@@ -38,7 +38,8 @@ fn refused(case: &Case<'_>) -> Option<Opinion> {
     let certain = by_stack || cause == Some(Cause::NoSocket);
     match case.address() {
         None if certain || cause == Some(Cause::Stack) => {
-            Some(no_rule(case, None).certain_if(certain))
+            let exempt = rules::lead_on(case);
+            Some(no_rule(case, None).certain_if(certain && !exempt))
         }
         _ if certain => None,
         None => Some(unnoted(case)),
@@ -84,7 +85,18 @@ fn no_rule(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
         )
     } else if case.seen(seen::RESET_CLIENT) {
         let reason = case.row.reset_reason.as_deref().unwrap_or("NO_SOCKET");
-        format!("The node's own TCP stack sent the RST ({reason}): no rule led the SYN to a pod.")
+        let by_now = if rules::lead_on(case) {
+            format!(
+                " Rules lead port {port} to a pod by now: they came later, or a rule before them \
+                 exempts these clients from NAT (NOTRACK in table raw, ACCEPT in table nat)."
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "The node's own TCP stack sent the RST ({reason}): no rule led the SYN to a \
+             pod.{by_now}"
+        )
     } else if case.cause().is_some() {
         format!(
             "The SYN ended in the node's own TCP stack: {}.",
@@ -239,6 +251,9 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
     if let Some(culprit) = &told.culprit {
         let sure = culprit.sure;
         return match (culprit.is_kube_proxy(), culprit.stop.action) {
+            (true, Action::Drop) if culprit.is_of_marked() && serves_others(case) => {
+                by_source_range(case, culprit)
+            }
             (true, Action::Drop) => no_local_endpoint(case, Some(culprit)).certain_if(sure),
             (true, _) => no_endpoints(case, Some(culprit)).certain_if(sure),
             (false, Action::Drop) => firewall::dropped(case, &told).certain_if(sure),
@@ -265,6 +280,33 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
         return firewall::dropped(case, &told).certain_if(false);
     }
     by_kube_proxy.certain_if(false)
+}
+
+/// Others were served at the same port and address: endpoints are here.
+fn serves_others(case: &Case<'_>) -> bool {
+    let mut served = case.evidence.served.iter();
+    served.any(|s| s.node_port == case.port() && Some(s.dialled) == case.row.dialled)
+}
+
+/// kube-proxy before 1.27 marks what it drops for either reason, and one rule drops all
+/// that is marked.
+fn by_source_range(case: &Case<'_>, culprit: &Culprit) -> Opinion {
+    let show = case.show_service();
+    Opinion::certain(
+        Verdict::DroppedByRule,
+        format!(
+            "{} kube-proxy marks so what is outside of a Service's loadBalancerSourceRanges, and \
+             what finds no endpoint on this node; others were served at this port.",
+            culprit.sentence("dropped the SYN")
+        ),
+        "No pod, queue or route is to blame: the SYN was not sent on to any.",
+        format!(
+            "{show}, and compare its spec.loadBalancerSourceRanges with the clients; a rule of \
+             somebody else's may use the mark, too: `iptables-save -t nat | grep \
+             KUBE-MARK-DROP`."
+        ),
+    )
+    .certain_if(false)
 }
 
 /// A4.

@@ -174,6 +174,25 @@ impl RuleSets {
         }
     }
 
+    /// Whether an address is known for one of the node's own.
+    #[must_use]
+    pub fn owns(&self, address: IpAddr) -> bool {
+        let own = self.read.own.as_deref();
+        own.is_some_and(|own| own.contains(&address))
+    }
+
+    /// Whether NAT rules may translate the destination of a SYN from any client to the
+    /// address and port that `syn` is for; `None`: nothing was read.
+    #[must_use]
+    pub fn translates(&self, syn: &Syn) -> Option<bool> {
+        #[cfg(test)]
+        if let Some(answer) = &self.answer {
+            return Some(!answer.backends.is_empty());
+        }
+        let walk = || Walk::new(&self.read.tables, self.read.own.as_deref(), syn);
+        self.known.then(|| !walk().all(syn).backends.is_empty())
+    }
+
     /// Whether anything was read.
     #[must_use]
     pub fn is_known(&self) -> bool {

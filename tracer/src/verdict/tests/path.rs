@@ -13,8 +13,8 @@ use super::{
     super::{
         Certainty::{Certain, Likely, Unknown},
         Verdict::{
-            BadChecksum, DroppedByRule, Hairpin, PawsRejected, PmtuBlackhole, ReturnPath, RpFilter,
-            Unexplained,
+            BadChecksum, DroppedByRule, Hairpin, PawsRejected, PmtuBlackhole, RejectedByRule,
+            ReturnPath, RpFilter, Unexplained,
         },
         judge,
     },
@@ -103,12 +103,12 @@ fn dropped_by_rule() {
         (
             "REJECT after DNAT",
             bed([icmp(3).to(pod())]).here(),
-            &[(DroppedByRule, Likely, 3, 0)],
+            &[(RejectedByRule, Likely, 3, 0)],
         ),
         (
             "administratively prohibited",
             bed([icmp(10).to(pod())]).here(),
-            &[(DroppedByRule, Likely, 3, 0)],
+            &[(RejectedByRule, Likely, 3, 0)],
         ),
     ]);
 }

@@ -217,6 +217,31 @@ fn no_service_rule() {
             bed([refused(NodeRst)]).node(resets(3)),
             &[(NoServiceRule, Likely, 3, 0)],
         ),
+        (
+            "rules are here, and did not take these SYNs",
+            bed([reset()]).node(resets(3)).rules([]),
+            &[(NoServiceRule, Likely, 3, 0)],
+        ),
+    ]);
+}
+
+/// One rule of kube-proxy's drops all that is marked: what has no local endpoint, and
+/// what is outside of a Service's source ranges.
+#[test]
+fn what_is_marked_is_dropped_for_two_reasons() {
+    let mut marked = stop(Owner::KubeProxy, Action::Drop);
+    marked.rule.chain = "KUBE-FIREWALL".into();
+    let dropped = || bed([silent().syn("NETFILTER_DROP", "nft_do_chain")]);
+    let alone = dropped().rules([marked.clone()]);
+    let mut others = dropped().rules([marked]);
+    others.0.served.push(served(None));
+    check(&[
+        (
+            "nobody is served",
+            alone,
+            &[(NoLocalEndpoint, Certain, 3, 0)],
+        ),
+        ("others are", others, &[(DroppedByRule, Likely, 3, 0)]),
     ]);
 }
 
