@@ -15,7 +15,7 @@ pub type PortLine = [u16; PORTS_PER_LINE];
 pub const UNCHECKED_WORDS: u32 = 65_536 / 64;
 
 /// Version of the layout shared by kernel object and daemon; both carry it.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// Keys that one run of the sweep program takes: with the turns that each may
 /// wait for its lock, a chain of jumps that the verifier still follows (8192).

@@ -1,7 +1,7 @@
 //! Per-port counters: one fixed array of `u64` per watched port, an element of
 //! a memory-mapped BPF array, so that reading is a copy and never a system call.
 
-use crate::failure::Failed;
+use crate::failure::{Failed, Way};
 use crate::first_bytes::{MessageType, Protocol};
 use crate::words::{Answer, Close, LocalOutcome, Outcome, ResetOrigin, Retransmit, Traffic};
 
@@ -206,11 +206,11 @@ pub trait Tally {
         let _ = failed;
     }
 
-    /// A handshake is complete; at most once per step of the machine. `backend`: see
-    /// [`Failed::backend`].
+    /// A handshake is complete, which went this way; at most once per step of the
+    /// machine.
     #[inline(always)]
-    fn established(&mut self, backend: u16) {
-        let _ = backend;
+    fn established(&mut self, way: Way) {
+        let _ = way;
     }
 
     /// Adds one to a cell.

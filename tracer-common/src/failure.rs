@@ -91,10 +91,23 @@ pub struct Failed {
     pub traffic: u8,
     /// The flow's backend: position in the table of backends plus one; 0: unknown.
     pub backend: u16,
+    /// Index of the interface by which the attempt's SYN came in, in the node's network
+    /// namespace; 0: not known, since the client has moved to another interface since,
+    /// or the index does not fit.
+    pub interface: u16,
     /// When the attempt's SYN came, nanoseconds of the monotonic clock.
     pub syn_at: u64,
     /// When it failed, by the same clock; 0: just now.
     pub at: u64,
+}
+
+/// The way of an attempt through the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// [`Failed::interface`]
+    pub interface: u16,
+    /// [`Failed::backend`]
+    pub backend: u16,
 }
 
 /// Bits of [`Note::seen`] and [`FailureKey::seen`].
@@ -173,8 +186,8 @@ pub struct FailureKey {
     /// Which of the node's own addresses was dialled, by the daemon's numbers; 0: it
     /// has none.
     pub address: u8,
-    /// Explicit padding.
-    pub pad: [u8; 2],
+    /// [`Failed::interface`]
+    pub interface: u16,
     /// [`Note::netns`]
     pub netns: u32,
 }
@@ -191,6 +204,10 @@ pub struct ServedKey {
     pub slot: u16,
     /// [`Failed::backend`]
     pub backend: u16,
+    /// [`Failed::interface`]
+    pub interface: u16,
+    /// Explicit padding.
+    pub pad: [u8; 2],
 }
 
 /// A backend that NAT chose for a port.
@@ -242,7 +259,7 @@ pub const RECORDS_BYTES: u32 = 256 * 1024;
 const _: () = {
     assert!(size_of::<Note>() == 24);
     assert!(size_of::<FailureKey>() == 24);
-    assert!(size_of::<ServedKey>() == 36);
+    assert!(size_of::<ServedKey>() == 40);
     assert!(size_of::<Backend>() == 40);
     assert!(size_of::<Record>() == 80);
 };

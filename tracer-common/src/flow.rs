@@ -183,6 +183,8 @@ pub mod mark {
     /// the kernel drops the SYN only after it has sent its answer, and what drops
     /// it says why; a socket's own RST has left when its hook tells of it.
     pub const OWED: u8 = 1 << 4;
+    /// The client's side has come by another interface than the SYN since.
+    pub const MOVED: u8 = 1 << 7;
 }
 
 impl Flow {

@@ -22,7 +22,7 @@ unsafe impl aya::Pod for ProbeMethods {}
 unsafe impl aya::Pod for Note {}
 // SAFETY: as above.
 unsafe impl aya::Pod for FailureKey {}
-// SAFETY: as above.
+// SAFETY: as above; its padding is an explicit field.
 unsafe impl aya::Pod for ServedKey {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Backend {}

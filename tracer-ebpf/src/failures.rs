@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counters::{Cell, Tally},
-    failure::{FAILURES as KINDS, Failed, FailureKey, ServedKey},
+    failure::{FAILURES as KINDS, Failed, FailureKey, ServedKey, Way},
     flow::FlowKey,
     words::Lost,
 };
@@ -106,7 +106,7 @@ impl Effects {
             code: failed.code,
             address: maps::number_of(&flow.node),
             seen: note.seen,
-            pad: [0; 2],
+            interface: failed.interface,
             netns: note.netns,
         };
         count(key);
@@ -142,8 +142,9 @@ impl Tally for Effects {
     }
 
     #[inline(always)]
-    fn established(&mut self, backend: u16) {
-        self.reported.served.backend = backend;
+    fn established(&mut self, way: Way) {
+        self.reported.served.interface = way.interface;
+        self.reported.served.backend = way.backend;
         self.reported.established = 1;
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Fate, Limits, Now, Segment, WINDOW, near, tcp};
 use crate::counters::{Cell, Tally};
-use crate::failure::{Failure, Got};
+use crate::failure::{Failure, Got, Way};
 use crate::first_bytes::{Chunk, Decision, Message, MessageType, Payload, message_in};
 use crate::flow::{Flow, flag, mark, state};
 use crate::words::{Outcome, Retransmit, Traffic};
@@ -33,7 +33,10 @@ impl Flow {
             self.server_next = self.server_isn.wrapping_add(1);
         }
         tally.add(Cell::open(Traffic::Unknown), 1);
-        tally.established(self.backend);
+        tally.established(Way {
+            interface: self.interface(),
+            backend: self.backend,
+        });
         let class = self.class();
         self.traffic = Traffic::Unknown as u8;
         if self.has(flag::PROBE_SOURCE) {

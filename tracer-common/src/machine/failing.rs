@@ -24,6 +24,7 @@ impl Flow {
             code: got.code,
             traffic: traffic as u8,
             backend: self.backend,
+            interface: self.interface(),
             syn_at: self.syn_at,
             at: 0,
         });
@@ -61,6 +62,7 @@ impl Flow {
             code: self.code,
             traffic: self.class_of_attempt() as u8,
             backend: self.backend,
+            interface: self.interface(),
             syn_at: self.syn_at,
             at: self.replied_at(),
         });
@@ -95,6 +97,7 @@ impl Flow {
             code: 0,
             traffic: self.class() as u8,
             backend: self.backend,
+            interface: self.interface(),
             syn_at: self.syn_at,
             at: self.since,
         });

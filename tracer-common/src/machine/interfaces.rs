@@ -6,7 +6,7 @@
 use super::belonging::close;
 use super::{Segment, at_or_after, tcp};
 use crate::counters::{Cell, Tally};
-use crate::flow::{Flow, flag, state};
+use crate::flow::{Flow, flag, mark, state};
 
 impl Flow {
     /// Whether the segment counts: it came by the interface that owns its direction,
@@ -28,6 +28,7 @@ impl Flow {
         }
         if segment.to_node {
             self.ifindex_in = segment.ifindex;
+            self.marks |= mark::MOVED;
         } else {
             self.ifindex_out = segment.ifindex;
         }
@@ -80,6 +81,15 @@ impl Flow {
         let joins = !segment.to_node || whole || segment.seq.wrapping_sub(next).cast_signed() <= 0;
         let advances = segment.payload_len > 0 && end.wrapping_sub(next).cast_signed() > 0;
         fits && (ends || advances && joins)
+    }
+
+    /// The interface by which the SYN came in: see [`crate::failure::Failed::interface`].
+    #[inline(always)]
+    pub(super) const fn interface(&self) -> u16 {
+        if self.marked(mark::MOVED) || self.ifindex_in > u16::MAX as u32 {
+            return 0;
+        }
+        self.ifindex_in as u16
     }
 
     /// A SYN with another number leaves the flow alone: it came by another

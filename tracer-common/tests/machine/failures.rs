@@ -131,6 +131,7 @@ fn the_report_carries_the_class_and_the_code() {
         code: 3,
         traffic: Traffic::Unknown as u8,
         backend: 0,
+        interface: 2,
         syn_at,
         at: syn_at,
     };

@@ -249,3 +249,27 @@ fn a_client_whose_bytes_are_not_seen_is_no_idle_one() {
     lab.wait(10 * S);
     lab.outcomes(&[(Outcome::Established, Traffic::Unknown, 1)]);
 }
+
+#[test]
+fn an_attempt_is_of_the_interface_of_its_syn() {
+    let established = |edge, by| {
+        let mut lab = Lab::new();
+        lab.syn_by(edge, ISN, false).syn_ack();
+        lab.by(by, true, tcp::ACK, (FIRST, SERVER_ISN + 1), &[]);
+        assert!(lab.established());
+        lab.established[0].interface
+    };
+    assert_eq!(established(EDGE, EDGE), EDGE as u16);
+    assert_eq!(established(0xffff, 0xffff), 0xffff);
+    // It does not fit; or the client's side came by two.
+    assert_eq!(established(0x1_0002, 0x1_0002), 0);
+    assert_eq!(established(EDGE, OTHER), 0);
+    let mut lab = Lab::new();
+    // A copy of the SYN says nothing, and answers have their own interface.
+    lab.syn_by(OTHER, ISN, false).syn_by(EDGE, ISN, false);
+    lab.wait(6 * S);
+    assert_eq!(lab.failed[0].interface, OTHER as u16);
+    // A new attempt on the same ports is of its own.
+    lab.syn_by(EDGE, ISN.wrapping_add(7), true).wait(6 * S);
+    assert_eq!(lab.failed[1].interface, EDGE as u16);
+}

@@ -2,7 +2,7 @@
 
 use tracer_common::{
     counters::{Cell, PortCounters, Tally},
-    failure::{Failed, Failure, Got, Reply},
+    failure::{Failed, Failure, Got, Reply, Way},
     first_bytes::ProbeMethods,
     flow::{Flow, state},
     machine::{Fate, Limits, Now, Segment, tcp},
@@ -31,7 +31,7 @@ pub const LIMITS: Limits = Limits {
 struct Effects<'a> {
     port: &'a mut PortCounters,
     failed: Option<Failed>,
-    established: Option<u16>,
+    established: Option<Way>,
 }
 
 impl Tally for Effects<'_> {
@@ -44,8 +44,8 @@ impl Tally for Effects<'_> {
         assert_eq!(before, None, "a step reports once");
     }
 
-    fn established(&mut self, backend: u16) {
-        let before = self.established.replace(backend);
+    fn established(&mut self, way: Way) {
+        let before = self.established.replace(way);
         assert_eq!(before, None, "a step establishes once");
     }
 }
@@ -55,8 +55,8 @@ pub struct Lab {
     pub flow: Option<Flow>,
     pub port: PortCounters,
     pub failed: Vec<Failed>,
-    /// Backends of the connections that were established.
-    pub established: Vec<u16>,
+    /// The ways of the connections that were established.
+    pub established: Vec<Way>,
     pub limits: Limits,
     pub now: u64,
 }

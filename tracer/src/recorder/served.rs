@@ -117,6 +117,7 @@ mod tests {
             node: Addr::v4([10, 0, 0, 1]),
             slot,
             backend: 3,
+            ..ServedKey::default()
         }
     }
 

@@ -95,6 +95,7 @@ impl Fake {
             node: Addr::v4([10, 0, 0, 1]),
             slot: port,
             backend,
+            ..ServedKey::default()
         };
         self.lock().served.push((key, count));
     }
