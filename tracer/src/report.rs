@@ -103,6 +103,9 @@ pub struct Event {
     pub client: SocketAddr,
     /// The node's own address that it dialled.
     pub address: IpAddr,
+    /// The interface by which its SYN came in, by its name then; `None`: not known.
+    #[serde(default)]
+    pub interface: Option<String>,
     /// The port.
     pub node_port: u16,
     /// The Service behind it, `namespace/name:port_name`, if it has a name.

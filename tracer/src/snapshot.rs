@@ -9,6 +9,8 @@ use tracer_common::{
     words::Lost,
 };
 
+use crate::evidence::InterfaceName;
+
 /// State of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookStatus {
@@ -55,16 +57,25 @@ pub struct Snapshot {
     pub hooks: Vec<HookStatus>,
 }
 
-/// Failures since start by kind, and the backends and own addresses known.
+/// Failures since start by kind, and what stands at the positions in them.
 #[derive(Clone, Debug, Default)]
 pub struct Failures {
     /// How often each kind was counted. `FailureKey::slot` is for
     /// [`Source::port_at`].
     pub kinds: Vec<(FailureKey, u64)>,
+    /// What these name by positions in tables, as it is now.
+    pub positions: Positions,
+}
+
+/// What the kernel programs name by positions in tables, which are used again.
+#[derive(Clone, Debug, Default)]
+pub struct Positions {
     /// Backends by [`FailureKey::backend`].
     pub backends: BTreeMap<u16, Backend>,
     /// The node's own addresses by [`FailureKey::address`].
     pub addresses: BTreeMap<u8, IpAddr>,
+    /// Interfaces by [`FailureKey::interface`], those that are gone too.
+    pub interfaces: BTreeMap<u16, InterfaceName>,
 }
 
 /// An attempt whose client is still known.

@@ -8,10 +8,11 @@ use crate::{human, report::Event};
 
 /// Columns with the width that most of their values need; what is longer moves
 /// the rest of its line.
-const COLUMNS: [(&str, usize); 10] = [
+const COLUMNS: [(&str, usize); 11] = [
     ("TIME", 24),
     ("CLIENT", 21),
     ("DIALLED", 19),
+    ("INTERFACE", 9),
     ("SERVICE", 20),
     ("BACKEND", 21),
     ("OUTCOME", 14),
@@ -20,7 +21,7 @@ const COLUMNS: [(&str, usize); 10] = [
     ("AFTER", 7),
     ("EVIDENCE", 0),
 ];
-const OUTCOME: usize = 5;
+const OUTCOME: usize = 6;
 
 /// The names of the columns.
 #[must_use]
@@ -36,6 +37,7 @@ pub fn text(event: &Event) -> String {
         human::time(event.time),
         event.client.to_string(),
         SocketAddr::new(event.address, event.node_port).to_string(),
+        event.interface.as_deref().map_or("-".to_owned(), word),
         event.service.as_deref().map_or("-".to_owned(), word),
         event.backend.map_or("-".to_owned(), |b| b.to_string()),
         word(&event.outcome),
@@ -55,7 +57,7 @@ fn evidence(event: &Event) -> String {
     parts.join("; ")
 }
 
-fn join(cells: [String; 10], outcome: Style) -> String {
+fn join(cells: [String; 11], outcome: Style) -> String {
     let mut out = String::new();
     for (at, (cell, (_, width))) in cells.iter().zip(COLUMNS).enumerate() {
         let style = if at == OUTCOME { outcome } else { Style::new() };
@@ -76,6 +78,7 @@ mod tests {
             time: 1_700_000_000.5,
             client: "10.0.1.9:40112".parse().unwrap(),
             address: "10.0.0.1".parse().unwrap(),
+            interface: Some("eth0".to_owned()),
             node_port: 30_102,
             service: None,
             backend: None,
@@ -98,7 +101,7 @@ mod tests {
         let mut event = event();
         assert_eq!(
             plain(&event),
-            "2023-11-14T22:13:20.500Z  10.0.1.9:40112         10.0.0.1:30102       -                     -        \
+            "2023-11-14T22:13:20.500Z  10.0.1.9:40112         10.0.0.1:30102       eth0       -                     -        \
              \x20             refused         backend_rst  nothing_listens      0.2 ms"
         );
         event.backend = Some("[fd00::2]:9092".parse().unwrap());
@@ -108,7 +111,7 @@ mod tests {
         let text = plain(&event);
         assert!(
             text.contains(
-                "  10.0.0.1:30102       thrift/search:api     [fd00::2]:9092         refused  "
+                "  10.0.0.1:30102       eth0       thrift/search:api     [fd00::2]:9092         refused  "
             ) && text.ends_with("  0.2 ms   pod thrift/search-0; RST from the pod: NO_SOCKET"),
             "{text}"
         );
@@ -119,6 +122,7 @@ mod tests {
         let (headings, text) = (headings(), plain(&event()));
         for (name, value) in [
             ("DIALLED", "10.0.0.1:30102"),
+            ("INTERFACE", "eth0"),
             ("VERDICT", "nothing_listens"),
         ] {
             assert_eq!(headings.find(name), text.find(value), "{name}");
@@ -129,6 +133,7 @@ mod tests {
     fn strangers_cannot_drive_the_terminal() {
         let mut event = event();
         event.outcome = "a\nb".to_owned();
+        event.interface = Some("\u{1b}[1m".to_owned());
         event.answered_by = "\u{1b}]0;x\u{7}".to_owned();
         event.evidence = "process \u{1b}[2J\u{9b}31m".to_owned();
         let text = plain(&event);

@@ -10,6 +10,7 @@ mod conntrack;
 mod counters;
 mod gone;
 mod history;
+mod interface;
 mod ipvs;
 mod links;
 mod look;
@@ -32,6 +33,7 @@ use std::{
 
 pub use backend::{Backend, Listener, Place, Pod, Sent};
 pub use collector::{Asked, Collector};
+pub use interface::InterfaceName;
 pub use ipvs::VirtualServer;
 pub use row::{Clients, Row, SOURCES, Served};
 

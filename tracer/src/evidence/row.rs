@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tracer_common::failure::{Failure, Reply};
 
+use super::InterfaceName;
+
 /// Failures of one kind at one port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Row {
@@ -12,6 +14,9 @@ pub struct Row {
     /// The node's own address that the clients dialled. `None`: not known, since the
     /// node has more addresses than are told apart.
     pub dialled: Option<IpAddr>,
+    /// The interface of the node by which the SYNs came in, by its name then. `None`:
+    /// not known, as where later segments of the client came by another.
+    pub interface: Option<InterfaceName>,
     /// What went wrong.
     pub failure: Failure,
     /// What the client got.
@@ -55,6 +60,7 @@ impl Row {
         Self {
             node_port,
             dialled: None,
+            interface: None,
             failure,
             reply,
             code: 0,
@@ -75,8 +81,8 @@ impl Row {
 /// Most clients that a row names.
 pub const SOURCES: usize = 16;
 
-/// Connections established at one port for one client, at one address of the node and
-/// by one backend.
+/// Connections established at one port for one client, at one address of the node, by one
+/// interface and one backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Served {
     /// The port.
@@ -85,6 +91,8 @@ pub struct Served {
     pub client: Option<IpAddr>,
     /// The node's own address that it dialled.
     pub dialled: IpAddr,
+    /// [`Row::interface`]
+    pub interface: Option<InterfaceName>,
     /// Where NAT sent it; `None`: not known.
     pub backend: Option<SocketAddr>,
     /// How many.

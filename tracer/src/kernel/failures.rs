@@ -15,8 +15,8 @@ use tracer_common::failure::{
     BACKENDS, Backend, FAILURES, FailureKey, RECORDS_BYTES, Record, SERVED, ServedKey,
 };
 
-use super::{batch::Batch, numbers::Numbers, object};
-use crate::snapshot::Failures;
+use super::{batch::Batch, numbers::Numbers, object, tapped::TappedNames};
+use crate::snapshot::{Failures, Positions};
 
 /// Kinds above which those are forgotten that are long past.
 const MANY_KINDS: usize = FAILURES as usize / 4 * 3;
@@ -32,6 +32,7 @@ const MOST_RECORDS: usize = RECORDS_BYTES as usize / size_of::<Record>();
 pub struct Tables {
     maps: Mutex<Inner>,
     numbers: Mutex<Numbers>,
+    tapped: Mutex<TappedNames>,
 }
 
 struct Inner {
@@ -88,12 +89,18 @@ impl Tables {
         Ok(Self {
             maps: Mutex::new(maps),
             numbers: Mutex::default(),
+            tapped: Mutex::default(),
         })
     }
 
     /// The numbers of the node's own addresses.
     pub fn numbers(&self) -> MutexGuard<'_, Numbers> {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The names of the interfaces that are tapped.
+    pub fn tapped(&self) -> MutexGuard<'_, TappedNames> {
+        self.tapped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the connections that were established since the last call, by whose they
@@ -109,17 +116,21 @@ impl Tables {
         served
     }
 
-    /// All kinds of failures with their counts, all backends, and all own addresses.
+    /// All kinds of failures with their counts, and what stands at the positions in them.
     pub fn read(&self) -> anyhow::Result<Failures> {
         let mut inner = self.lock();
         // Kinds first: a backend in one of them is in the table already.
         let kinds = inner.kinds()?;
         let backends = inner.backends()?;
         let addresses = self.numbers().all();
+        let interfaces = self.tapped().all().clone();
         Ok(Failures {
             kinds,
-            backends,
-            addresses,
+            positions: Positions {
+                backends,
+                addresses,
+                interfaces,
+            },
         })
     }
 

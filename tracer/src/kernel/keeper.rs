@@ -116,6 +116,8 @@ impl Keeper {
     pub fn follow(&mut self) -> anyhow::Result<(Inventory, anyhow::Result<()>)> {
         let now = inventory()?;
         self.follow_addresses(&now.addresses);
+        // Before the taps: who comes by an interface tells its name.
+        self.tables.tapped().follow(self.taps.wanted(&now));
         let raised = privileges::raise();
         let tapped = self.taps.follow(&mut self.ebpf, &now);
         drop(raised);

@@ -14,6 +14,7 @@ mod misses;
 mod numbers;
 mod object;
 mod preconditions;
+mod tapped;
 mod unchecked;
 mod wire;
 pub mod xtables;

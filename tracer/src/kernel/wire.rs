@@ -151,6 +151,13 @@ impl Taps {
         self.attached.keys().filter_map(name).collect()
     }
 
+    /// Index and name of those that are to be tapped.
+    pub fn wanted<'a>(&self, inventory: &'a Inventory) -> impl Iterator<Item = (u32, &'a str)> {
+        let all = inventory.interfaces.iter();
+        all.filter(|(_, interface)| self.wants(interface))
+            .map(|(index, interface)| (*index, interface.name.as_str()))
+    }
+
     /// How many interfaces are tapped now.
     pub fn count(&self) -> usize {
         self.attached.len()

@@ -14,7 +14,10 @@ use super::{
     served::{Counts, Whose},
     top::step,
 };
-use crate::{evidence::Sent, report::TopStep};
+use crate::{
+    evidence::{InterfaceName, Sent},
+    report::TopStep,
+};
 
 /// What one round added.
 #[derive(Debug, Default)]
@@ -37,8 +40,10 @@ pub(super) struct Changes {
 pub(super) struct Kind {
     pub(super) node_port: u16,
     pub(super) dialled: Option<IpAddr>,
+    /// By its name when it was counted.
+    pub(super) interface: Option<InterfaceName>,
     pub(super) backend: Option<SocketAddr>,
-    /// `slot`, `backend` and `address` are 0.
+    /// `slot`, `backend`, `address` and `interface` are 0.
     pub(super) key: FailureKey,
 }
 

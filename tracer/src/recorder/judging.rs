@@ -259,6 +259,7 @@ impl Shared {
                 time: real.saturating_sub(now.saturating_sub(record.at)) as f64 / 1e9,
                 client: rows::address(record.flow.client, record.flow.client_port),
                 address: record.flow.node.ip(),
+                interface: row.interface.map(|name| name.as_str().to_owned()),
                 node_port: row.node_port,
                 service: names.service(row.node_port),
                 backend: row.backend,
@@ -292,6 +293,7 @@ mod tests {
             key: FailureKey::default(),
             node_port,
             dialled: None,
+            interface: None,
             backend: None,
         };
         let mut judging = Judging::new(1, None);

@@ -54,6 +54,11 @@ impl<T: Copy + Eq + Hash> Numbers<T> {
         (!full(self)).then(|| self.give(named, round))
     }
 
+    /// The same plus one; 0 where there is nothing.
+    pub(super) fn number_or_zero(&mut self, named: Option<T>, round: u64) -> u64 {
+        named.map_or(0, |named| 1 + self.number(named, round))
+    }
+
     fn known(&mut self, named: &T, round: u64) -> Option<u64> {
         let number = *self.numbers.get(named)?;
         if let Some(Some(known)) = self.all.get_mut(number as usize) {
@@ -76,6 +81,14 @@ impl<T: Copy + Eq + Hash> Numbers<T> {
     pub(super) fn at(&self, number: u64) -> Option<T> {
         let known = self.all.get(usize::try_from(number).ok()?)?;
         known.map(|(named, _)| named)
+    }
+
+    /// What [`Self::number_or_zero`] stands for; `None`: for nothing that is known.
+    pub(super) fn at_or_none(&self, number: u64) -> Option<Option<T>> {
+        match number.checked_sub(1) {
+            Some(number) => self.at(number).map(Some),
+            None => Some(None),
+        }
     }
 
     /// Rounds before `oldest` are gone.

@@ -19,7 +19,7 @@ impl Writer {
         self.put(length as u64);
     }
 
-    /// All but `slot`, `backend` and `address`.
+    /// All but `slot`, `backend`, `address` and `interface`.
     pub(super) fn key(&mut self, key: &FailureKey) {
         self.put(u64::from(key.location));
         self.put(u64::from(key.reason));

@@ -170,6 +170,7 @@ mod tests {
         Kind {
             node_port: 30_102,
             dialled: None,
+            interface: None,
             backend: None,
             key: FailureKey {
                 location,

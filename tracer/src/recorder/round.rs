@@ -13,7 +13,7 @@ use super::{
     packing::{Reader, Writer},
     served::{Counts, Whose},
 };
-use crate::report::TopStep;
+use crate::{evidence::InterfaceName, report::TopStep};
 
 /// A node port and where NAT sends it.
 pub(super) type Place = (u16, SocketAddr);
@@ -27,6 +27,7 @@ pub(super) struct Packer {
     backends: Numbers<Place>,
     /// The node's own addresses.
     addresses: Numbers<IpAddr>,
+    interfaces: Numbers<InterfaceName>,
     clients: Numbers<IpAddr>,
     /// The round that is packed.
     round: u64,
@@ -42,12 +43,14 @@ impl Packer {
     pub(super) fn forget(&mut self, oldest: u64) {
         self.backends.forget(oldest);
         self.addresses.forget(oldest);
+        self.interfaces.forget(oldest);
         self.clients.forget(oldest);
     }
 
     /// Memory that the numbers take.
     pub(super) fn bytes(&self) -> usize {
-        self.backends.bytes() + self.addresses.bytes() + self.clients.bytes()
+        let of_addresses = self.addresses.bytes() + self.clients.bytes();
+        self.backends.bytes() + self.interfaces.bytes() + of_addresses
     }
 
     pub(super) fn pack(&mut self, changes: &Changes) -> Box<[u8]> {
@@ -62,9 +65,10 @@ impl Packer {
         for (kind, value) in &changes.kinds {
             to.put(u64::from(kind.node_port));
             let place = kind.backend.map(|b| (kind.node_port, b));
-            to.put(place.map_or(0, |place| 1 + self.backends.number(place, self.round)));
-            let dialled = kind.dialled;
-            to.put(dialled.map_or(0, |ip| 1 + self.addresses.number(ip, self.round)));
+            to.put(self.backends.number_or_zero(place, self.round));
+            to.put(self.addresses.number_or_zero(kind.dialled, self.round));
+            let interface = kind.interface;
+            to.put(self.interfaces.number_or_zero(interface, self.round));
             to.key(&kind.key);
             to.put(*value);
         }
@@ -90,20 +94,13 @@ impl Packer {
         }
         for _ in 0..from.take()? {
             let node_port = from.number()?;
-            let backend = match from.take()?.checked_sub(1) {
-                Some(number) => Some(self.backends.at(number)?.1),
-                None => None,
-            };
-            let dialled = match from.take()?.checked_sub(1) {
-                Some(number) => Some(self.addresses.at(number)?),
-                None => None,
-            };
-            let key = from.key()?;
+            let place = self.backends.at_or_none(from.take()?)?;
             let kind = Kind {
                 node_port,
-                dialled,
-                backend,
-                key,
+                backend: place.map(|(_, backend)| backend),
+                dialled: self.addresses.at_or_none(from.take()?)?,
+                interface: self.interfaces.at_or_none(from.take()?)?,
+                key: from.key()?,
             };
             *to.kinds.entry(kind).or_default() += from.take()?;
         }
@@ -127,8 +124,10 @@ impl Packer {
             let client = client.and_then(|ip| self.clients.within(CLIENTS, ip, self.round));
             to.put(client.map_or(0, |number| 1 + number));
             to.put(self.addresses.number(whose.dialled, self.round));
+            let interface = whose.interface;
+            to.put(self.interfaces.number_or_zero(interface, self.round));
             let place = whose.backend.map(|b| (whose.node_port, b));
-            to.put(place.map_or(0, |place| 1 + self.backends.number(place, self.round)));
+            to.put(self.backends.number_or_zero(place, self.round));
             to.put(*count);
         }
         to.into()
@@ -137,20 +136,12 @@ impl Packer {
     pub(super) fn unpack_served(&self, packed: &[u8], to: &mut Counts) -> Option<()> {
         let mut from = Reader::new(packed);
         while let Some(node_port) = from.number() {
-            let client = match from.take()?.checked_sub(1) {
-                Some(number) => Some(self.clients.at(number)?),
-                None => None,
-            };
-            let dialled = self.addresses.at(from.take()?)?;
-            let backend = match from.take()?.checked_sub(1) {
-                Some(number) => Some(self.backends.at(number)?.1),
-                None => None,
-            };
             let whose = Whose {
                 node_port,
-                client,
-                dialled,
-                backend,
+                client: self.clients.at_or_none(from.take()?)?,
+                dialled: self.addresses.at(from.take()?)?,
+                interface: self.interfaces.at_or_none(from.take()?)?,
+                backend: self.backends.at_or_none(from.take()?)?.map(|(_, b)| b),
             };
             *to.entry(whose).or_default() += from.take()?;
         }

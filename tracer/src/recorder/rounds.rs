@@ -2,14 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use tracer_common::{
     counters::{Cell, PortCounters},
-    failure::{Backend, FailureKey, Record},
+    failure::{FailureKey, Record},
     flow::FlowKey,
     words::{Lost, Traffic},
 };
@@ -24,7 +23,7 @@ use super::{
 use crate::{
     evidence::{Clients, Sent, Served},
     report::TopStep,
-    snapshot::{Failures, Snapshot, Source},
+    snapshot::{Failures, Positions, Snapshot, Source},
 };
 
 /// Bytes of history.
@@ -80,8 +79,7 @@ impl Unjudged {
 pub(super) struct Rounds {
     snapshot: Option<Arc<Snapshot>>,
     kinds: HashMap<FailureKey, u64>,
-    backends: BTreeMap<u16, Backend>,
-    addresses: BTreeMap<u8, IpAddr>,
+    positions: Positions,
     places: BTreeSet<Place>,
     history: History,
     unjudged: Unjudged,
@@ -94,8 +92,7 @@ impl Rounds {
         Self {
             snapshot: None,
             kinds: HashMap::new(),
-            backends: BTreeMap::new(),
-            addresses: BTreeMap::new(),
+            positions: Positions::default(),
             places: BTreeSet::new(),
             history: History::new(now, BYTES, AGE),
             unjudged: Unjudged::default(),
@@ -126,7 +123,7 @@ impl Rounds {
             *lost += self.records(records, source);
         }
         let port_at = |slot| source.port_at(slot);
-        changes.served = served::of_round(source.served(), &self.backends, port_at);
+        changes.served = served::of_round(source.served(), &self.positions, port_at);
         self.history.push(now(), &changes);
         self.remembered.forget(self.history.oldest());
         for (kind, count) in changes.kinds {
@@ -160,25 +157,23 @@ impl Rounds {
     }
 
     fn failures(&mut self, failures: Failures, source: &dyn Source, changes: &mut Changes) {
-        let Failures {
-            kinds,
-            backends,
-            addresses,
-        } = failures;
-        let same = |index: &u16| match (self.backends.get(index), backends.get(index)) {
+        let Failures { kinds, positions } = failures;
+        let backends = &positions.backends;
+        let old = &self.positions;
+        let same = |index: &u16| match (old.backends.get(index), backends.get(index)) {
             (Some(a), Some(b)) => (a.addr, a.port, a.slot) == (b.addr, b.port, b.slot),
             (None, None) => true,
             _ => false,
         };
-        let same_address = |number: &u8| self.addresses.get(number) == addresses.get(number);
+        let same_address =
+            |number: &u8| old.addresses.get(number) == positions.addresses.get(number);
         let mut all = HashMap::with_capacity(kinds.len());
         for (key, count) in kinds {
             let before = self.kinds.get(&key);
             let before = before.filter(|_| same(&key.backend) && same_address(&key.address));
             let rise = rise(before.copied(), count);
             all.insert(key, count);
-            let tables = (&backends, &addresses);
-            let kind = rows::kind(key, tables, |slot| source.port_at(slot));
+            let kind = rows::kind(key, &positions, |slot| source.port_at(slot));
             if let Some(kind) = kind.filter(|_| rise != 0) {
                 changes.kinds.push((kind, rise));
             }
@@ -189,7 +184,7 @@ impl Rounds {
                 continue;
             };
             let place = (port, rows::address(backend.addr, backend.port));
-            let before = self.backends.get(index).filter(|_| same(index));
+            let before = old.backends.get(index).filter(|_| same(index));
             let sent = Sent {
                 attempts: rise(before.map(|b| b.attempts), backend.attempts),
                 passive_opens: rise(before.map(|b| b.passive_opens), backend.passive_opens),
@@ -199,7 +194,7 @@ impl Rounds {
             }
             self.places.insert(place);
         }
-        (self.kinds, self.backends, self.addresses) = (all, backends, addresses);
+        (self.kinds, self.positions) = (all, positions);
     }
 
     /// Returns how many are too many.
@@ -207,8 +202,7 @@ impl Rounds {
         let mut lost = 0;
         for record in records {
             let port_at = |slot| source.port_at(slot);
-            let tables = (&self.backends, &self.addresses);
-            let Some(kind) = rows::kind(record.key, tables, port_at) else {
+            let Some(kind) = rows::kind(record.key, &self.positions, port_at) else {
                 continue;
             };
             self.remembered.add(kind, self.history.next(), &record);

@@ -1,17 +1,14 @@
 //! From the kernel programs' numbers to what people read.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::SocketAddr;
 
 use tracer_common::{
-    failure::{Backend, Failure, FailureKey, Reply, seen},
+    failure::{Failure, FailureKey, Reply, seen},
     flow::Addr,
 };
 
 use super::{history::Kind, system::Naming};
-use crate::evidence::Row;
+use crate::{evidence::Row, snapshot::Positions};
 
 /// An address and port; IPv4-mapped addresses become IPv4.
 #[must_use]
@@ -22,18 +19,21 @@ pub fn address(address: Addr, port: u16) -> SocketAddr {
 /// Replaces positions in tables by what stands there; `None` when nothing does.
 pub(super) fn kind(
     key: FailureKey,
-    (backends, addresses): (&BTreeMap<u16, Backend>, &BTreeMap<u8, IpAddr>),
+    positions: &Positions,
     port_at: impl Fn(u16) -> Option<u16>,
 ) -> Option<Kind> {
-    let backend = backends.get(&key.backend).filter(|b| b.port != 0);
+    let backend = positions.backends.get(&key.backend);
+    let backend = backend.filter(|b| b.port != 0);
     Some(Kind {
         node_port: port_at(key.slot)?,
-        dialled: addresses.get(&key.address).copied(),
+        dialled: positions.addresses.get(&key.address).copied(),
+        interface: positions.interfaces.get(&key.interface).copied(),
         backend: backend.map(|b| address(b.addr, b.port)),
         key: FailureKey {
             slot: 0,
             backend: 0,
             address: 0,
+            interface: 0,
             ..key
         },
     })
@@ -50,6 +50,7 @@ pub(super) fn row(kind: &Kind, count: u64, names: &mut dyn Naming) -> Option<Row
     Some(Row {
         code: key.code,
         dialled: kind.dialled,
+        interface: kind.interface,
         backend: kind.backend,
         seen: key.seen,
         netns: key.netns,
@@ -120,9 +121,12 @@ pub fn note(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv6Addr;
+    use std::net::{IpAddr, Ipv6Addr};
+
+    use tracer_common::failure::Backend;
 
     use super::*;
+    use crate::evidence::InterfaceName;
 
     #[test]
     fn addresses_are_as_people_write_them() {
@@ -144,14 +148,18 @@ mod tests {
             port: 9092,
             ..Backend::default()
         };
-        let backends = &BTreeMap::from([(3, backend)]);
         let node: IpAddr = "10.0.0.1".parse().unwrap();
-        let addresses = &BTreeMap::from([(2, node)]);
-        let kind = |key, ports: fn(u16) -> Option<u16>| kind(key, (backends, addresses), ports);
+        let positions = &Positions {
+            backends: [(3, backend)].into(),
+            addresses: [(2, node)].into(),
+            interfaces: [(7, InterfaceName::new("eth1").unwrap())].into(),
+        };
+        let kind = |key, ports: fn(u16) -> Option<u16>| kind(key, positions, ports);
         let key = FailureKey {
             slot: 4,
             backend: 3,
             address: 2,
+            interface: 7,
             ..FailureKey::default()
         };
         let ports = |slot| (slot == 4).then_some(30102);
@@ -159,14 +167,17 @@ mod tests {
         assert_eq!((known.node_port, known.key), (30102, FailureKey::default()));
         assert_eq!(known.backend.unwrap().to_string(), "10.0.0.7:9092");
         assert_eq!(known.dialled, Some(node));
+        assert_eq!(known.interface.unwrap().as_str(), "eth1");
         assert_eq!(kind(FailureKey { slot: 5, ..key }, ports), None);
         let gone = FailureKey {
             backend: 9,
             address: 1,
+            interface: 0,
             ..key
         };
         let gone = kind(gone, ports).unwrap();
-        assert_eq!((gone.backend, gone.dialled), (None, None));
+        let found = (gone.backend, gone.dialled, gone.interface);
+        assert_eq!(found, (None, None, None));
     }
 
     #[test]

@@ -7,13 +7,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use tracer_common::{
-    failure::{Backend, ServedKey},
-    flow::Addr,
-};
+use tracer_common::{failure::ServedKey, flow::Addr};
 
 use super::rows;
-use crate::evidence::Served;
+use crate::{
+    evidence::{InterfaceName, Served},
+    snapshot::Positions,
+};
 
 /// Of one port that a round tells apart, and of all its ports.
 const OF_PORT: usize = 64;
@@ -27,6 +27,7 @@ pub(super) struct Whose {
     pub(super) node_port: u16,
     pub(super) client: Option<IpAddr>,
     pub(super) dialled: IpAddr,
+    pub(super) interface: Option<InterfaceName>,
     pub(super) backend: Option<SocketAddr>,
 }
 
@@ -43,6 +44,7 @@ impl Whose {
             node_port: self.node_port,
             client: self.client,
             dialled: self.dialled,
+            interface: self.interface,
             backend: self.backend,
             count,
         }
@@ -56,7 +58,7 @@ pub(super) type Counts = BTreeMap<Whose, u64>;
 /// with the most by themselves, the others without their clients.
 pub(super) fn of_round(
     taken: Vec<(ServedKey, u64)>,
-    backends: &BTreeMap<u16, Backend>,
+    positions: &Positions,
     port_at: impl Fn(u16) -> Option<u16>,
 ) -> Vec<(Whose, u64)> {
     let mut all = Counts::new();
@@ -64,11 +66,13 @@ pub(super) fn of_round(
         let Some(node_port) = port_at(key.slot) else {
             continue;
         };
-        let backend = backends.get(&key.backend).filter(|b| b.port != 0);
+        let backend = positions.backends.get(&key.backend);
+        let backend = backend.filter(|b| b.port != 0);
         let whose = Whose {
             node_port,
             client: (key.client != Addr::default()).then(|| key.client.ip()),
             dialled: key.node.ip(),
+            interface: positions.interfaces.get(&key.interface).copied(),
             backend: backend.map(|b| rows::address(b.addr, b.port)),
         };
         *all.entry(whose).or_default() += count;
@@ -109,6 +113,8 @@ fn fold(counts: Counts, most: usize, of_port: usize) -> Vec<(Whose, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::failure::Backend;
+
     use super::*;
 
     fn key(client: u32, slot: u16) -> ServedKey {
@@ -117,17 +123,25 @@ mod tests {
             node: Addr::v4([10, 0, 0, 1]),
             slot,
             backend: 3,
+            interface: 7,
             ..ServedKey::default()
         }
     }
 
-    fn backends() -> BTreeMap<u16, Backend> {
+    fn positions() -> Positions {
         let backend = Backend {
             addr: Addr::v4([10, 1, 0, 7]),
             port: 9092,
             ..Backend::default()
         };
-        [(3, backend)].into()
+        Positions {
+            backends: [(3, backend)].into(),
+            interfaces: InterfaceName::new("eth1")
+                .map(|name| (7, name))
+                .into_iter()
+                .collect(),
+            ..Positions::default()
+        }
     }
 
     #[test]
@@ -135,11 +149,12 @@ mod tests {
         let nobody = ServedKey {
             client: Addr::default(),
             backend: 0,
+            interface: 0,
             ..key(0, 4)
         };
         let ports = |slot| (slot == 4).then_some(30_102);
         let taken = vec![(key(9, 4), 2), (nobody, 5), (key(9, 5), 7), (key(8, 4), 0)];
-        let all = of_round(taken, &backends(), ports);
+        let all = of_round(taken, &positions(), ports);
         let told: Vec<Served> = all
             .iter()
             .map(|(whose, count)| whose.served(*count))
@@ -148,11 +163,13 @@ mod tests {
             node_port: 30_102,
             client: Some("0.0.0.9".parse().unwrap()),
             dialled: "10.0.0.1".parse().unwrap(),
+            interface: InterfaceName::new("eth1"),
             backend: Some("10.1.0.7:9092".parse().unwrap()),
             count: 2,
         };
         let unknown = Served {
             client: None,
+            interface: None,
             backend: None,
             count: 5,
             ..known
@@ -163,7 +180,7 @@ mod tests {
     #[test]
     fn many_clients_are_folded_and_none_is_lost() {
         let taken = (0..4_000_u32).map(|i| (key(i + 1, (i % 20) as u16), u64::from(i + 1)));
-        let all = of_round(taken.collect(), &backends(), Some);
+        let all = of_round(taken.collect(), &positions(), Some);
         assert_eq!(
             all.iter().map(|(_, count)| count).sum::<u64>(),
             4_000 * 4_001 / 2
@@ -178,7 +195,7 @@ mod tests {
         );
         assert_eq!(all.len(), OF_ROUND + 20);
         let one_port = (0..4_000_u32).map(|i| (key(i + 1, 1), 1));
-        let all = of_round(one_port.collect(), &backends(), Some);
+        let all = of_round(one_port.collect(), &positions(), Some);
         assert_eq!(all.len(), OF_PORT + 1);
     }
 }

@@ -152,6 +152,7 @@ fn event(record: &Record, player: &Player, evidence: &Evidence) -> Option<Event>
         time: player.clock.epoch(record.at),
         client: recorder::address(record.flow.client, record.flow.client_port),
         address: record.flow.node.ip(),
+        interface: None,
         node_port: row.node_port,
         service: evidence.names.service(row.node_port),
         backend: None,

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     sync::{Mutex, MutexGuard},
 };
 
@@ -14,7 +13,7 @@ use tracer_common::{
 };
 
 use super::super::Scrape;
-use crate::snapshot::{Failures, Snapshot, Source};
+use crate::snapshot::{Failures, Positions, Snapshot, Source};
 
 pub(super) const PORT: u16 = 30_102;
 
@@ -22,8 +21,7 @@ pub(super) const PORT: u16 = 30_102;
 pub(super) struct State {
     pub(super) ports: BTreeMap<u16, PortCounters>,
     pub(super) kinds: BTreeMap<FailureKey, u64>,
-    pub(super) backends: BTreeMap<u16, Backend>,
-    pub(super) addresses: BTreeMap<u8, IpAddr>,
+    pub(super) positions: Positions,
     pub(super) served: Vec<(ServedKey, u64)>,
     pub(super) records: Vec<Record>,
     pub(super) broken: bool,
@@ -71,12 +69,15 @@ impl Fake {
             slot: port,
             ..Backend::default()
         };
-        self.lock().backends.insert(index, backend);
+        self.lock().positions.backends.insert(index, backend);
     }
 
     /// An own address of the node by its number.
     pub(super) fn address(&self, number: u8, address: [u8; 4]) {
-        self.lock().addresses.insert(number, address.into());
+        self.lock()
+            .positions
+            .addresses
+            .insert(number, address.into());
     }
 
     /// Failures of clients that dialled the address with a number.
@@ -154,8 +155,7 @@ impl Source for Fake {
         let state = self.lock();
         Ok(Failures {
             kinds: state.kinds.iter().map(|(k, n)| (*k, *n)).collect(),
-            backends: state.backends.clone(),
-            addresses: state.addresses.clone(),
+            positions: state.positions.clone(),
         })
     }
 

@@ -10,7 +10,7 @@ use tracer_common::failure::FailureKey;
 
 use super::*;
 use crate::{
-    evidence::Served,
+    evidence::{InterfaceName, Served},
     recorder::{
         history::{Changes, History, Kind},
         served::{Counts, Whose},
@@ -138,14 +138,20 @@ fn whose(client: u32, backend: u32) -> Whose {
         node_port: PORT,
         client: (client != 0).then(|| ip(client)),
         dialled: ip(backend % 3),
+        interface: interface(backend % 4),
         backend: (backend != 0).then(|| SocketAddr::new(ip(backend), 80)),
     }
+}
+
+fn interface(i: u32) -> Option<InterfaceName> {
+    (i != 0).then(|| InterfaceName::new(&format!("eth{i}")).unwrap())
 }
 
 fn kind(location: u32, dialled: u32) -> Kind {
     Kind {
         node_port: PORT,
         dialled: (dialled != 0).then(|| ip(dialled)),
+        interface: interface(dialled % 5),
         backend: None,
         key: FailureKey {
             location,

@@ -26,7 +26,7 @@ fn counts_history_and_backends_are_those_of_the_rounds() {
     fake.kind(PORT, Failure::Refused, 3, 4);
     fake.kind(PORT, Failure::Refused, 0, 1);
     fake.set(|state| {
-        state.backends.get_mut(&3).unwrap().attempts = 9;
+        state.positions.backends.get_mut(&3).unwrap().attempts = 9;
     });
     let first = ask(&recorder, Some(PORT));
     assert_eq!(first.ports.len(), 1);

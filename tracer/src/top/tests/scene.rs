@@ -87,6 +87,7 @@ pub(super) fn event(outcome: &str, evidence: &str) -> Event {
     Event {
         time: 1_700_000_000.5,
         client: "10.0.1.9:40112".parse().unwrap(),
+        interface: None,
         address: "10.0.0.1".parse().unwrap(),
         node_port: 30_102,
         service: None,

@@ -30,6 +30,7 @@ pub fn served(backend: Option<SocketAddr>) -> Served {
         node_port: PORT,
         client: Some([10, 66, 1, 5].into()),
         dialled: NODE,
+        interface: None,
         backend,
         count: 20,
     }

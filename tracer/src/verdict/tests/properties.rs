@@ -109,6 +109,7 @@ fn served_by() -> impl Strategy<Value = Served> {
         node_port,
         client,
         dialled,
+        interface: None,
         backend: to.map(backend),
         count,
     })
