@@ -1,10 +1,13 @@
 //! The addresses of a network namespace, and whether the links that hold them
 //! lead straight to the node (rtnetlink(7)).
 
+mod alone;
+
 use std::{collections::BTreeMap, fs::File, net::IpAddr, os::fd::AsRawFd as _, time::Instant};
 
 use nix::sys::socket::SockProtocol;
 
+pub use self::alone::alone;
 use super::netlink::{Attributes, Failed, Request, Socket, address, u32_at};
 
 /// Bytes of `struct ifaddrmsg`, `struct ifinfomsg`, `struct rtgenmsg` (padded).
@@ -154,10 +157,8 @@ struct Link {
 fn parse_link(payload: &[u8]) -> Option<(u32, Link)> {
     let index = u32_at(payload, 4)?;
     let attributes = Attributes::after(payload, IFINFOMSG);
-    let name = attributes.find(libc::IFLA_IFNAME)?;
-    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name = name_of(attributes)?;
     let peer = attributes.find(IFLA_LINK_NETNSID).and_then(number);
-    let name = String::from_utf8_lossy(name).into_owned();
     let loopback = u32_at(payload, 8)? & libc::IFF_LOOPBACK.cast_unsigned() != 0;
     let kind = attributes
         .find(IFLA_LINKINFO)
@@ -168,6 +169,12 @@ fn parse_link(payload: &[u8]) -> Option<(u32, Link)> {
         is_device: kind.is_none() && !loopback,
     };
     Some((index, link))
+}
+
+fn name_of(attributes: Attributes<'_>) -> Option<String> {
+    let name = attributes.find(libc::IFLA_IFNAME)?;
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(name).into_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     drops::{self, Cause},
 };
 use crate::evidence::{
-    Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row,
+    Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row, Served,
 };
 
 /// A row, its backend, and the rest of the evidence.
@@ -95,6 +95,13 @@ impl<'a> Case<'a> {
     /// All failures of the row are remembered one by one, and all are this client's.
     pub(super) fn is_from(&self, client: IpAddr) -> bool {
         matches!(self.row.sources[..], [(only, count)] if only == client && count == self.row.count)
+    }
+
+    /// A connection came in by the interface by which the row's attempts did, or it is not
+    /// known that it came by another.
+    pub(super) fn may_share_interface(&self, served: &Served) -> bool {
+        let both = self.row.interface.zip(served.interface);
+        both.is_none_or(|(failed, served)| failed == served)
     }
 
     /// An address of the node's own, as far as anybody dialled it or the rules were read.

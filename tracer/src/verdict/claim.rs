@@ -1,7 +1,7 @@
 //! What a verdict claims beyond the failures that it was made of, so that it can be
 //! held against what worked meanwhile.
 
-use super::{Verdict, case::Case};
+use super::{Verdict, case::Case, drops::Cause};
 use crate::evidence::Served;
 
 /// Which other attempts fail as well, for as long as a verdict is true.
@@ -10,8 +10,11 @@ pub(super) enum Extent {
     /// None: the kernel noted the cause of each failure by itself, or the cause hits
     /// some attempts and spares others.
     Attempt,
-    /// Those of the same clients to the same backend.
+    /// Those of the same clients that come in by the same interface, to the same backend.
     Client,
+    /// The same, where no backend was chosen those to any; none where the kernel noted the
+    /// cause of each.
+    Source,
     /// Those to the same backend.
     Backend,
     /// Those to the same address of the node.
@@ -29,6 +32,7 @@ pub(super) const fn extent(verdict: Verdict) -> Extent {
         Verdict::NoServiceRule => Extent::Address,
         Verdict::RouteBlackhole | Verdict::BackendUnreachable | Verdict::PodGone => Extent::Backend,
         Verdict::ReturnPath => Extent::Client,
+        Verdict::RpFilter => Extent::Source,
         Verdict::RejectedByRule
         | Verdict::HeldByKubeProxy
         | Verdict::NothingListens
@@ -45,7 +49,6 @@ pub(super) const fn extent(verdict: Verdict) -> Extent {
         | Verdict::PawsRejected
         | Verdict::BadChecksum
         | Verdict::DroppedByRule
-        | Verdict::RpFilter
         | Verdict::PmtuBlackhole
         | Verdict::Hairpin
         | Verdict::PodTerminating
@@ -65,9 +68,17 @@ pub(super) fn against(verdict: Verdict, case: &Case<'_>) -> u64 {
 
 fn lies_within(served: &Served, extent: Extent, case: &Case<'_>) -> bool {
     let same_backend = served.backend.is_some() && served.backend == case.address();
+    let same_client = || {
+        let from = served.client.is_some_and(|ip| case.is_from(ip));
+        from && case.may_share_interface(served)
+    };
     match extent {
         Extent::Attempt => false,
-        Extent::Client => same_backend && served.client.is_some_and(|ip| case.is_from(ip)),
+        Extent::Client => same_backend && same_client(),
+        Extent::Source => {
+            let noted = case.cause() == Some(Cause::ReversePath);
+            !noted && (case.address().is_none() || same_backend) && same_client()
+        }
         Extent::Backend => same_backend,
         Extent::Address => case.row.dialled.is_none_or(|ip| ip == served.dialled),
         Extent::Family => {

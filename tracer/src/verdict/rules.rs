@@ -4,8 +4,11 @@ use std::net::IpAddr;
 
 use tracer_common::failure::Reply;
 
-use super::case::Case;
-use crate::evidence::rules::{Action, Matches, Owner, ProxyMode, Stop, Syn, Traced};
+use super::case::{Case, sum};
+use crate::evidence::{
+    InterfaceName, Row,
+    rules::{Action, Matches, Owner, ProxyMode, Stop, Syn, Traced},
+};
 
 /// Clients whose SYNs are traced, those with the most failures first.
 const CLIENTS: usize = 4;
@@ -79,13 +82,16 @@ pub(super) fn told(case: &Case<'_>) -> Told {
     }
     let traced: Vec<Traced> = syns.iter().map(|syn| rules.trace(syn)).collect();
     let complete = traced.iter().all(|traced| traced.complete);
-    let spares = is_spared(case, &syns);
     let fits = |stop: &&Stop| answers_so(case, stop.action) && stop.packets != Some(0);
     let none = |traced: &Traced| !traced.stops.iter().any(|stop| fits(&stop));
     Told {
-        culprit: culprit(&traced, fits, case.row.count).map(|culprit| Culprit {
-            sure: culprit.sure && !(spares && culprit.stop.matches == Matches::Yes),
-            ..culprit
+        culprit: culprit(&traced, fits, |stop| taken(case, &syns, stop)).map(|culprit| {
+            let all = culprit.stop.matches == Matches::Yes;
+            let spares = all && is_spared(case, &syns, &culprit.stop);
+            Culprit {
+                sure: culprit.sure && !spares,
+                ..culprit
+            }
         }),
         clear: complete && traced.iter().all(none),
         clear_before_dnat: traced.iter().all(|t| t.complete_before_dnat && none(t)),
@@ -101,19 +107,62 @@ pub(super) fn lead_on(case: &Case<'_>) -> bool {
     told.any(|translates| translates == Some(true))
 }
 
-/// Whether SYNs of the same clients on the same way came through in the midst of these: a
-/// rule that fits them all would have taken them too.
-fn is_spared(case: &Case<'_>, syns: &[Syn]) -> bool {
+/// Whether SYNs of the same clients that a rule would have taken too, since it fits them
+/// all, came through in the midst of these.
+fn is_spared(case: &Case<'_>, syns: &[Syn], stop: &Stop) -> bool {
     let backend = case.row.backend;
     let mut amid = case.row.amid.iter();
     amid.any(|served| {
-        let same = |syn: &Syn| served.client == Some(syn.client) && served.dialled == syn.dialled;
-        (backend.is_none() || served.backend == backend) && syns.iter().any(same)
+        let same = |syn: &&Syn| served.client == Some(syn.client) && served.dialled == syn.dialled;
+        let mut syns = syns.iter().filter(same);
+        (backend.is_none() || served.backend == backend)
+            && syns.any(|syn| meets(case, syn, served.interface, stop))
     })
 }
 
-/// `failed`: attempts that it is to have taken.
-fn culprit(traced: &[Traced], fits: impl Fn(&&Stop) -> bool, failed: u64) -> Option<Culprit> {
+/// Attempts that a rule is to have taken: those of the row, and of rows that differ from it
+/// in nothing but the interface.
+fn taken(case: &Case<'_>, syns: &[Syn], stop: &Stop) -> u64 {
+    let kind = |row: &Row| Row {
+        interface: None,
+        count: 0,
+        sources: Vec::new(),
+        span: None,
+        amid: Vec::new(),
+        ..row.clone()
+    };
+    let this = kind(case.row);
+    let others = case.evidence.rows.iter().filter(|other| {
+        let (port, by) = (other.node_port, other.interface);
+        port == case.port() && by != case.row.interface && kind(other) == this
+    });
+    let met = others.filter(|other| {
+        let mut syns = syns.iter();
+        syns.any(|syn| meets(case, syn, other.interface, stop))
+    });
+    sum(met.map(|other| other.count)).saturating_add(case.row.count)
+}
+
+/// Whether a rule that stops a SYN may stop it as well where it comes in by that interface;
+/// `None`: it is not known by which.
+fn meets(case: &Case<'_>, syn: &Syn, by: Option<InterfaceName>, stop: &Stop) -> bool {
+    if by.is_none() || by == syn.interface {
+        return true;
+    }
+    let other = Syn {
+        interface: by,
+        ..syn.clone()
+    };
+    let traced = case.evidence.rules.trace(&other);
+    traced.stops.iter().any(|other| other.rule == stop.rule)
+}
+
+/// `failed`: attempts that a rule is to have taken.
+fn culprit(
+    traced: &[Traced],
+    fits: impl Fn(&&Stop) -> bool,
+    failed: impl Fn(&Stop) -> u64,
+) -> Option<Culprit> {
     let first = traced.first()?;
     let candidates: Vec<&Stop> = first.stops.iter().filter(&fits).collect();
     let certain = candidates.iter().find(|stop| stop.matches == Matches::Yes);
@@ -123,7 +172,7 @@ fn culprit(traced: &[Traced], fits: impl Fn(&&Stop) -> bool, failed: u64) -> Opt
         other.stops.iter().any(same)
     });
     let before = candidates.iter().position(|s| s.rule == stop.rule)?;
-    let alone = candidates.len() == 1 && stop.rise >= Some(failed);
+    let alone = candidates.len() == 1 && stop.rise >= Some(failed(stop));
     // Rules that are asked before it and may fit leave it open, unless their counters
     // stand still.
     let open = candidates.iter().take(before).any(|s| s.rise != Some(0));
@@ -160,7 +209,7 @@ fn syns(case: &Case<'_>) -> Vec<Syn> {
         client_port: None,
         dialled,
         node_port: case.port(),
-        interface: None,
+        interface: case.row.interface,
         backend,
         way_out: None,
     };

@@ -1,11 +1,12 @@
-//! Whom a problem hits and whom it spares: by address dialled, family and client.
+//! Whom a problem hits and whom it spares: by address dialled, family, interface and
+//! client.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::case::sum;
-use crate::evidence::{Evidence, Row, SOURCES};
+use crate::evidence::{Evidence, InterfaceName, Row, SOURCES};
 
 /// Clients that a sentence names.
 const NAMED: usize = 3;
@@ -20,6 +21,10 @@ pub struct Scope {
     /// Addresses of the node: other ones were served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// Interfaces of the node by which the attempts came in: those of other ones were
+    /// served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
     /// Clients: other ones were served in the midst of the failures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<IpAddr>,
@@ -33,6 +38,7 @@ impl Scope {
         };
         let mut scope = Self::default();
         scope.narrow_by_address(rows, port, evidence);
+        scope.narrow_by_interface(rows, port, evidence);
         scope.narrow_by_client(rows);
         scope
     }
@@ -53,6 +59,19 @@ impl Scope {
             self.family = Some("IPv4".to_owned());
         }
         self.addresses = dialled.into_iter().collect();
+    }
+
+    /// Where it is known of all by which interface they came in.
+    fn narrow_by_interface(&mut self, rows: &[&Row], port: u16, evidence: &Evidence) {
+        let failed: Option<BTreeSet<InterfaceName>> = rows.iter().map(|r| r.interface).collect();
+        let served = evidence.served.iter().filter(|s| s.node_port == port);
+        let served: Option<BTreeSet<InterfaceName>> = served.map(|s| s.interface).collect();
+        let (Some(failed), Some(served)) = (failed, served) else {
+            return;
+        };
+        if !served.is_empty() && failed.is_disjoint(&served) {
+            self.interfaces = failed.iter().map(InterfaceName::to_string).collect();
+        }
     }
 
     fn narrow_by_client(&mut self, rows: &[&Row]) {
@@ -76,6 +95,9 @@ impl Scope {
         if !self.addresses.is_empty() {
             told.push(by_address(self, port, evidence));
         }
+        if !self.interfaces.is_empty() {
+            told.push(by_interface(self, port, evidence));
+        }
         if !self.clients.is_empty() {
             told.push(
                 "Connections of other clients were established in the midst of them.".to_owned(),
@@ -90,11 +112,9 @@ impl Scope {
         if let Some(family) = &self.family {
             return Some(format!("only {family}"));
         }
-        let shown = |all: &[IpAddr], what: &str| {
-            let few = all.len() <= NAMED && !all.is_empty();
-            few.then(|| format!("only {what} {}", list(all)))
-        };
-        shown(&self.addresses, "at").or_else(|| shown(&self.clients, "from"))
+        shown(&self.addresses, "at")
+            .or_else(|| shown(&self.interfaces, "by"))
+            .or_else(|| shown(&self.clients, "from"))
     }
 }
 
@@ -110,8 +130,14 @@ fn clients(rows: &[&Row]) -> Option<BTreeSet<IpAddr>> {
     (!clients.is_empty()).then_some(clients)
 }
 
-fn list(addresses: &[IpAddr]) -> String {
-    let shown: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+/// What a problem is confined to, where these are few.
+fn shown(all: &[impl ToString], what: &str) -> Option<String> {
+    let few = all.len() <= NAMED && !all.is_empty();
+    few.then(|| format!("only {what} {}", list(all)))
+}
+
+fn list(all: &[impl ToString]) -> String {
+    let shown: Vec<String> = all.iter().map(ToString::to_string).collect();
     shown.join(", ")
 }
 
@@ -140,6 +166,22 @@ fn by_address(scope: &Scope, port: u16, evidence: &Evidence) -> String {
     format!(
         "Only attempts to {failed} failed so, and none to {them} was established; of those to {} \
          {count} were.",
+        list(&others)
+    )
+}
+
+fn by_interface(scope: &Scope, port: u16, evidence: &Evidence) -> String {
+    let served = evidence.served.iter().filter(|s| s.node_port == port);
+    let others: BTreeSet<InterfaceName> = served.clone().filter_map(|s| s.interface).collect();
+    let count = sum(served.map(|s| s.count));
+    let others: Vec<InterfaceName> = others.into_iter().take(NAMED).collect();
+    let failed = match &scope.interfaces[..] {
+        all if all.len() > NAMED => format!("{} interfaces of this node", all.len()),
+        all => list(all),
+    };
+    format!(
+        "Only attempts that came in by {failed} failed so, and none of these was established; of \
+         those by {} {count} were.",
         list(&others)
     )
 }

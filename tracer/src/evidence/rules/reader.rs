@@ -124,7 +124,7 @@ fn syns(rows: &[Row]) -> Vec<Syn> {
                 client_port: None,
                 dialled,
                 node_port: row.node_port,
-                interface: None,
+                interface: row.interface,
                 backend: row.backend,
                 way_out: None,
             };

@@ -12,8 +12,8 @@ use tracer_common::{
 };
 
 use crate::evidence::{
-    Backend, Clients, Conntrack, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
-    Served,
+    Backend, Clients, Conntrack, Evidence, Holder, InterfaceName, Listener, Namespace, Place, Pod,
+    Route, Row, Served,
     rules::{Action, Family, Matches, Owner, Position, RuleName, RuleSets, Stop, Tool, Traced},
 };
 
@@ -99,6 +99,8 @@ pub trait Make {
     fn count(self, count: u64) -> Row;
     /// All of this client.
     fn from(self, client: IpAddr) -> Row;
+    /// They came in by this interface.
+    fn by(self, interface: &str) -> Row;
     /// These connections were established in its midst.
     fn amid(self, served: Served) -> Row;
     fn seen(self, bits: u16) -> Row;
@@ -141,6 +143,11 @@ impl Make for Row {
     fn from(self, client: IpAddr) -> Row {
         let sources = vec![(client, self.count)];
         Row { sources, ..self }
+    }
+
+    fn by(self, interface: &str) -> Row {
+        let interface = InterfaceName::new(interface);
+        Row { interface, ..self }
     }
 
     fn amid(self, served: Served) -> Row {
@@ -299,14 +306,23 @@ impl Bed {
     }
 
     /// The rule sets were read in full, and these rules may have stopped the SYNs.
-    pub fn rules(mut self, stops: impl IntoIterator<Item = Stop>) -> Self {
+    pub fn rules(self, stops: impl IntoIterator<Item = Stop>) -> Self {
+        self.rules_for(None, stops)
+    }
+
+    /// The same of what comes in by an interface alone.
+    pub fn rules_for(
+        mut self,
+        by: Option<InterfaceName>,
+        stops: impl IntoIterator<Item = Stop>,
+    ) -> Self {
         let traced = Traced {
             stops: stops.into_iter().collect(),
             backends: vec![pod()],
             complete: true,
             complete_before_dnat: true,
         };
-        self.0.rules = Arc::new(RuleSets::answering(traced));
+        self.0.rules = Arc::new(RuleSets::answering(traced, by));
         for row in &mut self.0.rows {
             row.sources = vec![(CLIENT, row.count)];
         }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     evidence::{
-        Backend, Conntrack, Entry, Evidence, Holder, Listener, Namespace, Place, Pod, Route, Row,
-        Served,
+        Backend, Conntrack, Entry, Evidence, Holder, InterfaceName, Listener, Namespace, Place,
+        Pod, Route, Row, Served,
         rules::{Action, Matches, Owner, RuleSets, Stop, Traced},
     },
     services::{self, Listed, Table, Tenancy},
@@ -77,11 +77,13 @@ fn rows() -> impl Strategy<Value = Row> {
         option::of(addresses()),
         vec(addresses(), 0..2),
         vec(served_by(), 0..3),
+        interfaces(),
     );
     (kind, names, place, scope).prop_map(|(kind, names, (node_port, to, count), scope)| Row {
         dialled: scope.0,
         sources: scope.1.into_iter().map(|client| (client, count)).collect(),
         amid: scope.2,
+        interface: scope.3,
         code: kind.2,
         seen: kind.3,
         span: (count % 2 == 0).then_some((count * SECOND / 4, count * SECOND / 2)),
@@ -103,15 +105,22 @@ fn addresses() -> impl Strategy<Value = IpAddr> {
     ])
 }
 
+fn interfaces() -> impl Strategy<Value = Option<InterfaceName>> {
+    option::of(select(vec!["eth0", "eth1"])).prop_map(|name| name.and_then(InterfaceName::new))
+}
+
 fn served_by() -> impl Strategy<Value = Served> {
     let who = (option::of(addresses()), addresses(), option::of(0..3_u8));
-    (PORT..PORT + 3, who, 1..100_u64).prop_map(|(node_port, (client, dialled, to), count)| Served {
-        node_port,
-        client,
-        dialled,
-        interface: None,
-        backend: to.map(backend),
-        count,
+    let how = (interfaces(), 1..100_u64);
+    (PORT..PORT + 3, who, how).prop_map(|(node_port, (client, dialled, to), (interface, count))| {
+        Served {
+            node_port,
+            client,
+            dialled,
+            interface,
+            backend: to.map(backend),
+            count,
+        }
     })
 }
 
@@ -139,7 +148,11 @@ fn rule_sets() -> impl Strategy<Value = RuleSets> {
         complete,
         complete_before_dnat: complete,
     });
-    option::of(traced).prop_map(|t| t.map_or_else(RuleSets::default, RuleSets::answering))
+    option::of((traced, interfaces())).prop_map(|t| {
+        t.map_or_else(RuleSets::default, |(traced, by)| {
+            RuleSets::answering(traced, by)
+        })
+    })
 }
 
 fn namespaces() -> impl Strategy<Value = Namespace> {
@@ -376,6 +389,21 @@ proptest! {
             let (verdict, certainty) = of_row(row, &evidence);
             let against = claim::against(verdict, &Case::new(row, &evidence));
             prop_assert!(certainty != Certainty::Certain || against == 0, "{verdict} {row:#?}");
+        }
+    }
+
+    /// What came by which interface nobody knows may have come by any.
+    #[test]
+    fn an_unknown_interface_makes_nothing_surer(evidence in evidence()) {
+        for row in &evidence.rows {
+            let unknown = Row { interface: None, ..row.clone() };
+            let amid = row.amid.iter().map(|s| Served { interface: None, ..*s });
+            let served_by_unknown = Row { amid: amid.collect(), ..row.clone() };
+            for verdict in Verdict::ALL {
+                let against = |row| claim::against(*verdict, &Case::new(row, &evidence));
+                prop_assert!(against(row) <= against(&unknown), "{verdict} {row:#?}");
+                prop_assert!(against(row) <= against(&served_by_unknown), "{verdict} {row:#?}");
+            }
         }
     }
 

@@ -119,7 +119,7 @@ fn a_reject_in_place_of_rules_that_are_missing() {
         complete_before_dnat: true,
         stops: vec![stop(Owner::Other, REJECT)],
     };
-    nameless.0.rules = Arc::new(RuleSets::answering(traced));
+    nameless.0.rules = Arc::new(RuleSets::answering(traced, None));
     let mut named = nameless.clone();
     named.0.names = Arc::new(Table::named(PORT, "thrift", "users", "api"));
     check(&[

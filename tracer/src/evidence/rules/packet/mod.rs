@@ -6,6 +6,7 @@ mod bytes;
 use std::net::{IpAddr, SocketAddr};
 
 use super::table::{Side, Test, state};
+use crate::evidence::InterfaceName;
 
 const TCP: u8 = 6;
 const SYN: u8 = 2;
@@ -25,6 +26,12 @@ pub enum Interface {
     Missing,
     Open,
     Named(String),
+}
+
+impl From<Option<InterfaceName>> for Interface {
+    fn from(name: Option<InterfaceName>) -> Self {
+        name.map_or(Self::Open, |name| Self::Named(name.to_string()))
+    }
 }
 
 impl From<Option<String>> for Interface {

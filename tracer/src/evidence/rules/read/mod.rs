@@ -3,13 +3,13 @@
 
 mod nftables;
 
-use std::{fs, io, net::IpAddr, path::Path, time::Instant};
+use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path, time::Instant};
 
 use nix::errno::Errno;
 
 use super::{Syn, legacy, table::Tables};
 use crate::{
-    evidence::{Absent, links},
+    evidence::{Absent, InterfaceName, links},
     kernel::xtables,
 };
 
@@ -26,10 +26,27 @@ const SOURCE: &str = "rule sets of the node";
 pub struct Read {
     pub tables: Tables,
     pub own: Option<Vec<IpAddr>>,
+    /// Interfaces at which rules meet what was seen to come in there; others may be part
+    /// of another, or be gone.
+    pub alone: BTreeSet<InterfaceName>,
     /// Something is missing.
     pub gaps: bool,
     /// Nothing could be read at all.
     pub nothing: bool,
+}
+
+impl Read {
+    /// A SYN as the rules meet it.
+    pub fn as_met(&self, syn: &Syn) -> Syn {
+        as_met(syn, &self.alone)
+    }
+}
+
+fn as_met(syn: &Syn, alone: &BTreeSet<InterfaceName>) -> Syn {
+    Syn {
+        interface: syn.interface.filter(|name| alone.contains(name)),
+        ..syn.clone()
+    }
 }
 
 /// Reads them, and of sets what the ways of these SYNs take.
@@ -42,7 +59,12 @@ pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
         }
     }
     let own = links::own(deadline).ok();
-    let tables = match nftables::read(tables, syns, own.as_deref(), deadline, &mut troubles) {
+    let alone = match syns.iter().any(|syn| syn.interface.is_some()) {
+        true => links::alone(deadline).unwrap_or_default(),
+        false => BTreeSet::new(),
+    };
+    let syns: Vec<Syn> = syns.iter().map(|syn| as_met(syn, &alone)).collect();
+    let tables = match nftables::read(tables, &syns, own.as_deref(), deadline, &mut troubles) {
         Ok(tables) => tables,
         Err((tables, why)) => {
             troubles.push(why);
@@ -58,6 +80,7 @@ pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
         nothing: gaps && tables.chains.is_empty(),
         tables,
         own,
+        alone,
         gaps,
     }
 }

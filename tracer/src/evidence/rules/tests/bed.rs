@@ -12,12 +12,16 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-use crate::evidence::rules::{Reader, RuleSets, Stop, Syn, Traced};
+use crate::evidence::{
+    InterfaceName,
+    rules::{Reader, RuleSets, Stop, Syn, Traced},
+};
 
 pub const CLIENT: &str = "10.66.1.6";
 pub const NODE: &str = "10.60.0.1";
 
-/// Runs `work` on a thread in a namespace of its own, which has the node's addresses.
+/// Runs `work` on a thread in a namespace of its own, which has the node's addresses and
+/// two interfaces, eth0 and eth1.
 /// Without privileges it does not run: CI has them.
 pub fn apart(work: impl FnOnce() + Send) {
     thread::scope(|scope| {
@@ -27,6 +31,8 @@ pub fn apart(work: impl FnOnce() + Send) {
                 entered => entered.unwrap(),
             }
             run(&["ip", "link", "set", "lo", "up"], "");
+            let link = "ip link add eth0 type veth peer name eth1";
+            run(&link.split(' ').collect::<Vec<_>>(), "");
             run(&["ip", "address", "add", "10.60.0.1/24", "dev", "lo"], "");
             run(
                 &[
@@ -71,7 +77,7 @@ pub fn syn(port: u16) -> Syn {
         client_port: None,
         dialled: NODE.parse().unwrap(),
         node_port: port,
-        interface: Some("eth0".into()),
+        interface: InterfaceName::new("eth0"),
         backend: None,
         way_out: None,
     }

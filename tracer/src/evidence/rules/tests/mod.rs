@@ -3,6 +3,8 @@
 mod any;
 mod bed;
 mod drops;
+mod interfaces;
 mod proxy;
 mod reader;
 mod scale;
+mod ways;

@@ -103,7 +103,7 @@ impl<'a> Walk<'a> {
                 client_port: syn.client_port,
                 destinations: vec![SocketAddr::new(syn.dialled, syn.node_port)],
                 open: false,
-                interface: syn.interface.clone().into(),
+                interface: syn.interface.into(),
                 way_out: Interface::Missing,
                 mark: (u32::MAX, 0),
                 state: state::INVALID,
