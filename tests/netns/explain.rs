@@ -17,6 +17,8 @@ mod bad_checksum;
 mod before_dnat;
 #[path = "explain/beside.rs"]
 mod beside;
+#[path = "explain/by_interface.rs"]
+mod by_interface;
 #[path = "explain/closed_at_once.rs"]
 mod closed_at_once;
 #[path = "explain/conntrack_clash.rs"]

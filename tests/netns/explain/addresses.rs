@@ -25,6 +25,7 @@ use super::{
 struct Event {
     client: SocketAddr,
     address: IpAddr,
+    interface: Option<String>,
     node_port: u16,
 }
 
@@ -43,7 +44,8 @@ fn counts(text: &str) -> Result<Counts> {
     let mut counts = Counts::new();
     for line in text.lines() {
         let event: Event = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        ensure!(event.node_port == PORT, "{event:?}");
+        let by_eth0 = event.interface.as_deref() == Some("eth0");
+        ensure!(event.node_port == PORT && by_eth0, "{event:?}");
         *counts
             .entry((event.client.ip(), event.address))
             .or_default() += 1;

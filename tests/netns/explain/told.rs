@@ -51,6 +51,7 @@ pub struct Finding {
 pub struct Scope {
     pub family: Option<String>,
     pub addresses: Vec<String>,
+    pub interfaces: Vec<String>,
     pub clients: Vec<String>,
 }
 
@@ -75,6 +76,8 @@ pub enum Whom {
     Family(&'static str),
     /// Who dials this address of the node.
     At(&'static str),
+    /// What comes in by this interface of the node.
+    By(&'static str),
     /// This client alone.
     From(&'static str),
 }
@@ -84,13 +87,16 @@ impl Whom {
         let Scope {
             family,
             addresses,
+            interfaces,
             clients,
         } = scope;
+        let of_places = !addresses.is_empty() || !interfaces.is_empty();
         match self {
             Self::Any => true,
-            Self::All => family.is_none() && addresses.is_empty() && clients.is_empty(),
+            Self::All => family.is_none() && !of_places && clients.is_empty(),
             Self::Family(word) => family.as_deref() == Some(word),
             Self::At(ip) => addresses[..] == [ip] && family.is_none(),
+            Self::By(name) => interfaces[..] == [name],
             Self::From(ip) => clients[..] == [ip],
         }
     }
