@@ -76,6 +76,18 @@ impl Row {
             amid: Vec::new(),
         }
     }
+
+    /// Whether two kinds of failure have all in common but the interface.
+    #[must_use]
+    pub fn differs_by_interface(&self, other: &Self) -> bool {
+        let of = |row: &Self| (row.node_port, row.dialled, row.backend, row.netns);
+        let how = |row: &Self| (row.failure, row.reply, row.code, row.seen);
+        self.interface != other.interface
+            && (of(self), how(self)) == (of(other), how(other))
+            && self.reason == other.reason
+            && self.location == other.location
+            && self.reset_reason == other.reset_reason
+    }
 }
 
 /// Most clients that a row names.

@@ -67,8 +67,11 @@ fn lost(case: &Case<'_>) -> (String, &'static str) {
         ),
         _ => (
             format!(
-                "{target} sent its SYN-ACK, and sent it again; it did not leave by the interface \
-                 the SYN came in by."
+                "{target} sent its SYN-ACK, and sent it again; it did not leave by {}the interface \
+                 the SYN came in by.",
+                case.row
+                    .interface
+                    .map_or_else(String::new, |name| format!("{name}, "))
             ),
             "`ip route get CLIENT` in the pod and on this node tells by which way the answer \
              leaves: it has to go back through this node, by the interface the SYN came in by.",

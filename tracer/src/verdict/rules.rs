@@ -6,7 +6,7 @@ use tracer_common::failure::Reply;
 
 use super::case::{Case, sum};
 use crate::evidence::{
-    InterfaceName, Row,
+    InterfaceName,
     rules::{Action, Matches, Owner, ProxyMode, Stop, Syn, Traced},
 };
 
@@ -123,19 +123,8 @@ fn is_spared(case: &Case<'_>, syns: &[Syn], stop: &Stop) -> bool {
 /// Attempts that a rule is to have taken: those of the row, and of rows that differ from it
 /// in nothing but the interface.
 fn taken(case: &Case<'_>, syns: &[Syn], stop: &Stop) -> u64 {
-    let kind = |row: &Row| Row {
-        interface: None,
-        count: 0,
-        sources: Vec::new(),
-        span: None,
-        amid: Vec::new(),
-        ..row.clone()
-    };
-    let this = kind(case.row);
-    let others = case.evidence.rows.iter().filter(|other| {
-        let (port, by) = (other.node_port, other.interface);
-        port == case.port() && by != case.row.interface && kind(other) == this
-    });
+    let others = case.evidence.rows.iter();
+    let others = others.filter(|other| other.differs_by_interface(case.row));
     let met = others.filter(|other| {
         let mut syns = syns.iter();
         syns.any(|syn| meets(case, syn, other.interface, stop))

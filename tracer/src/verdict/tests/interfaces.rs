@@ -71,6 +71,23 @@ fn only_what_may_have_come_by_the_same_interface_speaks_against_a_verdict() {
     ]);
 }
 
+#[test]
+fn an_answer_that_went_elsewhere_names_the_interface_of_the_syn() {
+    let told = |row: Row| {
+        let judgement = judge(&bed([row]).here().0);
+        judgement.findings[0].evidence.join(" ")
+    };
+    let again = || silent().to(pod()).seen(seen::SYN_ACK_AGAIN);
+    let way = "did not leave by eth1, the interface the SYN came in by.";
+    let found = told(again().by("eth1"));
+    assert!(found.contains(way), "{found}");
+    let found = told(again());
+    assert!(
+        found.contains("did not leave by the interface the SYN"),
+        "{found}"
+    );
+}
+
 /// What a counter of the reverse path filter says of silence by eth1.
 fn counted(by: &str) -> (Verdict, String) {
     let mut bed = bed([silent().by("eth1").from(CLIENT).amid(own(by))]);
