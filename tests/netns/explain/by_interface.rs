@@ -93,24 +93,47 @@ fn a_rule_of_nftables_for_one_interface() -> Result<()> {
     .run()
 }
 
-/// The same client comes by both interfaces: that it is served by one of them does not
-/// speak for the other.
+/// The load balancer's first address comes by the second interface and is met with silence,
+/// four times; by the first it is served in between.
+fn by_both(s: &Scene) -> Result<()> {
+    let mut ports = 20_000..;
+    let mut fails = || -> Result<()> {
+        for port in ports.by_ref().take(2) {
+            let by_port = s.dial(SOON).from((client_v4(0), port));
+            end(&by_port, 1, Errno::EINPROGRESS)?;
+        }
+        Ok(())
+    };
+    fails()?;
+    in_turn(s, || Ok(()))?;
+    fails()
+}
+
+/// That a client is served by one interface does not speak for the other.
 #[test]
 fn one_client_by_two_interfaces() -> Result<()> {
     Scenario {
         port: 31968,
-        traffic: |s| {
-            let mut ports = 20_000..;
-            let mut fails = || -> Result<()> {
-                for port in ports.by_ref().take(2) {
-                    let by_port = s.dial(SOON).from((client_v4(0), port));
-                    end(&by_port, 1, Errno::EINPROGRESS)?;
-                }
-                Ok(())
-            };
-            fails()?;
-            in_turn(s, || Ok(()))?;
-            fails()
+        traffic: by_both,
+        ..SCENARIO
+    }
+    .run()
+}
+
+/// The same where the answers are lost.
+#[test]
+fn lost_answers_to_what_came_by_one_interface() -> Result<()> {
+    Scenario {
+        port: 31976,
+        fault: |s| {
+            let answers = "-p tcp --tcp-flags SYN,ACK SYN,ACK --dport 20000:20999";
+            let rule = format!("-t mangle -A POSTROUTING {answers} -j DROP");
+            iptables(s, "iptables-nft", &rule)
+        },
+        traffic: by_both,
+        expect: || {
+            let lost = failed("return_path", 4).by(0, 9090);
+            vec![lost.only(Whom::By("eth9"))]
         },
         ..SCENARIO
     }
