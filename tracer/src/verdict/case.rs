@@ -86,6 +86,13 @@ impl<'a> Case<'a> {
         commands::logs(self.named_pod())
     }
 
+    /// A client's address for commands, of which the most failures are; `CLIENT`: none is
+    /// remembered.
+    pub(super) fn client(&self) -> String {
+        let first = self.row.sources.first();
+        first.map_or_else(|| "CLIENT".to_owned(), |(client, _)| client.to_string())
+    }
+
     /// Where NAT had sent the SYN when it was dropped. The address of a late attempt is the
     /// one that a SYN sent again was translated to.
     pub(super) fn chosen(&self) -> Option<SocketAddr> {

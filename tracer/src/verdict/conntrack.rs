@@ -52,7 +52,18 @@ pub(super) fn refused(case: &Case<'_>) -> Option<Opinion> {
     let full = opinion.verdict == Verdict::ConntrackFull;
     let clear = told.clear || (full && told.clear_before_dnat);
     // The counters are the node's: other ports, UDP and forwarded traffic move them too.
-    Some(opinion.certain_if(named && clear && are_ours(case, counters)))
+    let certain = named && clear && are_ours(case, counters);
+    Some(if certain {
+        opinion
+    } else {
+        Opinion {
+            excludes:
+                "The counter is the node's, and others move it, too; a rule that drops is the \
+                       other possibility."
+                    .to_owned(),
+            ..opinion.certain_if(false)
+        }
+    })
 }
 
 /// Whether conntrack refused as many packets as the failed attempts sent, with what they

@@ -1,6 +1,8 @@
 //! The path to the backend: rules after DNAT, reverse path filter, checksums,
 //! timestamps, hairpin (failures C6, C9, D1, D2, D7).
 
+use std::net::IpAddr;
+
 use tracer_common::failure::{Failure, seen};
 
 use super::{
@@ -18,6 +20,11 @@ use crate::evidence::{Route, rules::Action};
 
 /// What this kernel noted of the flow itself.
 pub(super) fn noted(case: &Case<'_>) -> Option<Opinion> {
+    let silent = case.is_silent() || case.failure() == Failure::Unacked;
+    let is_own = |client| case.evidence.rules.owns(client);
+    if silent && is_from(case, is_own) && !matches!(case.syn_cause(), Some(Cause::Rule)) {
+        return Some(through_the_balancer(case));
+    }
     match case.failure() {
         Failure::Refused => None,
         Failure::Unreachable => rejected(case),
@@ -32,7 +39,9 @@ pub(super) fn noted(case: &Case<'_>) -> Option<Opinion> {
 fn rejected(case: &Case<'_>) -> Option<Opinion> {
     let ruled = case.syn_cause().is_some_and(Cause::is_netfilter);
     // A route of type prohibit says the same.
-    let prohibited = is_prohibited(case.row) && matches!(case.route(), Some(Route::Unicast { .. }));
+    let routed = case.syn_cause() == Some(Cause::Route);
+    let leads_on = matches!(case.route(), Some(Route::Unicast { .. })) && !routed;
+    let prohibited = is_prohibited(case.row) && leads_on;
     let answers = ruled || prohibited || is_port_unreachable(case.row);
     let fits = case.address().is_some() && answers;
     let with = || match is_port_unreachable(case.row) {
@@ -105,9 +114,12 @@ pub(super) fn rp_filter(case: &Case<'_>) -> Opinion {
         ),
         "No rule, queue or server is to blame: the packet came in by another interface than the \
          route back leads out of.",
-        "`ip route get CLIENT` tells by which interface the answer would leave; mend the route, or \
-         set net.ipv4.conf.INTERFACE.rp_filter=2 (loose), the larger of `all` and the interface \
-         counts.",
+        format!(
+            "`ip route get {}` tells by which interface the answer would leave; mend the route, or \
+             set net.ipv4.conf.INTERFACE.rp_filter=2 (loose), the larger of `all` and the \
+             interface counts.",
+            case.client()
+        ),
     )
     .at(case)
 }
@@ -154,19 +166,24 @@ fn paws(case: &Case<'_>, fact: String) -> Opinion {
 /// D7 and F10: a segment came in with an address of its receiver as its source. In a
 /// pod's namespace that is the pod's own, in the node's one of the node's.
 fn own_source(case: &Case<'_>) -> Opinion {
-    let its_own = case
-        .address()
-        .is_some_and(|target| case.is_from(target.ip()));
-    let at_node = case
-        .row
-        .sources
-        .iter()
-        .all(|(client, _)| case.is_own(*client));
-    if !case.row.sources.is_empty() && at_node && !its_own {
+    if is_from(case, |client| case.is_own(client)) {
         through_the_balancer(case)
     } else {
-        hairpin(case).certain_if(its_own)
+        hairpin(case).certain_if(is_its_own(case))
     }
+}
+
+/// Its source is the address of the backend.
+fn is_its_own(case: &Case<'_>) -> bool {
+    let target = case.address();
+    target.is_some_and(|target| case.is_from(target.ip()))
+}
+
+/// Its source is an address of the node's own, and not as the backend's.
+fn is_from(case: &Case<'_>, is_own: impl Fn(IpAddr) -> bool) -> bool {
+    let mut sources = case.row.sources.iter();
+    let own = !case.row.sources.is_empty() && sources.all(|(client, _)| is_own(*client));
+    own && !is_its_own(case)
 }
 
 /// D7.
@@ -189,12 +206,20 @@ fn hairpin(case: &Case<'_>) -> Opinion {
 
 /// F10.
 fn through_the_balancer(case: &Case<'_>) -> Opinion {
+    let dropped = if case.syn_cause().is_some() {
+        format!(
+            ", and the node's routing dropped it: {}. No pod saw it",
+            case.noted()
+        )
+    } else {
+        // IPv6 has no such check: the pod answers, to the node itself.
+        ", so that no answer could leave the node".to_owned()
+    };
     Opinion::certain(
         Verdict::Hairpin,
         format!(
-            "The SYN came in from outside with an address of this node as its source, and the \
-             node's routing dropped it: {}. No pod saw it.",
-            case.noted()
+            "The SYN came in from outside with an address of this node as its source{}.",
+            dropped
         ),
         "No rule, queue or pod is to blame: this node, or a pod that is masqueraded to its \
          address, dials the load balancer, which keeps the client's address and sends the \

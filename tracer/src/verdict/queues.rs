@@ -152,7 +152,7 @@ fn no_route_back(case: &Case<'_>, no_route: u64, drops: u64) -> Opinion {
         "The listener's queues are not full, and no rule dropped the SYNs: they reached the \
          listener.",
         format!(
-            "`ip route` in the namespace of the pod with {}: its default route, or the one to the \
+            "`ip route` (IPv6: `ip -6 route`) in the namespace of the pod with {}: its default route, or the one to the \
              clients and to this node, is missing; ask the network plugin.",
             case.ip()
         ),

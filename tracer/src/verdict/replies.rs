@@ -13,6 +13,7 @@ use super::{
     drops::Cause,
     opinion::Opinion,
     path::rp_filter,
+    rules,
 };
 
 /// The SYN-ACK was sent, and not only once or not to the end.
@@ -44,26 +45,31 @@ pub(super) fn return_path(case: &Case<'_>) -> Opinion {
 }
 
 /// Where the answer was lost, and how to go on.
-fn lost(case: &Case<'_>) -> (String, &'static str) {
-    let target = case.target();
+fn lost(case: &Case<'_>) -> (String, String) {
+    let (target, client) = (case.target(), case.client());
     if case.seen(seen::DROPPED_SYN_ACK) {
         let noted = case.noted();
         return (
             format!("This kernel dropped the SYN-ACK of {target}: {noted}."),
-            "Find what drops it: a rule (`iptables-save | grep -e DROP`, here and in the pod), or a \
-             missing route or neighbour back to the client (`ip route get CLIENT`).",
+            format!(
+                "Find what drops it: a rule ({}, here and in the pod), or a missing route or \
+                 neighbour back to the client (`ip route get {client}`).",
+                rules::find(case, "drop")
+            ),
         );
     }
     match case.failure() {
         Failure::Unacked => (
             "The SYN-ACK left this node, and nothing came back.".to_owned(),
             "Look for what loses it behind this node: a security group, a source/destination \
-             check, a second router; a client that is gone or forges its address looks the same.",
+             check, a second router; a client that is gone or forges its address looks the same."
+                .to_owned(),
         ),
         Failure::Abandoned => (
             format!("{target} sent its SYN-ACK again; it came after the client had given up."),
             "Measure the way between pod and client (`ping`, `mtr` from the pod's node): it is \
-             slower than the load balancer's connect timeout.",
+             slower than the load balancer's connect timeout."
+                .to_owned(),
         ),
         _ => (
             format!(
@@ -73,8 +79,10 @@ fn lost(case: &Case<'_>) -> (String, &'static str) {
                     .interface
                     .map_or_else(String::new, |name| format!("{name}, "))
             ),
-            "`ip route get CLIENT` in the pod and on this node tells by which way the answer \
-             leaves: it has to go back through this node, by the interface the SYN came in by.",
+            format!(
+                "`ip route get {client}` in the pod and on this node tells by which way the answer \
+                 leaves: it has to go back through this node, by the interface the SYN came in by."
+            ),
         ),
     }
 }

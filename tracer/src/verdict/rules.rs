@@ -42,6 +42,25 @@ impl Culprit {
         self.stop.rule.chain == "KUBE-FIREWALL"
     }
 
+    /// What kube-proxy makes such a rule for, a sentence.
+    pub(super) fn of_source_ranges(&self) -> &'static str {
+        const CHAINS: [&str; 4] = ["KUBE-PROXY-FIREWALL", "KUBE-FW-", "fw-", "firewall-check"];
+        let chain = &self.stop.rule.chain;
+        if CHAINS.iter().any(|name| chain.starts_with(name)) {
+            "It is kube-proxy's, for a Service's loadBalancerSourceRanges."
+        } else {
+            "It is kube-proxy's, which drops so for loadBalancerSourceRanges, as far as is known."
+        }
+    }
+
+    /// kube-proxy's rule for a Service without an endpoint on this node: by its comment
+    /// in iptables, by its chain in nftables (`proxier.go` of either mode).
+    pub(super) fn is_for_want_of_endpoints(&self) -> bool {
+        let rule = &self.stop.rule;
+        let says = |text: &str| rule.comment.as_deref().is_some_and(|c| c.contains(text));
+        says("has no local endpoints") || rule.chain.ends_with("-endpoints-check")
+    }
+
     pub(super) fn is_kube_proxy(&self) -> bool {
         self.stop.rule.owner == Owner::KubeProxy
     }

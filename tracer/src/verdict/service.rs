@@ -109,10 +109,32 @@ fn no_rule(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
             case.evidence.node.out_rsts
         )
     };
+    let excludes = "The pods are not to blame: no SYN was sent to any.";
+    let here = match served_elsewhere(case) {
+        _ if rules::lead_on(case) => {
+            "If its pods are served to others, find the rule that exempts these clients: \
+             `iptables-save | grep -e notrack -e ACCEPT` and `nft list ruleset` on this node; else \
+             see why kube-proxy was late (its log)."
+        }
+        (true, _) => {
+            "Other addresses of this node serve the port: see kube-proxy's --nodeport-addresses \
+             (in nftables mode it serves the node's primary address alone), or have the load \
+             balancer use an address that is served."
+        }
+        (false, true) => {
+            "The other IP family serves the port: see the Service's spec.ipFamilies and \
+             spec.ipFamilyPolicy, and whether kube-proxy runs for both families."
+        }
+        (false, false) => "",
+    };
+    if !here.is_empty() {
+        let next = format!("{show}. {here}");
+        return Opinion::certain(Verdict::NoServiceRule, fact, excludes, next);
+    }
     Opinion::certain(
         Verdict::NoServiceRule,
         fact,
-        "The pods are not to blame: no SYN was sent to any.",
+        excludes,
         format!(
             "{show}: if it has the node port {port}, kube-proxy on \
              this node is down or behind (`kubectl -n kube-system get pods -o wide | grep \
@@ -202,14 +224,18 @@ pub(super) fn no_endpoints(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
             )
         }
     };
+    let mend = match served_elsewhere(case) {
+        (false, true) => {
+            "the other IP family has endpoints: see the Service's spec.ipFamilies, and whether its \
+             pods have addresses of both families"
+        }
+        _ => "mend the selector, the readiness probe or the replicas",
+    };
     Opinion::certain(
         Verdict::NoEndpoints,
         fact,
         "A pod that does not listen would have sent a RST; here no SYN reached any pod.",
-        format!(
-            "{show} names the Service; {endpoints} shows whether a pod is ready: mend the \
-             selector, the readiness probe or the replicas."
-        ),
+        format!("{show} names the Service; {endpoints} shows whether a pod is ready: {mend}."),
     )
 }
 
@@ -251,10 +277,13 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
     if let Some(culprit) = &told.culprit {
         let sure = culprit.sure;
         return match (culprit.is_kube_proxy(), culprit.stop.action) {
-            (true, Action::Drop) if culprit.is_of_marked() && serves_others(case) => {
-                by_source_range(case, culprit)
+            (true, Action::Drop)
+                if culprit.is_for_want_of_endpoints()
+                    || (culprit.is_of_marked() && !serves_others(case)) =>
+            {
+                no_local_endpoint(case, Some(culprit)).certain_if(sure)
             }
-            (true, Action::Drop) => no_local_endpoint(case, Some(culprit)).certain_if(sure),
+            (true, Action::Drop) => by_source_range(case, culprit),
             (true, _) => no_endpoints(case, Some(culprit)).certain_if(sure),
             (false, Action::Drop) => firewall::dropped(case, &told).certain_if(sure),
             (false, _) => {
@@ -275,7 +304,7 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
     } else {
         no_local_endpoint(case, None)
     };
-    let works = claim::against(by_kube_proxy.verdict, case) > 0;
+    let works = claim::against(by_kube_proxy.verdict, case) > 0 || serves_others(case);
     if works || told.clear {
         return firewall::dropped(case, &told).certain_if(false);
     }
@@ -288,25 +317,45 @@ fn serves_others(case: &Case<'_>) -> bool {
     served.any(|s| s.node_port == case.port() && Some(s.dialled) == case.row.dialled)
 }
 
-/// kube-proxy before 1.27 marks what it drops for either reason, and one rule drops all
-/// that is marked.
+/// Addresses of this node at which the port was served, other than the one dialled:
+/// whether there are any of the same family, and of the other.
+fn served_elsewhere(case: &Case<'_>) -> (bool, bool) {
+    let Some(dialled) = case.row.dialled.filter(|_| !serves_others(case)) else {
+        return (false, false);
+    };
+    let served = || {
+        case.evidence
+            .served
+            .iter()
+            .filter(|s| s.node_port == case.port())
+    };
+    let of = |same| served().any(|s| (s.dialled.is_ipv4() == dialled.is_ipv4()) == same);
+    (of(true), of(false))
+}
+
+/// kube-proxy drops what is outside of a Service's source ranges. Before 1.27 it marks
+/// that and what finds no local endpoint, and one rule drops all that is marked.
 fn by_source_range(case: &Case<'_>, culprit: &Culprit) -> Opinion {
-    let show = case.show_service();
+    let marked = culprit.is_of_marked();
+    let (what, also) = if marked {
+        (
+            "It drops what is marked: what is outside of a Service's loadBalancerSourceRanges, or \
+             finds no endpoint on this node; others were served at this port.",
+            "; a rule of somebody else's may set the mark, too: `iptables-save | grep 0x8000`",
+        )
+    } else {
+        (culprit.of_source_ranges(), "")
+    };
     Opinion::certain(
         Verdict::DroppedByRule,
-        format!(
-            "{} kube-proxy marks so what is outside of a Service's loadBalancerSourceRanges, and \
-             what finds no endpoint on this node; others were served at this port.",
-            culprit.sentence("dropped the SYN")
-        ),
+        format!("{} {what}", culprit.sentence("dropped the SYN")),
         "No pod, queue or route is to blame: the SYN was not sent on to any.",
         format!(
-            "{show}, and compare its spec.loadBalancerSourceRanges with the clients; a rule of \
-             somebody else's may use the mark, too: `iptables-save -t nat | grep \
-             KUBE-MARK-DROP`."
+            "{}: compare its spec.loadBalancerSourceRanges with the clients{also}.",
+            case.show_service()
         ),
     )
-    .certain_if(false)
+    .certain_if(culprit.sure && !marked)
 }
 
 /// A4.

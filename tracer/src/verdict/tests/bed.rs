@@ -45,7 +45,8 @@ pub fn stop(owner: Owner, action: Action) -> Stop {
             table: "raw".to_owned(),
             chain: "PREROUTING".to_owned(),
             position: Position::Number(1),
-            comment: None,
+            comment: (owner == Owner::KubeProxy)
+                .then(|| "thrift/users:thrift has no local endpoints".to_owned()),
             text: "-s 10.66.1.6/32".to_owned(),
             owner,
         },

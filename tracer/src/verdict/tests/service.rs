@@ -231,11 +231,16 @@ fn no_service_rule() {
 fn what_is_marked_is_dropped_for_two_reasons() {
     let mut marked = stop(Owner::KubeProxy, Action::Drop);
     marked.rule.chain = "KUBE-FIREWALL".into();
+    marked.rule.comment = None;
     let dropped = || bed([silent().syn("NETFILTER_DROP", "nft_do_chain")]);
     let alone = dropped().rules([marked.clone()]);
+    let mut of_ranges = marked.clone();
+    of_ranges.rule.chain = "KUBE-PROXY-FIREWALL".into();
+    let ranges = dropped().rules([of_ranges]);
     let mut others = dropped().rules([marked]);
     others.0.served.push(served(None));
     check(&[
+        ("source ranges", ranges, &[(DroppedByRule, Certain, 3, 0)]),
         (
             "nobody is served",
             alone,
