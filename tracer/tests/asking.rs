@@ -18,7 +18,7 @@ const SICK: &str = r#"{"window_s":60.0,"ports":[],"verdicts":[{"node_port":30102
     "backend":"100.96.2.7:9092","pod":null,"evidence":["It was seen."],"next":"Do it."}],
     "unexplained":0,"not_visible":[]}"#;
 const EVENT: &str = concat!(
-    r#"{"time":1700000000.5,"client":"10.0.1.9:40112","address":"10.0.3.17","node_port":30102,"service":"thrift/search:api","backend":null,"pod":null,"#,
+    r#"{"time":1700000000.5,"client":"10.0.1.9:40112","address":"10.0.3.17","interface":"eth0","node_port":30102,"service":"thrift/search:api","backend":null,"pod":null,"#,
     r#""outcome":"refused","traffic":"unknown","answered_by":"node_rst","#,
     r#""verdict":"no_service_rule","evidence":"NO_SOCKET","latency":0.0002}"#
 );

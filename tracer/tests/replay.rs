@@ -57,7 +57,7 @@ fn names_stand_wherever_ports_do() {
     for part in [
         "\n! 30080  thrift/users:api  6 ",
         "Port 30080 thrift/users:api: the Service has no endpoints\n",
-        "10.0.1.9:40004         10.0.3.17:30080      thrift/users:api      -                      timed_out",
+        "10.0.1.9:40004         10.0.3.17:30080      -          thrift/users:api      -                      timed_out",
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
@@ -88,7 +88,7 @@ fn a_problem_ends_with_three_and_is_told_in_every_form() {
         "4 of 6 attempts failed. 3 problems, the largest first:\n",
         "Port 30080: the Service has no endpoints\n",
         "\nFailures one by one:\nTIME",
-        "10.0.1.9:40004         10.0.3.17:30080      -                     -                      timed_out",
+        "10.0.1.9:40004         10.0.3.17:30080      -          -                     -                      timed_out",
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
