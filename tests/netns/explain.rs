@@ -39,6 +39,8 @@ mod expect;
 mod facts;
 #[path = "explain/forged.rs"]
 mod forged;
+#[path = "explain/gone_since.rs"]
+mod gone_since;
 #[path = "explain/hairpin.rs"]
 mod hairpin;
 #[path = "explain/healthy.rs"]

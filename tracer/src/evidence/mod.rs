@@ -8,6 +8,7 @@ mod backend;
 mod collector;
 mod conntrack;
 mod counters;
+mod found;
 mod gone;
 mod history;
 mod interface;
@@ -33,6 +34,7 @@ use std::{
 
 pub use backend::{Backend, Listener, Place, Pod, Sent};
 pub use collector::{Asked, Collector};
+pub use found::{FACTS, Fact, Found};
 pub use interface::InterfaceName;
 pub use ipvs::VirtualServer;
 pub use row::{Clients, Row, SOURCES, Served};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tracer_common::failure::{Failure, Reply};
 
-use super::InterfaceName;
+use super::{Found, InterfaceName};
 
 /// Failures of one kind at one port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +51,9 @@ pub struct Row {
     /// Connections at the same port that were established in the midst of these
     /// failures: between two of them that are at most 10 s apart.
     pub amid: Vec<Served>,
+    /// What was found when they were judged, that of the most failures first; at most
+    /// [`super::FACTS`].
+    pub found: Vec<Found>,
 }
 
 impl Row {
@@ -74,6 +77,7 @@ impl Row {
             sources: Vec::new(),
             span: None,
             amid: Vec::new(),
+            found: Vec::new(),
         }
     }
 

@@ -159,6 +159,11 @@ impl Shared {
             if row.failure.is_attempt() {
                 judging.ledger.judged(row.node_port, *verdict, *count);
             }
+            self.remember(
+                *kind,
+                *count,
+                verdict::facts(*verdict, row, &judging.context),
+            );
             if let (Some(ledger), Some(backend)) = (&mut judging.backends, row.backend) {
                 ledger.count((row.node_port, backend), row.failure, *count);
             }
@@ -210,6 +215,8 @@ impl Shared {
         let mut names = lock(&self.names);
         let places: BTreeSet<u32> = window.kinds.keys().map(|kind| kind.key.location).collect();
         names.locate(&Vec::from_iter(places));
+        let found = lock(&self.found);
+        let from = monotonic().saturating_sub(window.length.as_nanos() as u64);
         let rows = window.kinds.iter().filter_map(|(kind, count)| {
             let row = rows::row(kind, *count, &mut **names)?;
             let befell = single.befell.remove(kind).unwrap_or_default();
@@ -222,6 +229,7 @@ impl Shared {
                 sources: befell.sources,
                 span,
                 amid: single.amid.remove(kind).unwrap_or_default(),
+                found: found.since(from, kind, *count),
                 ..row
             };
             Some((*kind, row))

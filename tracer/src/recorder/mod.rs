@@ -6,6 +6,7 @@ mod clock;
 mod collecting;
 mod events;
 mod explanation;
+mod found;
 mod history;
 mod judging;
 mod lateness;
@@ -100,6 +101,7 @@ struct Shared {
     judging: Mutex<Judging>,
     events: events::Events,
     names: Mutex<Box<dyn Naming>>,
+    found: Mutex<found::Memory>,
     services: Services,
     /// What the source was told last.
     unchecked: Mutex<Arc<Table>>,
@@ -150,6 +152,7 @@ impl Recorder {
             judging: Mutex::new(Judging::new(config.ports.len(), config.backend_metrics)),
             events: events::Events::new(),
             names: Mutex::new(names),
+            found: Mutex::default(),
             services,
             unchecked: Mutex::default(),
             late_rounds: AtomicU64::default(),

@@ -5,6 +5,7 @@ use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{
     Certainty, Verdict, case::Case, drops::Cause, opinion::Opinion, service::is_port_unreachable,
+    times::seconds,
 };
 use crate::evidence::{Backend, Route};
 
@@ -195,11 +196,40 @@ pub(super) fn is_unreachable(case: &Case<'_>, backend: Option<&Backend>) -> bool
         case.syn_cause(),
         Some(Cause::Neighbour | Cause::NoRoute | Cause::Route)
     );
-    said || noted || backend.is_some_and(|b| has_no_neighbour(b) || has_no_route(b))
+    said || noted || backend.is_some_and(|b| dead_neighbour(b).is_some() || has_no_route(b))
 }
 
-fn has_no_neighbour(backend: &Backend) -> bool {
-    matches!(backend.neighbour.as_deref(), Some("FAILED" | "INCOMPLETE"))
+/// The state of its next hop's neighbour entry, where nobody answers.
+pub(super) fn dead_neighbour(backend: &Backend) -> Option<&str> {
+    let state = backend.neighbour.as_deref();
+    state.filter(|state| matches!(*state, "FAILED" | "INCOMPLETE"))
+}
+
+/// A neighbour that did not answer.
+struct Dead<'a> {
+    /// The state of its entry.
+    state: &'a str,
+    /// It shows now; else so many nanoseconds before the end of the window.
+    past: Option<u64>,
+    /// It was so when these were judged, as far as it is known.
+    then: bool,
+}
+
+/// The neighbour of the backend that does not answer now, or did not when these came.
+fn dead<'a>(case: &Case<'a>) -> Option<Dead<'a>> {
+    let now = case.backend.and_then(dead_neighbour);
+    let then = case.neighbour_then();
+    let ended = case.evidence.ended;
+    let (state, past) = match (now, then) {
+        (Some(state), _) => (state, None),
+        (None, Some((state, found))) => (state, Some(ended.saturating_sub(found.last))),
+        (None, None) => return None,
+    };
+    Some(Dead {
+        state,
+        past,
+        then: then.is_some() || case.is_recent(),
+    })
 }
 
 fn has_no_route(backend: &Backend) -> bool {
@@ -224,8 +254,8 @@ fn silent(case: &Case<'_>) -> Option<Opinion> {
             Some(swallowed(case).certain_if(!unicast))
         }
         Some(Cause::Unnamed) | None if blackhole => Some(swallowed(case)),
-        Some(Cause::Unnamed) | None if case.backend.is_some_and(has_no_neighbour) => {
-            let failed = case.backend.and_then(|b| b.neighbour.as_deref()) == Some("FAILED");
+        Some(Cause::Unnamed) | None => {
+            let failed = dead(case)?.state == "FAILED";
             Some(no_way(case).certain_if(failed))
         }
         _ => None,
@@ -262,7 +292,8 @@ fn no_way(case: &Case<'_>) -> Opinion {
     let routed = matches!(case.syn_cause(), Some(Cause::NoRoute | Cause::Route));
     let routed = routed || case.backend.is_some_and(has_no_route);
     let neighbour = neighbour_fact(case);
-    let known = routed || neighbour.is_some();
+    let noted = case.syn_cause() == Some(Cause::Neighbour);
+    let known = routed || noted || dead(case).is_some_and(|dead| dead.then);
     let fact = match neighbour {
         _ if routed => route_fact(case),
         Some(fact) => fact,
@@ -292,11 +323,15 @@ fn neighbour_fact(case: &Case<'_>) -> Option<String> {
         let noted = case.noted();
         return Some(format!("Nobody answers for the next hop of {ip}: {noted}."));
     }
-    let dead = case.backend.filter(|b| has_no_neighbour(b))?;
-    let state = dead.neighbour.as_deref().unwrap_or("FAILED");
-    Some(format!(
-        "Nobody answers for the next hop of {ip}: its neighbour entry is {state}."
-    ))
+    let Dead { state, past, .. } = dead(case)?;
+    Some(match past {
+        None => format!("Nobody answers for the next hop of {ip}: its neighbour entry is {state}."),
+        Some(age) => format!(
+            "Nobody answered for the next hop of {ip}: its neighbour entry was {state} up to {} \
+             before the end of this window, and is not any more.",
+            seconds(age)
+        ),
+    })
 }
 
 fn route_fact(case: &Case<'_>) -> String {

@@ -10,6 +10,7 @@ use tracer_common::{
 use super::{
     commands,
     drops::{self, Cause},
+    found,
 };
 use crate::evidence::{
     Backend, Entry, Evidence, Holder, Namespace, PACKETS_ONLY, Place, Pod, Route, Row, Served,
@@ -27,7 +28,8 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub(super) fn new(row: &'a Row, evidence: &'a Evidence) -> Self {
-        let address = row.backend.or_else(|| held_back(row, evidence));
+        let address = row.backend.or_else(|| found::held_back(row));
+        let address = address.or_else(|| held_back(row, evidence));
         let backend = address.and_then(|address| find(evidence, row.node_port, address));
         Self {
             row,

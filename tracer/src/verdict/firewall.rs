@@ -38,10 +38,7 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
         ),
     };
     let next = match &told.culprit {
-        Some(culprit) => format!(
-            "See the rule with {} and mend it so that SYNs to {to} pass.",
-            culprit.stop.rule.show()
-        ),
+        Some(culprit) => culprit.next(&format!("and mend it so that SYNs to {to} pass.")),
         None => format!(
             "Find the rule: {}; see which one matches {to}.",
             rules::find(case, "reject")
@@ -110,16 +107,14 @@ fn fact(case: &Case<'_>, told: &Told) -> String {
 }
 
 fn shown(case: &Case<'_>, culprit: &Culprit) -> String {
-    let show = culprit.stop.rule.show();
     match case.chosen() {
-        Some(_) => format!(
-            "See the rule with {show}: if a network policy made it, `kubectl get networkpolicy -A` \
-             for the pod with {}; else find who wrote it.",
+        Some(_) => culprit.next(&format!(
+            "and find who wrote it: a network policy (`kubectl get networkpolicy -A` for the pod \
+             with {}), or a host firewall.",
             case.ip()
-        ),
-        None => format!(
-            "See the rule with {show} and find who wrote it: a host firewall, a network policy for \
-             the node, fail2ban."
+        )),
+        None => culprit.next(
+            "and find who wrote it: a host firewall, a network policy for the node, fail2ban.",
         ),
     }
 }

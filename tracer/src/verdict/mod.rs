@@ -11,6 +11,7 @@ mod drops;
 mod findings;
 mod firewall;
 mod flood;
+mod found;
 mod holder;
 mod names;
 mod opens;
@@ -33,7 +34,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Evidence, Row};
+use crate::evidence::{Evidence, Fact, Row};
 use case::Case;
 pub use names::Verdict;
 pub use scope::Scope;
@@ -106,4 +107,10 @@ pub fn judge(evidence: &Evidence) -> Judgement {
 pub fn of_row(row: &Row, evidence: &Evidence) -> (Verdict, Certainty) {
     let unknown = (Verdict::Unexplained, Certainty::Unknown);
     opinion::opinion(&Case::new(row, evidence)).map_or(unknown, |o| (o.verdict, o.certainty))
+}
+
+/// What this verdict on a row rests on that may be gone by the time somebody asks again.
+#[must_use]
+pub fn facts(verdict: Verdict, row: &Row, evidence: &Evidence) -> Vec<Fact> {
+    found::facts(verdict, row, evidence)
 }

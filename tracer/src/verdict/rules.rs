@@ -4,7 +4,11 @@ use std::net::IpAddr;
 
 use tracer_common::failure::Reply;
 
-use super::case::{Case, sum};
+use super::{
+    case::{Case, sum},
+    found,
+    times::seconds,
+};
 use crate::evidence::{
     InterfaceName,
     rules::{Action, Matches, Owner, ProxyMode, Stop, Syn, Traced},
@@ -34,6 +38,17 @@ pub(super) struct Culprit {
     /// It fits every SYN that was traced, or it is the only one that may have, and its
     /// counter rose by as many. Otherwise others may have taken them.
     pub sure: bool,
+    /// It was found when the failures were judged, and is not what takes such SYNs now.
+    pub past: Option<Past>,
+}
+
+/// A rule that took SYNs in the past.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past {
+    /// When it was read last, nanoseconds before the end of the window.
+    pub age: u64,
+    /// Whether it still stands; `None`: not known.
+    pub stands: Option<bool>,
 }
 
 impl Culprit {
@@ -61,6 +76,25 @@ impl Culprit {
         says("has no local endpoints") || rule.chain.ends_with("-endpoints-check")
     }
 
+    /// What to do about it: `Mend it so that SYNs pass`, as long as it stands.
+    pub(super) fn next(&self, mend: &str) -> String {
+        let show = self.stop.rule.show();
+        match self.past.and_then(|past| past.stands) {
+            Some(false) => format!(
+                "The rule is gone: find who wrote it and took it away again (a host firewall, a \
+                 network policy, fail2ban), before it comes back. {show} shows its chain."
+            ),
+            _ => format!("See the rule with {show} {mend}"),
+        }
+    }
+
+    fn sure_if(self, holds: bool) -> Self {
+        Self {
+            sure: self.sure && holds,
+            ..self
+        }
+    }
+
     pub(super) fn is_kube_proxy(&self) -> bool {
         self.stop.rule.owner == Owner::KubeProxy
     }
@@ -73,6 +107,9 @@ impl Culprit {
             rise,
             ..
         } = &self.stop;
+        if let Some(past) = self.past {
+            return self.past_sentence(took, past);
+        }
         let who = if self.sure {
             "A rule"
         } else {
@@ -88,10 +125,70 @@ impl Culprit {
         };
         format!("{who} {took}: {rule}.{counted}")
     }
+
+    fn past_sentence(&self, took: &str, past: Past) -> String {
+        let rule = &self.stop.rule;
+        let who = if self.sure {
+            "A rule"
+        } else {
+            "Perhaps a rule"
+        };
+        let ago = seconds(past.age);
+        let counted = self.stop.packets.map_or_else(String::new, |all| {
+            format!(", when its counter stood at {all} packets")
+        });
+        let now = match past.stands {
+            Some(false) => "; it is gone since",
+            Some(true) => "; it still stands",
+            None => "",
+        };
+        format!(
+            "{who} {took}: {rule}. It was last found to do so {ago} before the end of this \
+             window{counted}{now}."
+        )
+    }
+}
+
+/// Asks the rule sets about the SYNs of a row, and what was found of them when they came.
+pub(super) fn told(case: &Case<'_>) -> Told {
+    let live = live(case);
+    let Some((stop, was_sure, then)) = case.rule_then() else {
+        let agrees = case.is_recent();
+        return Told {
+            culprit: live.culprit.map(|culprit| culprit.sure_if(agrees)),
+            ..live
+        };
+    };
+    let of_most = found::is_of_most(case.row, then);
+    let is_same = |culprit: &Culprit| {
+        culprit.stop.action == stop.action && culprit.stop.rule.is_same(&stop.rule)
+    };
+    let culprit = match live.culprit {
+        Some(culprit) if is_same(&culprit) => Culprit {
+            sure: (culprit.sure && case.is_recent()) || (of_most && (culprit.sure || was_sure)),
+            ..culprit
+        },
+        // The others of them are its.
+        Some(culprit) if !of_most => culprit.sure_if(false),
+        _ => Culprit {
+            stop: stop.clone(),
+            sure: of_most && was_sure,
+            past: Some(Past {
+                age: case.evidence.ended.saturating_sub(then.last),
+                stands: case.evidence.rules.holds(&stop.rule),
+            }),
+        },
+    };
+    Told {
+        culprit: Some(culprit),
+        // What is so now need not have been so then.
+        untranslated: live.untranslated && case.is_recent(),
+        ..live
+    }
 }
 
 /// Asks the rule sets about the SYNs of a row.
-pub(super) fn told(case: &Case<'_>) -> Told {
+pub(super) fn live(case: &Case<'_>) -> Told {
     let rules = &case.evidence.rules;
     let syns = syns(case);
     // What was seen in a pod's namespace had passed the node's rules: the pod has its own.
@@ -107,10 +204,7 @@ pub(super) fn told(case: &Case<'_>) -> Told {
         culprit: culprit(&traced, fits, |stop| taken(case, &syns, stop)).map(|culprit| {
             let all = culprit.stop.matches == Matches::Yes;
             let spares = all && is_spared(case, &syns, &culprit.stop);
-            Culprit {
-                sure: culprit.sure && !spares,
-                ..culprit
-            }
+            culprit.sure_if(!spares)
         }),
         clear: complete && traced.iter().all(none),
         clear_before_dnat: traced.iter().all(|t| t.complete_before_dnat && none(t)),
@@ -188,6 +282,7 @@ fn culprit(
     Some(Culprit {
         stop: (*stop).clone(),
         sure,
+        past: None,
     })
 }
 

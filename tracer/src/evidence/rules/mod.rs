@@ -9,6 +9,7 @@ mod packet;
 mod read;
 mod reader;
 mod simple;
+mod standing;
 mod table;
 mod text;
 mod walk;
@@ -78,7 +79,7 @@ pub struct Traced {
 }
 
 /// A rule that may have stopped a SYN.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stop {
     /// Which.
     pub rule: RuleName,

@@ -113,6 +113,22 @@ impl Tool {
 }
 
 impl RuleName {
+    /// Whether this is the same rule, or one that was put in its place and reads the same:
+    /// others that come or go before it change its number, tools that write a chain
+    /// anew its handle.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let place = |name: &Self| (name.family, name.tool, name.position == Position::Policy);
+        let same_chain = (&self.table, &self.chain) == (&other.table, &other.chain);
+        let reads_so = (&self.text, &self.comment) == (&other.text, &other.comment);
+        // What is not read may differ.
+        let all_read = !self.text.contains('…');
+        place(self) == place(other)
+            && same_chain
+            && reads_so
+            && (all_read || self.position == other.position)
+    }
+
     /// A command that shows it with its counter, in backticks.
     #[must_use]
     pub fn show(&self) -> String {

@@ -5,6 +5,7 @@ pub(crate) mod bed;
 mod claims;
 mod conntrack;
 mod flood;
+mod found;
 mod interfaces;
 mod near_misses;
 mod path;
