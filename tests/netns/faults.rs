@@ -13,6 +13,8 @@ mod output;
 mod refused;
 #[path = "faults/room.rs"]
 mod room;
+#[path = "faults/served.rs"]
+mod served;
 #[path = "faults/starved.rs"]
 mod starved;
 #[path = "faults/system.rs"]

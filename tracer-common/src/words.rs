@@ -177,5 +177,7 @@ words! {
         Records = "records",
         /// Backend of an attempt not noted: table of backends full.
         Backends = "backends",
+        /// Established connection not told apart by client and address: table of them full.
+        Served = "served",
     }
 }

@@ -32,7 +32,7 @@ use testbed::{
 const PORTS: &str = "31530-31531";
 const CLOSED: u16 = 31530;
 const SILENT: u16 = 31531;
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Dials at once: more than any table of the programs has places for small things.
 const DIALS: usize = 4296;

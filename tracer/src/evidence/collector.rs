@@ -50,6 +50,8 @@ pub struct Asked {
     pub clients: Vec<Clients>,
     /// [`Evidence::served`]
     pub served: Vec<Served>,
+    /// [`Evidence::untold`]
+    pub untold: u64,
     /// Node port, backend, what it got within the window.
     pub backends: Vec<(u16, SocketAddr, Sent)>,
     /// Failed attempts without a known backend, the newest first.
@@ -167,6 +169,7 @@ impl Collector {
             strangers: strangers.unwrap_or_default(),
             clients: asked.clients,
             served: asked.served,
+            untold: asked.untold,
             backends: backends.map(gone_at).collect(),
             node: self.node.rise(asked.window).unwrap_or_default(),
             holders,

@@ -60,6 +60,8 @@ pub struct Evidence {
     pub clients: Vec<Clients>,
     /// Connections established within the window, by whose they were.
     pub served: Vec<Served>,
+    /// Further ones of which it is not known whose they were: the kernel's table was full.
+    pub untold: u64,
     /// Namespaces whose notes do not count: see [`Evidence::believed`].
     pub strangers: BTreeSet<Stranger>,
     /// The backends of these ports.

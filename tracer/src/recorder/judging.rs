@@ -8,7 +8,10 @@ use std::{
 };
 
 use nix::time::ClockId;
-use tracer_common::{failure::Failure, words::Traffic};
+use tracer_common::{
+    failure::Failure,
+    words::{Lost, Traffic},
+};
 
 use super::{
     Scrape, Shared,
@@ -247,6 +250,7 @@ impl Shared {
             flows: single.flows,
             clients: single.clients,
             served: served::of_window(window.served),
+            untold: window.lost.get(Lost::Served.index()).copied().unwrap_or(0),
             watched: self.watched.clone(),
         };
         (asked, kinds)

@@ -26,6 +26,9 @@ fn words(kind: usize) -> Option<(&'static str, &'static str)> {
         Lost::Failures => "the table of kinds of failures is full: they are unexplained",
         Lost::Records => "the ring of records is full: they are counted, and no events",
         Lost::Backends => "the table of backends is full: failures there have none",
+        Lost::Served => {
+            "the table of established connections is full: whose they were is not known"
+        }
         Lost::Fragment | Lost::Malformed => return None,
     };
     Some((stage.as_str(), why))

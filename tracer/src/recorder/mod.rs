@@ -216,6 +216,7 @@ impl Recorder {
                 rows: asked.rows,
                 clients: asked.clients,
                 served: asked.served,
+                untold: asked.untold,
                 absent: vec![Absent {
                     source: "sockets, namespaces, routes and conntrack",
                     why: "looking took too long; ask again".to_owned(),

@@ -78,6 +78,7 @@ impl Facts for Nothing {
             rows: asked.rows,
             clients: asked.clients,
             served: asked.served,
+            untold: asked.untold,
             ..Evidence::default()
         }
     }

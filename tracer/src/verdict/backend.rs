@@ -87,13 +87,16 @@ fn nothing_listens(case: &Case<'_>) -> Opinion {
     .certain_if((by_stack || no_socket) && !may_listen(case))
 }
 
-/// It answered others in the midst of these, and the kernel gives no reason (before 6.12): a
+/// It answered others in the midst of these, or may have, and the kernel gives no reason (before 6.12): a
 /// socket that holds the same address and port may have refused them.
 fn may_listen(case: &Case<'_>) -> bool {
     let named = case.syn_cause() == Some(Cause::NoSocket)
         || case.row.reset_reason.as_deref() == Some("NO_SOCKET");
     let mut amid = case.row.amid.iter();
-    !named && amid.any(|served| served.backend.is_some() && served.backend == case.address())
+    let untold = case.evidence.untold > 0;
+    !named
+        && (untold
+            || amid.any(|served| served.backend.is_some() && served.backend == case.address()))
 }
 
 /// What the pod listens on instead, a sentence.

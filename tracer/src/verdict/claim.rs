@@ -66,6 +66,15 @@ pub(super) fn against(verdict: Verdict, case: &Case<'_>) -> u64 {
     within.fold(0, |sum, served| sum.saturating_add(served.count))
 }
 
+/// Connections of the window that may speak against the verdict as well: whose they were
+/// is not known.
+pub(super) fn untold(verdict: Verdict, case: &Case<'_>) -> u64 {
+    match extent(verdict) {
+        Extent::Attempt => 0,
+        _ => case.evidence.untold,
+    }
+}
+
 fn lies_within(served: &Served, extent: Extent, case: &Case<'_>) -> bool {
     let same_backend = served.backend.is_some() && served.backend == case.address();
     let same_client = || {

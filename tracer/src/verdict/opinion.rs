@@ -66,6 +66,22 @@ impl Opinion {
         }
     }
 
+    /// Likely at most where connections came about of which nobody knows whether they
+    /// are what it says could not be.
+    fn unless_untold(self, case: &Case<'_>) -> Self {
+        match claim::untold(self.verdict, case) {
+            0 => self,
+            untold => Self {
+                excludes: format!(
+                    "{} Whose {untold} other connections of this window were is not known: some \
+                     may speak against it.",
+                    self.excludes
+                ),
+                ..self.certain_if(false)
+            },
+        }
+    }
+
     /// The row's backend is part of the problem.
     pub(super) fn at(self, case: &Case<'_>) -> Self {
         Self {
@@ -103,7 +119,7 @@ pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
     let mut refuted = None;
     for told in FAMILIES.iter().filter_map(|family| family(case)) {
         match claim::against(told.verdict, case) {
-            0 => return Some(told),
+            0 => return Some(told.unless_untold(case)),
             worked => refuted.get_or_insert(told.doubted(worked)),
         };
     }

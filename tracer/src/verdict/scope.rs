@@ -163,11 +163,18 @@ fn by_address(scope: &Scope, port: u16, evidence: &Evidence) -> String {
     } else {
         "them"
     };
-    format!(
-        "Only attempts to {failed} failed so, and none to {them} was established; of those to {} \
-         {count} were.",
-        list(&others)
-    )
+    let others = list(&others);
+    match evidence.untold {
+        0 => format!(
+            "Only attempts to {failed} failed so, and none to {them} was established; of those to \
+             {others} {count} were."
+        ),
+        untold => format!(
+            "Only attempts to {failed} failed so; of those to {others} {count} were established. \
+             Whether any to {them} was is not known: to which address {untold} connections of \
+             this window were made was not counted."
+        ),
+    }
 }
 
 fn by_interface(scope: &Scope, port: u16, evidence: &Evidence) -> String {

@@ -17,6 +17,7 @@ fn asked(backends: &[&str], rows: Vec<Row>) -> Asked {
         rows,
         clients: Vec::new(),
         served: Vec::new(),
+        untold: 0,
         backends: backends
             .iter()
             .map(|b| (30102, b.parse().unwrap(), Sent::default()))

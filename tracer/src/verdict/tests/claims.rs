@@ -91,6 +91,46 @@ fn what_works_at_the_same_address_and_backend_speaks_against_a_verdict() {
     ]);
 }
 
+/// Where the kernel's table of connections was full, nobody knows what worked.
+#[test]
+fn what_worked_and_was_not_told_apart_leaves_it_open() {
+    let untold = |mut bed: Bed| {
+        bed.0.untold = 7;
+        bed
+    };
+    let unnamed = || refused(NodeRst).to(pod()).reset(seen::RESET_CLIENT, "");
+    check(&[
+        (
+            "no rule, as far as it is known",
+            untold(bed([no_rule()])),
+            &[(NoServiceRule, Likely, 3, 0)],
+        ),
+        (
+            "the stack itself refused each",
+            untold(bed([unnamed().reset(seen::RESET_CLIENT, "NO_SOCKET")]).here()),
+            &[(NothingListens, Certain, 3, 0)],
+        ),
+        (
+            "the same before kernels gave reasons",
+            untold(bed([unnamed()]).here()),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+    ]);
+    let other = Served {
+        dialled: [10, 0, 3, 18].into(),
+        ..served(Some(pod()))
+    };
+    let (found, evidence) = scope(untold(bed([no_rule()])), &[other]);
+    assert_eq!(found.addresses, [NODE]);
+    let told = evidence.join(" ");
+    assert!(!told.contains("none to it was"), "{told}");
+    assert!(
+        told.contains("Whether any to it was is not known"),
+        "{told}"
+    );
+    assert!(told.contains("Whose 7 other connections"), "{told}");
+}
+
 /// The SYN-ACK was dropped.
 fn lost() -> Row {
     row(Unacked)
