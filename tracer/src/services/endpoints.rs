@@ -1,6 +1,7 @@
 //! EndpointSlices: who may be chosen for a port, and in what condition.
 
 use std::{
+    collections::HashSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -78,6 +79,20 @@ impl Set {
             && !others.any(|(_, other)| other.ready && is_near(other))
     }
 
+    /// Those that are being deleted and still serve, with no ready one on their node: a
+    /// proxy that is up to date may choose them there.
+    pub fn alone(&self) -> impl Iterator<Item = SocketAddr> {
+        let ready = self.endpoints().filter(|(_, listed)| listed.ready);
+        let near: HashSet<Option<&str>> = ready.map(|(_, ready)| ready.node.as_deref()).collect();
+        self.endpoints().filter_map(move |(at, listed)| {
+            let has_near = match &listed.node {
+                Some(node) => near.contains(&Some(&**node)),
+                None => !near.is_empty(),
+            };
+            (listed.serving && listed.terminating && !has_near).then_some(at)
+        })
+    }
+
     /// Whether any is ready.
     #[must_use]
     pub fn has_ready(&self) -> bool {
@@ -88,5 +103,48 @@ impl Set {
     #[must_use]
     pub fn ready(&self) -> usize {
         self.endpoints().filter(|(_, listed)| listed.ready).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_serves_alone_where_no_ready_one_is_near() {
+        let listed = |last, node: Option<&str>, ready| Listed {
+            address: IpAddr::from([10, 244, 1, last]),
+            pod: None,
+            node: node.map(Into::into),
+            ready,
+            serving: true,
+            terminating: !ready,
+        };
+        let alone = |endpoints: Vec<Listed>| -> Vec<String> {
+            let slice = Slice {
+                ports: vec![("".into(), 9090)],
+                endpoints,
+                ..Slice::default()
+            };
+            let set = Set {
+                port_name: "".into(),
+                slices: [Arc::new(slice)].into(),
+            };
+            let alone: Vec<SocketAddr> = set.alone().collect();
+            assert!(alone.iter().all(|at| set.may_choose(*at)));
+            alone.iter().map(|at| at.ip().to_string()).collect()
+        };
+        let going = || listed(2, Some("n"), false);
+        assert_eq!(alone(vec![going()]), ["10.244.1.2"]);
+        let elsewhere = vec![going(), listed(3, Some("m"), true)];
+        assert_eq!(alone(elsewhere), ["10.244.1.2"]);
+        assert!(alone(vec![going(), listed(3, Some("n"), true)]).is_empty());
+        // It is not said where it is.
+        assert!(alone(vec![listed(2, None, false), listed(3, Some("m"), true)]).is_empty());
+        let stopped = Listed {
+            serving: false,
+            ..going()
+        };
+        assert!(alone(vec![stopped]).is_empty());
     }
 }

@@ -190,8 +190,22 @@ impl Table {
     #[cfg(test)]
     pub fn was_empty(&mut self, node_port: u16, from: u64, until: u64) {
         let empty = &mut Arc::make_mut(&mut self.tenants).empty;
-        empty.update([(node_port, true)].into_iter(), false, from);
-        empty.update([(node_port, false)].into_iter(), false, until);
+        empty.update([node_port].into_iter(), false, from);
+        empty.update([].into_iter(), false, until);
+    }
+
+    /// The endpoint served alone on its node in that time, though it was being deleted.
+    #[cfg(test)]
+    pub fn was_alone(
+        &mut self,
+        node_port: u16,
+        endpoint: std::net::SocketAddr,
+        from: u64,
+        until: u64,
+    ) {
+        let alone = &mut Arc::make_mut(&mut self.tenants).alone;
+        alone.update([(node_port, endpoint)].into_iter(), false, from);
+        alone.update([].into_iter(), false, until);
     }
 
     /// Lists these endpoints for a port.

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{empty::Empty, endpoints::Listed, table::Pod};
+use super::{
+    empty::{Alone, Empty},
+    endpoints::Listed,
+    table::Pod,
+};
 
 /// How long after its end a tenancy is remembered: as far back as can be asked for.
 const KEPT: u64 = nanos(Duration::from_secs(15 * 60));
@@ -85,6 +89,8 @@ pub struct Tenants {
     by_address: HashMap<IpAddr, Vec<Tenancy>>,
     /// When node ports had no ready endpoint.
     pub empty: Empty,
+    /// When endpoints that were being deleted served alone on their node.
+    pub alone: Alone,
     /// Since when all that is listed is known; `None`: it is not.
     pub known_since: Option<u64>,
 }

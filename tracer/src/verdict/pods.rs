@@ -76,8 +76,13 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
     // A pod that stops may be chosen for as long as it is listed and no other is ready.
     let until = times.holder.and_then(|holder| holder.until);
     let was_listed = until.is_none_or(|until| times.last < until.saturating_add(LAG));
-    let empty = &names.tenants().empty;
-    let alone = was_listed && empty.between(case.port(), since, times.last);
+    let (empty, alone) = (&names.tenants().empty, &names.tenants().alone);
+    let near = alone.between(
+        (case.port(), chosen),
+        times.last.saturating_sub(LAG),
+        times.last,
+    );
+    let alone = near || (was_listed && empty.between(case.port(), since, times.last));
     if listed.may_choose(chosen)
         || alone
         || !times.known

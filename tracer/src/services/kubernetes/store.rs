@@ -184,8 +184,15 @@ impl Store {
         let mut tenants = self.tenants.borrow_mut();
         let changed = Arc::make_mut(&mut tenants);
         let (first, now) = (changed.known_since.is_none(), monotonic());
-        let empty = sets.iter().map(|(port, set)| (*port, !set.has_ready()));
-        changed.empty.update(empty, first, now);
+        let empty = sets.iter().filter(|(_, set)| !set.has_ready());
+        changed
+            .empty
+            .update(empty.map(|(port, _)| *port), first, now);
+        let alone = sets.iter().flat_map(|(port, set)| {
+            let alone = set.alone();
+            alone.map(|at| (*port, at))
+        });
+        changed.alone.update(alone, first, now);
         changed.update(&present(services, slices), &touched, now);
         Arc::clone(&tenants)
     }

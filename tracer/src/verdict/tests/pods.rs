@@ -249,6 +249,44 @@ fn a_pod_that_stops_may_be_chosen_while_no_other_is_ready() {
     assert_eq!(with(deleted("users-0"), true), Verdict::RulesStale);
 }
 
+/// externalTrafficPolicy Local: the pods of other nodes do not count here. While the last
+/// one of this node goes it is chosen by a proxy that is well; gone, by a dead one only.
+#[test]
+fn rules_are_stale_where_only_other_nodes_have_ready_pods() {
+    let elsewhere = || {
+        vec![Listed {
+            node: Some("m".into()),
+            ..listed(3, true, false)
+        }]
+    };
+    let told_at = |at: u64, alone: bool| {
+        let row = silence(at);
+        let bed = bed([row.clone()]).beyond();
+        let left = Tenancy {
+            until: Some(STOP + 30 * SECOND),
+            ..stopped("users-0")
+        };
+        let mut evidence = told(bed, &[left], elsewhere());
+        if alone {
+            let names = Arc::make_mut(&mut evidence.names);
+            names.was_alone(PORT, pod(), STOP, STOP + 30 * SECOND);
+        }
+        of_row(&row, &evidence)
+    };
+    // As soon as for a Service that has pods here: it did not serve any more.
+    assert_eq!(
+        told_at(STOP + 11 * SECOND, false),
+        (Verdict::RulesStale, CERTAIN)
+    );
+    let served_on = told_at(STOP + 25 * SECOND, true);
+    assert_eq!(served_on.0, Verdict::PodTerminating);
+    assert_eq!(told_at(STOP + 35 * SECOND, true).0, Verdict::PodGone);
+    assert_eq!(
+        told_at(STOP + 41 * SECOND, true),
+        (Verdict::RulesStale, CERTAIN)
+    );
+}
+
 #[test]
 fn ipvs_uses_connections_again_without_its_proxy() {
     let row = silence(STOP + 30 * SECOND);
