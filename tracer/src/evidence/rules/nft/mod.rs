@@ -3,7 +3,7 @@
 mod elements;
 mod expressions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     Action, Family, Tool,
@@ -24,6 +24,7 @@ pub const GET_ELEMENTS: u16 = SUBSYSTEM | 13;
 const INET: u8 = 1;
 const IPV4: u8 = 2;
 const NETDEV: u8 = 5;
+const BRIDGE: u8 = 7;
 const IPV6: u8 = 10;
 /// The tables of iptables, and its names of hooks.
 const IPTABLES: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
@@ -66,6 +67,10 @@ pub const fn protocol(family: Family) -> u8 {
 #[derive(Debug, Default)]
 pub struct Builder {
     pub tables: Tables,
+    /// Tables of bridges, whose frames are not followed.
+    bridges: BTreeSet<String>,
+    /// One of these that the kernel calls for frames.
+    pub filters_frames: Option<String>,
     by_table: HashMap<(u8, String), u32>,
     by_chain: HashMap<u32, HashMap<String, u32>>,
     by_set: HashMap<u32, HashMap<String, u32>>,
@@ -107,7 +112,10 @@ impl Builder {
             IPV4 => Family::Ipv4,
             IPV6 => Family::Ipv6,
             NETDEV => Family::Netdev,
-            // A bridge's frames are not followed.
+            BRIDGE => {
+                self.bridges.insert(name.to_owned());
+                return None;
+            }
             _ => return None,
         };
         let index = self.tables.tables.len() as u32;
@@ -126,10 +134,22 @@ impl Builder {
         Some(())
     }
 
+    /// Whether there is any table.
+    pub fn is_empty(&self) -> bool {
+        self.tables.tables.is_empty() && self.bridges.is_empty()
+    }
+
     /// An answer to [`GET_CHAIN`].
     pub fn add_chain(&mut self, payload: &[u8]) -> Option<()> {
-        let table = self.table(payload, 1)?;
         let of = Attributes::after(payload, NFGENMSG);
+        if payload.first() == Some(&BRIDGE) {
+            let table = name(of.find(1)?)?;
+            if of.find(4).is_some() && self.bridges.contains(table) {
+                self.filters_frames.get_or_insert_with(|| table.to_owned());
+            }
+            return None;
+        }
+        let table = self.table(payload, 1)?;
         let name = name(of.find(3)?)?;
         let owner = self.tables.tables.get_mut(table as usize)?;
         let hooked = of.find(4).is_some();

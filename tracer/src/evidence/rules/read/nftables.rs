@@ -20,6 +20,7 @@ use crate::evidence::{
         nft::{self, Builder, NFGENMSG},
         table::{Table, Tables},
         walk::Walk,
+        xt,
     },
 };
 
@@ -69,12 +70,18 @@ fn dump(
     socket.ask(&all(nft::GET_TABLE), deadline, |_, payload| {
         builder.add_table(payload);
     })?;
-    if builder.tables.tables.is_empty() {
+    if builder.is_empty() {
         return Ok(());
     }
     socket.ask(&all(nft::GET_CHAIN), deadline, |_, payload| {
         builder.add_chain(payload);
     })?;
+    if let Some(table) = &builder.filters_frames {
+        troubles.push(format!(
+            "nftables: table bridge {} may drop frames of bridges: that is not followed",
+            xt::text(table.as_bytes())
+        ));
+    }
     socket.ask(&all(nft::GET_SET), deadline, |_, payload| {
         builder.add_set(payload);
     })?;

@@ -1,11 +1,14 @@
 //! When rules are read, and what is said where they cannot be.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use caps::{CapSet, Capability};
 use tracer_common::failure::{Failure, Reply, seen};
 
-use super::bed::{CLIENT, NODE, apart, sh, syn};
+use super::bed::{CLIENT, NODE, apart, run, sh, syn};
 use crate::evidence::{
     Row,
     rules::{Reader, RuleSets},
@@ -110,5 +113,42 @@ fn reading_creates_nothing() {
             &[row(Failure::TimedOut, Reply::None)],
         );
         assert_eq!(names(), before);
+    });
+}
+
+/// What a bridge does with frames is not read, so that nobody can say that no rule took
+/// the SYN.
+#[test]
+fn rules_for_frames_leave_it_open() {
+    let traced = |reader: &mut Reader| {
+        let mut absent = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let (syns, window) = ([syn(30001)], Duration::from_secs(60));
+        let rules = reader.rules(&syns, window, deadline, &mut absent);
+        let told: String = absent.iter().map(|absent| absent.why.as_str()).collect();
+        (rules.trace(&syns[0]), told)
+    };
+    apart(|| {
+        let mut reader = Reader::default();
+        let accept = "table inet t { chain c { type filter hook input priority 0; }; }";
+        run(&["nft", "-f", "-"], accept);
+        // Nothing calls a chain without a hook.
+        run(
+            &["nft", "-f", "-"],
+            "table bridge fence { chain idle { drop; }; }",
+        );
+        let (idle, told) = traced(&mut reader);
+        assert!(idle.complete && idle.complete_before_dnat, "{told}");
+        run(
+            &["nft", "-f", "-"],
+            "table bridge fence { chain c { type filter hook forward priority 0; drop; }; }",
+        );
+        let (open, told) = traced(&mut reader);
+        assert!(!open.complete && !open.complete_before_dnat);
+        assert!(told.contains("table bridge fence"), "{told}");
+        // It is the only one.
+        run(&["nft", "delete", "table", "inet", "t"], "");
+        let (alone, told) = traced(&mut reader);
+        assert!(!alone.complete && told.contains("bridge"), "{told}");
     });
 }
