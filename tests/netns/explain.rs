@@ -89,6 +89,8 @@ mod scene;
 mod server_stalled;
 #[path = "explain/several.rs"]
 mod several;
+#[path = "explain/sidecar.rs"]
+mod sidecar;
 #[path = "explain/snat_exhausted.rs"]
 mod snat_exhausted;
 #[path = "explain/sockets.rs"]

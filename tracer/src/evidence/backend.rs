@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Namespace, Route};
+use super::{Namespace, Route, rules::RuleName};
 
 /// What a backend got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,8 +55,11 @@ pub struct Pod {
     /// The socket that listens where NAT sends to, if any does.
     pub listener: Option<Listener>,
     /// Where NAT of its own sends what the node sends to the backend: a sidecar's REDIRECT.
-    /// `None`: there is none, or its conntrack knows of none. Asked for as `unread` is.
+    /// `None`: there is none, or neither its conntrack nor, where SYNs were refused, its
+    /// rules tell of one. Asked for as `unread` is.
     pub sent_on_to: Option<SocketAddr>,
+    /// The rule that does, looked for where SYNs were refused.
+    pub sent_on_by: Option<RuleName>,
     /// Ports on which something listens at an address that NAT could reach.
     pub listens_on: Vec<u16>,
     /// Something listens on the port, but at a loopback address only.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_common::{counters::PortCounters, flow::FlowKey};
+use tracer_common::{counters::PortCounters, failure::Failure, flow::FlowKey};
 
 use super::{
     Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, Served, conntrack,
@@ -20,6 +20,7 @@ use super::{
     namespaces::apart,
     node,
     pods::Pods,
+    redirects::Redirects,
     rules,
 };
 use crate::{config::PortSet, recorder::monotonic};
@@ -245,6 +246,7 @@ impl Collector {
             window: asked.window,
             deadline: now + PODS,
             suspects: suspects(asked),
+            refused: refused(asked),
             suspects_until: now + SUSPECTS,
         };
         let mut troubles = Vec::new();
@@ -258,7 +260,13 @@ impl Collector {
         let mut places = HashMap::new();
         if !here.is_empty() {
             let totals = self.node.rise(asked.window).unwrap_or_default();
-            let pods = ask.look(totals, &own, &here, &mut troubles);
+            let ask = Ask {
+                // What is sent on from the node's own addresses was asked of its rules.
+                refused: HashSet::new(),
+                ..ask.clone()
+            };
+            let redirects = &mut Redirects::default();
+            let pods = ask.look(totals, &own, &here, redirects, &mut troubles);
             places.extend(
                 pods.into_iter()
                     .map(|(b, pod)| (b, Place::Here(pod.into()))),
@@ -311,6 +319,13 @@ fn suspects(asked: &Asked) -> HashSet<SocketAddr> {
         |port, backend| failed.contains(&(port, Some(backend))) || failed.contains(&(port, None));
     let backends = asked.backends.iter();
     backends.filter(|b| may(b.0, b.1)).map(|b| b.1).collect()
+}
+
+/// Backends that sent a RST.
+fn refused(asked: &Asked) -> HashSet<SocketAddr> {
+    let rows = asked.rows.iter();
+    let refused = rows.filter(|row| row.failure == Failure::Refused);
+    refused.filter_map(|row| row.backend).collect()
 }
 
 fn told(source: &'static str, troubles: &[String]) -> Option<Absent> {

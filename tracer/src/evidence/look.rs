@@ -11,6 +11,7 @@ use super::{
     Namespace, Pod, conntrack,
     links::Held,
     netlink::Failed,
+    redirects::Redirects,
     sockets::{Sock, Sockets, listeners},
 };
 
@@ -24,6 +25,8 @@ pub struct Ask {
     /// Backends whose connections are looked at. The kernel goes through the
     /// sockets of all namespaces for each: milliseconds where there are many.
     pub suspects: HashSet<SocketAddr>,
+    /// Those of pods that refused SYNs: their own rules may have sent them on.
+    pub refused: HashSet<SocketAddr>,
     /// When to stop doing so, that the others get their turn.
     pub suspects_until: Instant,
 }
@@ -36,6 +39,7 @@ impl Ask {
         namespace: Namespace,
         held: &[Held],
         backends: &[SocketAddr],
+        redirects: &mut Redirects,
         troubles: &mut Vec<String>,
     ) -> HashMap<SocketAddr, Pod> {
         let opened = Sockets::open().and_then(|mut sockets| {
@@ -64,6 +68,12 @@ impl Ask {
                 syncookies: syncookies(),
                 ..Pod::default()
             };
+            if let Err(failed) = self.translation(&mut pod, *backend) {
+                troubles.push(format!("conntrack at {backend}: {failed}"));
+            }
+            if pod.sent_on_to.is_none() && self.refused.contains(backend) {
+                self.redirect(&mut pod, *backend, held, redirects, troubles);
+            }
             if let Some(sockets) = &mut sockets
                 && let Err(failed) = self.sockets(&mut pod, *backend, sockets, &listening)
             {
@@ -74,6 +84,33 @@ impl Ask {
         pods
     }
 
+    fn translation(&self, pod: &mut Pod, backend: SocketAddr) -> Result<(), Failed> {
+        if self.suspects.contains(&backend)
+            && let Ok(mut table) = conntrack::Table::open()
+        {
+            pod.sent_on_to = table.translation(backend, self.suspects_until)?;
+        }
+        Ok(())
+    }
+
+    /// conntrack has forgotten what was refused: rules tell.
+    fn redirect(
+        &self,
+        pod: &mut Pod,
+        backend: SocketAddr,
+        held: &Held,
+        redirects: &mut Redirects,
+        troubles: &mut Vec<String>,
+    ) {
+        let mut absent = Vec::new();
+        let until = self.suspects_until;
+        if let Some(found) = redirects.look(backend, &held.interface, until, &mut absent) {
+            (pod.sent_on_to, pod.sent_on_by) = (Some(found.to), Some(found.rule));
+        }
+        let told = absent.into_iter().map(|absent| absent.why);
+        troubles.extend(told.map(|why| format!("rules at {backend}: {why}")));
+    }
+
     fn sockets(
         &self,
         pod: &mut Pod,
@@ -82,9 +119,6 @@ impl Ask {
         listening: &[Sock],
     ) -> Result<(), Failed> {
         let suspect = self.suspects.contains(&backend);
-        if suspect && let Ok(mut table) = conntrack::Table::open() {
-            pod.sent_on_to = table.translation(backend, self.suspects_until)?;
-        }
         // Who is to answer in the end, as long as it is here.
         let server = pod.sent_on_to.unwrap_or(backend);
         listeners(pod, listening, server.ip(), server.port());

@@ -21,6 +21,7 @@ mod netlink;
 mod node;
 mod pods;
 mod processes;
+mod redirects;
 mod routes;
 mod row;
 mod sockets;

@@ -19,6 +19,7 @@ use super::{
     links::{self, Held, Peer},
     look::Ask,
     namespaces::{MOST, Scan, Visitor},
+    redirects::Redirects,
 };
 use crate::recorder::monotonic;
 
@@ -46,6 +47,7 @@ pub struct Pods {
     searched: Option<Instant>,
     looked: Option<Instant>,
     gone: Gone,
+    redirects: Redirects,
     /// Why the last search may have missed some.
     pub missing: Option<String>,
 }
@@ -257,7 +259,8 @@ impl Pods {
                 continue;
             };
             let totals = known.counters.rise(ask.window).unwrap_or_default();
-            let pods = ask.look(totals, &known.held, &group, troubles);
+            let redirects = &mut self.redirects;
+            let pods = ask.look(totals, &known.held, &group, redirects, troubles);
             left.extend(group.iter().filter(|backend| !pods.contains_key(backend)));
             places.extend(
                 pods.into_iter()

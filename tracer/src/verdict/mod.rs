@@ -13,6 +13,7 @@ mod firewall;
 mod flood;
 mod found;
 mod holder;
+mod listens;
 mod names;
 mod opens;
 mod opinion;

@@ -83,6 +83,17 @@ fn syn(case: &Case<'_>, pod: &Pod) -> Option<Opinion> {
     Some(syn_queue_full(case, pod, others).certain_if(sure))
 }
 
+/// Where the listener is, for texts.
+fn listener_at(case: &Case<'_>) -> String {
+    match case.pod().and_then(|pod| pod.sent_on_to) {
+        Some(server) => format!(
+            "{server}, where NAT in the pod's own namespace sends them (a sidecar's REDIRECT looks \
+             so),"
+        ),
+        None => case.target(),
+    }
+}
+
 fn accept_queue_full(case: &Case<'_>) -> Opinion {
     let overflows = case.pod().map(|p| p.namespace.listen_overflows);
     let mut facts = Vec::new();
@@ -100,7 +111,7 @@ fn accept_queue_full(case: &Case<'_>) -> Opinion {
     if let Some(listener) = case.pod().and_then(|p| p.listener) {
         facts.push(format!(
             "the listener at {} has dropped {} of its own so far",
-            case.target(),
+            listener_at(case),
             listener.drops
         ));
         let earlier = listener.queue <= listener.limit && case.pod().is_some_and(|p| p.was_full);

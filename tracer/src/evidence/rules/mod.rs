@@ -8,6 +8,7 @@ mod nft;
 mod packet;
 mod read;
 mod reader;
+mod redirect;
 mod simple;
 mod standing;
 mod table;
@@ -30,6 +31,7 @@ use self::{
 use super::InterfaceName;
 pub use name::{Family, Owner, Position, RuleName, Tool};
 pub use reader::Reader;
+pub use redirect::{Redirect, redirect};
 
 /// The rule sets as they were read, with counters. By default nothing is known.
 #[derive(Debug, Default)]

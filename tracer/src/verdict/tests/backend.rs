@@ -10,11 +10,57 @@ use super::{
     super::{
         Certainty::{Certain, Likely},
         Verdict::{BackendUnreachable, NothingListens, RejectedByRule, RouteBlackhole},
+        judge,
     },
-    bed::{Make as _, bed, icmp, pod, refused, row, served, silent},
+    bed::{CLIENT, Make as _, bed, icmp, pod, refused, row, served, silent, stop},
     check,
 };
-use crate::evidence::Route;
+use crate::evidence::{
+    Listener, Route, Row,
+    rules::{Action, Owner},
+};
+
+/// F8: rules in the pod send what comes for its port on to a proxy's, and the kernel notes
+/// nothing of this attempt.
+#[test]
+fn nothing_listens_where_the_pod_sends_it_on() {
+    let sent_on = |row: Row, listener: Option<Listener>, out_rsts: u64| {
+        bed([row.from(CLIENT)]).with(|pod| {
+            pod.listener = listener;
+            pod.listens_on = vec![9090];
+            pod.sent_on_to = Some("10.244.1.2:15006".parse().unwrap());
+            pod.sent_on_by = Some(stop(Owner::Other, Action::Drop).rule);
+            pod.namespace.out_rsts = out_rsts;
+        })
+    };
+    let rst = || refused(BackendRst).to(pod());
+    let queue = Some(Listener {
+        queue: 0,
+        limit: 128,
+        drops: 0,
+    });
+    check(&[
+        (
+            "nothing, and its stack sent as many",
+            sent_on(rst(), None, 3),
+            &[(NothingListens, Certain, 3, 0)],
+        ),
+        (
+            "its stack sent fewer: a rule there may have",
+            sent_on(rst(), None, 2),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+        (
+            "something listens there by now",
+            sent_on(rst(), queue, 3),
+            &[(NothingListens, Likely, 3, 0)],
+        ),
+    ]);
+    let judgement = judge(&sent_on(rst(), None, 3).0);
+    let text = judgement.findings[0].evidence.join(" ");
+    assert!(text.contains("15006 by the rule iptables-nft"), "{text}");
+    assert!(judgement.findings[0].next.contains("listen on 15006"));
+}
 
 #[test]
 fn nothing_listens() {

@@ -6,5 +6,6 @@ mod drops;
 mod interfaces;
 mod proxy;
 mod reader;
+mod redirect;
 mod scale;
 mod ways;

@@ -44,10 +44,20 @@ pub struct Stopped {
     pub matches: Matches,
 }
 
+/// A rule that may translate the SYN's destination.
+#[derive(Clone, Copy, Debug)]
+pub struct Translated {
+    pub chain: u32,
+    pub rule: u32,
+    pub matches: Matches,
+}
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub stops: Vec<Stopped>,
+    /// In the order in which the kernel asks them.
+    pub translated: Vec<Translated>,
     pub backends: Vec<SocketAddr>,
     pub incomplete: bool,
     /// The same of the chains that come before NAT translates the destination.

@@ -1,6 +1,6 @@
 //! What rules decide.
 
-use super::{Frame, STOPS, Stopped, Walk, least};
+use super::{Frame, STOPS, Stopped, Translated, Walk, least};
 use crate::evidence::rules::{
     Action, Matches,
     find::find,
@@ -79,6 +79,7 @@ impl Walk<'_> {
                 };
             }
             Verdict::Dnat(target) => {
+                self.translates(how);
                 self.dnat(target);
                 frame.accepted = true;
                 frame.reach = rest;
@@ -109,6 +110,24 @@ impl Walk<'_> {
                 Action::RejectIcmp { code }
             }
             _ => Action::Drop,
+        }
+    }
+
+    /// The rule translates the destination.
+    fn translates(&mut self, how: Matches) {
+        let (chain, rule) = self.here;
+        // Something before it may have decided otherwise.
+        let matches = if self.outcome.incomplete {
+            Matches::Maybe
+        } else {
+            how
+        };
+        if self.outcome.translated.len() < STOPS {
+            self.outcome.translated.push(Translated {
+                chain,
+                rule,
+                matches,
+            });
         }
     }
 
