@@ -4,20 +4,37 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{Shared, history::Kind, lock, monotonic};
-use crate::evidence::{FACTS, Fact, Found};
+use crate::{
+    evidence::{Evidence, FACTS, Fact, Found, Row},
+    verdict::{self, Verdict},
+};
 
 /// Kinds of failures, and times of one fact; with [`FACTS`] and names of rules of some
 /// 400 bytes this is 1.2 MiB at most, and nothing while nothing of that sort fails.
 const KINDS: usize = 256;
 const TIMES: usize = 32;
+/// Age up to which evidence tells of failures that are judged by it, nanoseconds.
+const FRESH: u64 = 10_000_000_000;
 /// The longest window, nanoseconds.
 const KEPT: u64 = super::LONGEST.as_nanos() as u64;
 
 impl Shared {
     /// Remembers what failures that have just been judged were found to come from.
-    pub(super) fn remember(&self, kind: Kind, count: u64, facts: Vec<Fact>) {
+    pub(super) fn remember(
+        &self,
+        kind: Kind,
+        count: u64,
+        (row, verdict): (&Row, Verdict),
+        context: &Evidence,
+    ) {
+        let now = monotonic();
+        // Evidence that did not come in time says nothing of these.
+        if now.saturating_sub(context.ended) > FRESH {
+            return;
+        }
+        let facts = verdict::facts(verdict, row, context);
         if !facts.is_empty() {
-            lock(&self.found).add(kind, monotonic(), count, facts);
+            lock(&self.found).add(kind, now, count, facts);
         }
     }
 }

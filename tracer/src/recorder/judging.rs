@@ -162,11 +162,7 @@ impl Shared {
             if row.failure.is_attempt() {
                 judging.ledger.judged(row.node_port, *verdict, *count);
             }
-            self.remember(
-                *kind,
-                *count,
-                verdict::facts(*verdict, row, &judging.context),
-            );
+            self.remember(*kind, *count, (row, *verdict), &judging.context);
             if let (Some(ledger), Some(backend)) = (&mut judging.backends, row.backend) {
                 ledger.count((row.node_port, backend), row.failure, *count);
             }

@@ -1,4 +1,5 @@
 mod fake;
+mod found;
 mod judged;
 mod scope;
 mod tenants;
