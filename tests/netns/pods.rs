@@ -150,9 +150,29 @@ fn the_innocent_is_not_blamed() -> Result<()> {
 #[test]
 fn kube_proxy_is_dead() -> Result<()> {
     let node = Node::new(31805, PodLink::Bridge)?;
-    let mut bed = node.running(3)?;
-    let (tracer, _) = calling(&node, &mut bed, "1s", SOON, |bed| {
-        bed.start_pod(5)?;
+    let bed = node.running(3)?;
+    rules_become_stale(&node, bed, |bed| bed.start_pod(5))
+}
+
+/// externalTrafficPolicy Local: the only pod of this node goes, others elsewhere are ready.
+#[test]
+fn kube_proxy_is_dead_where_the_last_local_pod_goes() -> Result<()> {
+    let node = Node::new(31808, PodLink::Bridge)?;
+    let bed = node.running(1)?;
+    rules_become_stale(&node, bed, |bed| {
+        bed.list_elsewhere();
+        Ok(())
+    })
+}
+
+/// The first pod goes, and nobody tells the rules.
+fn rules_become_stale(
+    node: &Node,
+    mut bed: Bed<'_>,
+    others: impl FnOnce(&mut Bed<'_>) -> Result<()>,
+) -> Result<()> {
+    let (tracer, _) = calling(node, &mut bed, "1s", SOON, |bed| {
+        others(bed)?;
         bed.delete("users-0")?;
         sleep(STEP);
         bed.tear_down("users-0")?;

@@ -25,6 +25,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct Listed {
     pub name: String,
     pub address: IpAddr,
+    pub node: &'static str,
     pub ready: bool,
     pub terminating: bool,
 }
@@ -36,7 +37,7 @@ impl Listed {
             "conditions": {
                 "ready": self.ready, "serving": self.ready, "terminating": self.terminating,
             },
-            "nodeName": "node0",
+            "nodeName": self.node,
             "targetRef": {"kind": "Pod", "namespace": "thrift", "name": self.name},
         })
     }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use testbed::{
     KubeProxy, Mode, Netns, Proc, ServicePort, Topology, Tracer,
-    addr::{NODE_V4, pod_v4},
+    addr::{FAR_POD_V4, NODE_V4, pod_v4},
     peer::{Behaviour, Dial, Server},
     topology::PodLink,
 };
@@ -149,12 +149,26 @@ impl Bed<'_> {
         self.listed.push(Listed {
             name: pod.name.clone(),
             address: pod.address,
+            node: "node0",
             ready: true,
             terminating: false,
         });
         self.pods.push(pod);
         self.node.api.list(&self.listed);
         Ok(())
+    }
+
+    /// Another node has a ready pod; to be listed after the last [`Bed::sync`], as with
+    /// externalTrafficPolicy Local.
+    pub fn list_elsewhere(&mut self) {
+        self.listed.push(Listed {
+            name: "users-elsewhere".to_owned(),
+            address: FAR_POD_V4.into(),
+            node: "node1",
+            ready: true,
+            terminating: false,
+        });
+        self.node.api.list(&self.listed);
     }
 
     fn change(&mut self, name: &str, change: impl FnOnce(&mut Listed)) -> Result<()> {

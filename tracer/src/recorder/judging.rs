@@ -108,7 +108,9 @@ impl Verdicts<'_> {
     fn on(&mut self, kind: Kind, span: Option<Span>) -> Option<&(Row, Verdict)> {
         let tenants = self.context.names.tenants();
         let matters = |backend: SocketAddr| tenants.knows(backend.ip());
-        let span = span.filter(|_| kind.backend.is_some_and(matters));
+        // Where only conntrack may know the backend, its pod is looked up later.
+        let unknown = tenants.known_since.is_some();
+        let span = span.filter(|_| kind.backend.map_or(unknown, matters));
         let rough = span.map(|(first, last)| (first / SHARED, last / SHARED));
         let judged = match self.known.entry((kind, rough)) {
             Entry::Occupied(known) => known.into_mut(),

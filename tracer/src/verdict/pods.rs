@@ -64,7 +64,7 @@ fn is_fitting(case: &Case<'_>) -> bool {
 
 /// This node still chooses what no proxy should.
 fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
-    let chosen = case.row.backend?;
+    let chosen = case.address()?;
     let names = &case.evidence.names;
     let listed = names.endpoints(case.port())?;
     let since = match times.holder {
@@ -121,8 +121,9 @@ fn stale_rules(case: &Case<'_>, times: &Times<'_>) -> Option<Opinion> {
     let reused = case
         .virtual_server()
         .is_some_and(|s| !s.backends.contains(&chosen));
-    // What was never listed may have been chosen by who else does NAT here.
-    let holds = !reused && times.holder.is_some();
+    // What was never listed may have been chosen by who else does NAT here; what conntrack
+    // alone tells, by an older entry.
+    let holds = !reused && times.holder.is_some() && case.row.backend.is_some();
     Some(times.certain_since(opinion, since, holds))
 }
 

@@ -4,7 +4,7 @@ use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{super::of_row, bed::*, *};
 use crate::{
-    evidence::{Evidence, Listener, Row, VirtualServer},
+    evidence::{Entry, Evidence, Listener, Row, VirtualServer},
     services::{Listed, Pod, Table, Tenancy},
 };
 
@@ -285,6 +285,27 @@ fn rules_are_stale_where_only_other_nodes_have_ready_pods() {
         told_at(STOP + 41 * SECOND, true),
         (Verdict::RulesStale, CERTAIN)
     );
+}
+
+/// Their SYNs wait for the next hop of a pod that is gone: only conntrack knows where.
+#[test]
+fn rules_are_stale_where_no_syn_leaves_the_node() {
+    let waits = Entry {
+        node_port: PORT,
+        backend: pod(),
+        state: "SYN_SENT".to_owned(),
+    };
+    let at = |at: u64| {
+        let row = between(silent(), at, at);
+        let bed = bed([row.clone()]).beyond();
+        let others = vec![listed(3, true, false)];
+        let mut evidence = told(bed, &[deleted("users-0")], others);
+        evidence.entries = vec![waits.clone()];
+        of_row(&row, &evidence)
+    };
+    assert_eq!(at(STOP + 9 * SECOND).0, Verdict::PodGone);
+    let stale = (Verdict::RulesStale, Certainty::Likely);
+    assert_eq!(at(STOP + 11 * SECOND), stale);
 }
 
 #[test]
