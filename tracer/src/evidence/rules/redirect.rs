@@ -7,7 +7,7 @@ use super::{
     Matches, RuleName, RuleSets, Syn, read,
     walk::{Translated, Walk},
 };
-use crate::evidence::Absent;
+use crate::evidence::{Absent, InterfaceName};
 
 /// A rule that sends SYNs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub fn redirect(
         client_port: None,
         dialled: address.ip(),
         node_port: address.port(),
-        interface: Some(interface.to_owned()),
+        interface: InterfaceName::new(interface),
         backend: None,
         way_out: None,
     };
