@@ -11,10 +11,10 @@ use nix::{
 const GET_INFO: libc::c_int = 64;
 /// `IPT_SO_GET_ENTRIES`, `IP6T_SO_GET_ENTRIES`
 const GET_ENTRIES: libc::c_int = 65;
-/// Bytes of `struct ipt_getinfo`, and of what precedes the entries in
-/// `struct ipt_get_entries`; the same for IPv6.
+/// Bytes of `struct ipt_getinfo`; the same for IPv6.
 const INFO: usize = 84;
-const HEAD: usize = 40;
+/// Bytes of what precedes the entries in `struct ipt_get_entries`; the same for IPv6.
+pub const HEAD: usize = 40;
 /// Bytes of a table's name, with a NUL.
 const NAME: usize = 32;
 
@@ -29,7 +29,7 @@ pub fn info(v6: bool, table: &str) -> Result<Vec<u8>, Errno> {
     Ok(buffer)
 }
 
-/// All entries of a table, as many bytes as [`info`] says.
+/// All entries of a table, as many bytes as [`info`] says, behind [`HEAD`] others.
 ///
 /// # Errors
 /// Of the kernel; EAGAIN: the table has changed since.
@@ -38,8 +38,6 @@ pub fn entries(v6: bool, table: &str, size: u32) -> Result<Vec<u8>, Errno> {
     let field = buffer.get_mut(NAME..NAME + 4).ok_or(Errno::EINVAL)?;
     field.copy_from_slice(&size.to_ne_bytes());
     get(v6, GET_ENTRIES, &mut buffer)?;
-    // In place: a table may have megabytes.
-    buffer.drain(..HEAD);
     Ok(buffer)
 }
 

@@ -13,7 +13,7 @@ const UNTRACKED: u32 = 1 << 6;
 /// `operand == value`, or `!=`.
 pub fn equal(operand: Operand, not: bool, value: &[u8]) -> Test {
     named(&operand, not, value).unwrap_or_else(|| Test::Bytes {
-        operand,
+        operand: operand.into(),
         not,
         value: value.into(),
     })
@@ -43,10 +43,9 @@ pub fn between(operand: Operand, not: bool, low: &[u8], high: &[u8]) -> Test {
         }
     }
     Test::Order {
-        operand,
+        operand: operand.into(),
         not,
-        low: low.into(),
-        high: high.into(),
+        ends: Box::new((low.into(), high.into())),
     }
 }
 

@@ -141,15 +141,15 @@ pub enum Test {
         kinds: u16,
     },
     Bytes {
-        operand: Operand,
+        operand: Box<Operand>,
         not: bool,
         value: Box<[u8]>,
     },
+    /// `ends`: the lowest and the highest.
     Order {
-        operand: Operand,
+        operand: Box<Operand>,
         not: bool,
-        low: Box<[u8]>,
-        high: Box<[u8]>,
+        ends: Box<(Box<[u8]>, Box<[u8]>)>,
     },
     InSet {
         lookup: Box<Lookup>,
@@ -190,7 +190,8 @@ pub enum Verdict {
     Unknown(Box<str>),
 }
 
-/// A step of a rule.
+/// A step of a rule. There are several for each of tens of thousands of rules: what is
+/// large and rare is boxed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     Test(Test),
@@ -206,6 +207,8 @@ pub enum Op {
     Verdicts(Box<Lookup>),
     Verdict(Verdict),
 }
+
+const _: () = assert!(size_of::<Op>() <= 32, "memory of rule sets");
 
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
@@ -280,6 +283,14 @@ pub struct Chain {
     /// Its rules are known.
     pub read: bool,
     pub rules: Vec<Rule>,
+}
+
+impl Chain {
+    /// Whether it is read whatever is asked: the kernel calls it, or kube-proxy is known
+    /// by it.
+    pub fn is_first(&self) -> bool {
+        self.base.is_some() || &*self.name == "KUBE-SERVICES"
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -103,6 +103,17 @@ fn extension(bytes: &[u8], v6: bool) -> Option<(Extension<'_>, usize)> {
 }
 
 impl Entry<'_> {
+    /// The offset of the next one.
+    pub fn end(&self) -> u32 {
+        // An entry has at most 64 KiB.
+        self.offset + self.bytes.len() as u32
+    }
+
+    /// What precedes a user's chain and names it, and what ends the table.
+    pub fn is_head(&self) -> bool {
+        self.target.name == "ERROR"
+    }
+
     /// The verdict of a standard target.
     pub fn standard(&self) -> Option<i32> {
         let standard = self.target.name.is_empty();
@@ -167,7 +178,7 @@ fn standard(
         RETURN => Verdict::Return,
         to => {
             let to = u32::try_from(to).ok()?;
-            if u32::try_from(entry.bytes.len()).is_ok_and(|size| entry.offset + size == to) {
+            if entry.end() == to {
                 return None;
             }
             match starts.get(&to) {

@@ -1,11 +1,12 @@
 //! The tables of iptables-legacy: one block of entries each, `struct ipt_entry` or
-//! `struct ip6t_entry`, each with matches and a target.
+//! `struct ip6t_entry`, each with matches and a target. kube-proxy writes tens of
+//! thousands: rules are made of those alone that a SYN may come to.
 
 mod entry;
 
 use std::collections::HashMap;
 
-use self::entry::{Entries, V4, V6, rule};
+use self::entry::{Entries, Layout, V4, V6, rule};
 use super::{
     Family, Tool,
     table::{Base, Chain, Hook, Rule, Table, Tables},
@@ -50,79 +51,179 @@ impl Info {
         let mut at = hooks.filter(|(start, hook)| self.valid & 1 << hook != 0 && **start == offset);
         at.next().map(|(_, hook)| hook)
     }
+
+    /// Whether the policy of this chain stands there.
+    fn is_policy(&self, offset: u32, chain: &str) -> bool {
+        let mut hooks = self.underflow.iter().zip(0_u32..);
+        hooks.any(|(at, hook)| {
+            *at == offset && self.valid & 1 << hook != 0 && chain == hook_name(hook)
+        })
+    }
 }
 
-/// Adds a table's chains. Returns whether all of it could be read.
-pub fn add(tables: &mut Tables, v6: bool, name: &str, info: &Info, blob: &[u8]) -> bool {
-    let layout = if v6 { &V6 } else { &V4 };
-    let table = tables.tables.len() as u32;
-    tables.tables.push(Table {
-        family: if v6 { Family::Ipv6 } else { Family::Ipv4 },
-        tool: Tool::IptablesLegacy,
-        name: name.into(),
-    });
-    let entries = || Entries {
-        layout,
-        rest: blob,
-        offset: 0,
-    };
-    let first = tables.chains.len();
-    let mut starts = HashMap::new();
-    let mut seen = 0;
-    let mut after_error = None;
-    for entry in entries() {
-        seen += 1;
-        let chain = if let Some(hook) = info.base(entry.offset) {
-            Some((hook_name(hook).to_owned(), Some(hook)))
-        } else {
-            after_error.take().map(|name| (name, None))
-        };
-        if let Some((chain, hook)) = chain {
-            starts.insert(entry.offset, tables.chains.len() as u32);
-            tables.chains.push(Chain {
-                table,
-                name: chain.into(),
-                base: hook.and_then(|hook| base(hook, name)),
-                read: true,
-                rules: Vec::new(),
-            });
-        }
-        after_error = (entry.target.name == "ERROR").then(|| xt::text(entry.target.data));
+/// The entries of a table as the kernel gave them. Rules are made of those of a chain
+/// when they are asked for.
+pub struct Block {
+    layout: &'static Layout,
+    /// What precedes the entries included.
+    bytes: Vec<u8>,
+    /// Where they begin in `bytes`.
+    head: usize,
+    /// Chains by the offsets of their first entries.
+    starts: HashMap<u32, u32>,
+    /// The first chain in [`Tables::chains`]; the others follow.
+    first: u32,
+    /// Of each chain.
+    spans: Vec<Span>,
+}
+
+/// Offsets of a chain's first entry, of what follows its last one, and of the entry that
+/// is its policy.
+struct Span {
+    start: u32,
+    end: u32,
+    policy: Option<u32>,
+}
+
+impl Block {
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
-    let mut at = first;
-    for entry in entries() {
-        if let Some(chain) = starts.get(&entry.offset) {
-            at = *chain as usize;
+
+    fn entries(&self, start: u32) -> Entries<'_> {
+        Entries {
+            layout: self.layout,
+            rest: self
+                .bytes
+                .get(self.head + start as usize..)
+                .unwrap_or_default(),
+            offset: start,
         }
-        let Some(chain) = tables.chains.get_mut(at) else {
-            continue;
-        };
-        if entry.target.name == "ERROR" {
-            continue;
-        }
-        let hook = info.underflow.iter().zip(0_u32..);
-        let ends = |(start, hook): (&u32, u32)| {
-            info.valid & 1 << hook != 0 && *start == entry.offset && *chain.name == *hook_name(hook)
-        };
-        if hook.into_iter().any(ends) {
-            if let Some(base) = &mut chain.base {
-                base.drops = entry.standard() == Some(-1);
-                base.packets = entry.packets(layout);
-            }
-            continue;
-        }
-        let rule = rule(layout, &entry, &starts);
-        chain.rules.push(rule);
     }
-    for chain in tables.chains.iter_mut().skip(first) {
+
+    /// Whether it is one of this table's chains.
+    pub fn has(&self, chain: u32) -> bool {
+        self.span(chain).is_some()
+    }
+
+    fn span(&self, chain: u32) -> Option<&Span> {
+        self.spans.get(chain.checked_sub(self.first)? as usize)
+    }
+
+    /// Reads the rules of a chain of this table.
+    pub fn read(&self, tables: &mut Tables, chain: u32) {
+        let (Some(span), Some(chain)) = (self.span(chain), tables.chains.get_mut(chain as usize))
+        else {
+            return;
+        };
+        let entries = self.entries(span.start);
+        let own = entries.take_while(|entry| entry.offset < span.end);
+        let own = own.filter(|entry| !entry.is_head() && Some(entry.offset) != span.policy);
+        chain.rules = own
+            .map(|entry| rule(self.layout, &entry, &self.starts))
+            .collect();
         // What a user's chain ends with.
         if !is_base(&chain.name) {
             chain.rules.pop();
         }
         tell_apart(&mut chain.rules);
         chain.rules.shrink_to_fit();
+        chain.read = true;
     }
-    seen == info.count
+
+    fn chains(&self) -> impl Iterator<Item = u32> + use<> {
+        (self.first..).take(self.spans.len())
+    }
+
+    /// Reads the rules of all its chains.
+    pub fn read_all(&self, tables: &mut Tables) {
+        self.chains().for_each(|chain| self.read(tables, chain));
+    }
+
+    /// Reads those that the kernel calls for a SYN from outside, and that by which
+    /// kube-proxy is known. Returns whether a SYN comes to no others.
+    pub fn read_first(&self, tables: &mut Tables) -> bool {
+        let mut all = true;
+        for index in self.chains() {
+            match tables.chains.get(index as usize) {
+                Some(chain) if chain.is_first() => self.read(tables, index),
+                // A base chain without a base: OUTPUT.
+                Some(chain) => all &= is_base(&chain.name),
+                None => {}
+            }
+        }
+        all
+    }
+}
+
+/// Adds a table's chains, without their rules. The entries begin at `head` of `bytes`.
+/// Returns as well whether all of it could be read.
+pub fn add(
+    tables: &mut Tables,
+    v6: bool,
+    name: &str,
+    info: &Info,
+    (bytes, head): (Vec<u8>, usize),
+) -> (Block, bool) {
+    let table = tables.tables.len() as u32;
+    tables.tables.push(Table {
+        family: if v6 { Family::Ipv6 } else { Family::Ipv4 },
+        tool: Tool::IptablesLegacy,
+        name: name.into(),
+    });
+    let mut block = Block {
+        layout: if v6 { &V6 } else { &V4 },
+        bytes,
+        head,
+        starts: HashMap::new(),
+        first: tables.chains.len() as u32,
+        spans: Vec::new(),
+    };
+    let (mut starts, mut spans) = (HashMap::new(), Vec::<Span>::new());
+    let mut seen = 0;
+    let mut end = 0;
+    let mut after_head = None;
+    for entry in block.entries(0) {
+        seen += 1;
+        end = entry.end();
+        let hook = info.base(entry.offset);
+        let user = after_head.take();
+        if let Some(chain) = hook.map(|hook| hook_name(hook).to_owned()).or(user) {
+            let start = entry.offset;
+            if let Some(last) = spans.last_mut() {
+                last.end = start;
+            }
+            starts.insert(start, tables.chains.len() as u32);
+            spans.push(Span {
+                start,
+                end: start,
+                policy: None,
+            });
+            tables.chains.push(Chain {
+                table,
+                name: chain.into(),
+                base: hook.and_then(|hook| base(hook, name)),
+                read: false,
+                rules: Vec::new(),
+            });
+        }
+        if let (Some(span), Some(chain)) = (spans.last_mut(), tables.chains.last_mut())
+            && info.is_policy(entry.offset, &chain.name)
+        {
+            span.policy = Some(entry.offset);
+            if let Some(base) = &mut chain.base {
+                base.drops = entry.standard() == Some(-1);
+                base.packets = entry.packets(block.layout);
+            }
+        }
+        after_head = entry.is_head().then(|| xt::text(entry.target.data));
+    }
+    if let Some(last) = spans.last_mut() {
+        last.end = end;
+    }
+    (block.starts, block.spans) = (starts, spans);
+    (block, seen == info.count)
 }
 
 fn is_base(name: &str) -> bool {

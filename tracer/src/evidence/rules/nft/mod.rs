@@ -191,11 +191,14 @@ impl Builder {
         Some(())
     }
 
-    /// An answer to [`GET_RULE`].
-    pub fn add_rule(&mut self, payload: &[u8]) -> Option<()> {
-        let table = self.table(payload, 1)?;
+    /// An answer to [`GET_RULE`], which was asked about this chain.
+    pub fn add_rule(&mut self, chain: u32, payload: &[u8]) -> Option<()> {
         let of = Attributes::after(payload, NFGENMSG);
-        let chain = self.chain(table, name(of.find(2)?)?)?;
+        let asked = self.tables.chains.get(chain as usize)?;
+        if name(of.find(2)?)? != &*asked.name {
+            return None;
+        }
+        let table = asked.table;
         let family = self.tables.tables.get(table as usize)?.family;
         let mut rule = Rule {
             handle: of.find(3).and_then(be64).unwrap_or_default(),

@@ -108,15 +108,10 @@ impl Packet<'_> {
                 let bytes = self.bytes(operand);
                 same(&bytes, value).map(|fits| fits != *not)
             }
-            Test::Order {
-                operand,
-                not,
-                low,
-                high,
-            } => {
+            Test::Order { operand, not, ends } => {
                 let bytes: Option<Vec<u8>> = self.bytes(operand).into_iter().collect();
                 let bytes = bytes?;
-                let fits = **low <= *bytes && *bytes <= **high;
+                let fits = *ends.0 <= *bytes && *bytes <= *ends.1;
                 Some(fits != *not)
             }
             Test::InSet { .. } | Test::Unknown(_) => None,

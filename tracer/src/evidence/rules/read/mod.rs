@@ -2,14 +2,21 @@
 //! run, nothing is asked for that would make the kernel load or create anything.
 
 mod nftables;
+mod ways;
 
 use std::{collections::BTreeSet, fs, io, net::IpAddr, path::Path, time::Instant};
 
 use nix::errno::Errno;
 
-use super::{Syn, legacy, table::Tables};
+use self::ways::Sources;
+use super::{
+    Syn,
+    legacy::{self, Block},
+    nft::Builder,
+    table::Tables,
+};
 use crate::{
-    evidence::{Absent, InterfaceName, links},
+    evidence::{Absent, InterfaceName, links, netlink::Failed},
     kernel::xtables,
 };
 
@@ -17,8 +24,10 @@ use crate::{
 const RULES: usize = 32_768;
 /// Entries of iptables-legacy's tables: a chain takes two more than its rules.
 const ENTRIES: usize = 3 * RULES;
-/// Bytes of one table of iptables-legacy.
+/// Bytes of one table of iptables-legacy, and of all of which chains are still to be read.
 const BLOB: u32 = 16 << 20;
+/// Entries of a table of iptables-legacy that is read as a whole.
+const FEW: u32 = 4096;
 const SOURCE: &str = "rule sets of the node";
 
 /// What was read, and addresses of the node.
@@ -49,12 +58,13 @@ fn as_met(syn: &Syn, alone: &BTreeSet<InterfaceName>) -> Syn {
     }
 }
 
-/// Reads them, and of sets what the ways of these SYNs take.
+/// Reads them; of long ones what the ways of these SYNs take.
 pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
     let mut troubles = Vec::new();
     let mut tables = Tables::default();
+    let mut blocks = Vec::new();
     for v6 in [false, true] {
-        if let Err(why) = read_legacy(&mut tables, v6, deadline, &mut troubles) {
+        if let Err(why) = read_legacy(&mut tables, v6, deadline, &mut blocks, &mut troubles) {
             troubles.push(why);
         }
     }
@@ -64,13 +74,22 @@ pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
         false => BTreeSet::new(),
     };
     let syns: Vec<Syn> = syns.iter().map(|syn| as_met(syn, &alone)).collect();
-    let tables = match nftables::read(tables, &syns, own.as_deref(), deadline, &mut troubles) {
-        Ok(tables) => tables,
-        Err((tables, why)) => {
-            troubles.push(why);
-            tables
-        }
+    let mut builder = Builder::after(tables);
+    let socket = nftables::begin(&mut builder, deadline, &mut troubles);
+    let socket = socket.unwrap_or_else(|why| {
+        troubles.extend(told("nftables", why));
+        None
+    });
+    let tool = if socket.is_some() {
+        "nftables"
+    } else {
+        "iptables-legacy"
     };
+    let blocks = &blocks;
+    let mut sources = Sources { blocks, socket };
+    let followed = sources.follow(&mut builder, &syns, own.as_deref(), deadline, &mut troubles);
+    troubles.extend(followed.err().and_then(|why| told(tool, why)));
+    let tables = builder.tables;
     let gaps = !troubles.is_empty();
     if gaps {
         troubles.dedup();
@@ -85,11 +104,23 @@ pub fn read(syns: &[Syn], deadline: Instant, absent: &mut Vec<Absent>) -> Read {
     }
 }
 
+/// What is missing; `None`: nothing, this kernel does not have it.
+fn told(tool: &str, failed: Failed) -> Option<String> {
+    match failed {
+        Failed::Kernel(Errno::EOPNOTSUPP | Errno::EINVAL) => None,
+        Failed::Kernel(Errno::EPERM) => Some(format!(
+            "{tool}: not permitted: reading needs CAP_NET_ADMIN"
+        )),
+        failed => Some(format!("{tool}: {failed}")),
+    }
+}
+
 /// Only tables that the kernel lists: asking for another would make it.
 fn read_legacy(
     tables: &mut Tables,
     v6: bool,
     deadline: Instant,
+    blocks: &mut Vec<Block>,
     troubles: &mut Vec<String>,
 ) -> Result<(), String> {
     let (file, tool) = if v6 {
@@ -107,7 +138,7 @@ fn read_legacy(
         if Instant::now() >= deadline {
             return Err(format!("{tool}: cut short: its time was over"));
         }
-        let read = read_table(tables, v6, name);
+        let read = read_table(tables, v6, name, blocks);
         match read {
             Ok(true) => {}
             Ok(false) => {
@@ -119,7 +150,14 @@ fn read_legacy(
     Ok(())
 }
 
-fn read_table(tables: &mut Tables, v6: bool, name: &str) -> Result<bool, String> {
+/// Adds a table; to `blocks` if chains of it are still to be read. Returns whether all of
+/// it is understood.
+fn read_table(
+    tables: &mut Tables,
+    v6: bool,
+    name: &str,
+    blocks: &mut Vec<Block>,
+) -> Result<bool, String> {
     let told = |errno: Errno| match errno {
         Errno::EPERM => "not permitted: reading it needs CAP_NET_ADMIN".to_owned(),
         errno => format!("{} ({errno:?})", errno.desc()),
@@ -134,7 +172,16 @@ fn read_table(tables: &mut Tables, v6: bool, name: &str) -> Result<bool, String>
             return Err(format!("not read: it has {} entries", info.count));
         }
         match xtables::entries(v6, name, info.size) {
-            Ok(blob) => return Ok(legacy::add(tables, v6, name, &info, &blob)),
+            Ok(blob) => {
+                let (block, whole) = legacy::add(tables, v6, name, &info, (blob, xtables::HEAD));
+                let held: usize = blocks.iter().map(Block::bytes).sum();
+                if info.count <= FEW || held + block.bytes() > BLOB as usize {
+                    block.read_all(tables);
+                } else if !block.read_first(tables) {
+                    blocks.push(block);
+                }
+                return Ok(whole);
+            }
             Err(Errno::EAGAIN | Errno::EINVAL) => {}
             Err(errno) => return Err(told(errno)),
         }

@@ -1,10 +1,8 @@
 //! nftables' part, by netlink.
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::{self, Read as _},
-    net::IpAddr,
     path::Path,
     sync::OnceLock,
     time::Instant,
@@ -12,52 +10,30 @@ use std::{
 
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
-use super::{RULES, count};
+use super::{RULES, count, ways::ELEMENTS};
 use crate::evidence::{
     netlink::{Failed, Request, Socket},
     rules::{
-        Syn,
+        Tool,
         nft::{self, Builder, NFGENMSG},
-        table::{Table, Tables},
-        walk::Walk,
+        table::{Chain, Table},
         xt,
     },
 };
 
-/// Sets asked for their elements, and elements kept.
-const SETS: usize = 64;
-const ELEMENTS: usize = 32_768;
-/// Rounds of looking which chains and sets it takes: each goes one jump further.
-const ROUNDS: usize = 24;
-/// Chains asked for their rules in one round.
-const CHAINS: usize = 1024;
-
-/// Adds to what was read before.
-pub(super) fn read(
-    tables: Tables,
-    syns: &[Syn],
-    own: Option<&[IpAddr]>,
+/// Adds the tables, chains and sets, and the rules of the chains that the kernel calls, to
+/// what was read before. Returns the socket for more of them.
+pub(super) fn begin(
+    builder: &mut Builder,
     deadline: Instant,
     troubles: &mut Vec<String>,
-) -> Result<Tables, (Tables, String)> {
+) -> Result<Option<Socket>, Failed> {
     if !nftables_present() {
-        return Ok(tables);
+        return Ok(None);
     }
-    let mut builder = Builder::after(tables);
-    let told = |failed: Failed| match failed {
-        Failed::Kernel(Errno::EPERM) => {
-            "nftables: not permitted: reading needs CAP_NET_ADMIN".into()
-        }
-        failed => format!("nftables: {failed}"),
-    };
-    let read = Socket::open(SockProtocol::NetlinkNetFilter).and_then(|mut socket| {
-        dump(&mut socket, &mut builder, deadline, troubles)?;
-        elements(&mut socket, &mut builder, syns, own, deadline, troubles)
-    });
-    match read {
-        Ok(()) | Err(Failed::Kernel(Errno::EOPNOTSUPP | Errno::EINVAL)) => Ok(builder.tables),
-        Err(failed) => Err((builder.tables, told(failed))),
-    }
+    let mut socket = Socket::open(SockProtocol::NetlinkNetFilter)?;
+    dump(&mut socket, builder, deadline, troubles)?;
+    Ok(Some(socket))
 }
 
 fn dump(
@@ -86,15 +62,17 @@ fn dump(
         builder.add_set(payload);
     })?;
     let chains = builder.tables.chains.iter().zip(0..);
-    let first = chains.filter(|(chain, _)| {
-        !chain.read && (chain.base.is_some() || &*chain.name == "KUBE-SERVICES")
-    });
+    let own = |(chain, _): &(&Chain, u32)| {
+        let table = builder.tables.tables.get(chain.table as usize);
+        table.is_some_and(|table| table.tool != Tool::IptablesLegacy)
+    };
+    let first = chains.filter(own).filter(|(chain, _)| chain.is_first());
     let first: Vec<u32> = first.map(|(_, index)| index).collect();
     rules(socket, builder, &first, deadline, troubles)
 }
 
 /// The rules of these chains.
-fn rules(
+pub(super) fn rules(
     socket: &mut Socket,
     builder: &mut Builder,
     chains: &[u32],
@@ -116,7 +94,7 @@ fn rules(
         let answer = socket.ask(&request, deadline, |_, payload| match left.checked_sub(1) {
             Some(rest) => {
                 left = rest;
-                builder.add_rule(payload);
+                builder.add_rule(*index, payload);
             }
             None => more += 1,
         });
@@ -148,57 +126,8 @@ fn request(kind: u16, table: &Table, name: &str) -> Request {
         .with(2, &text(name))
 }
 
-/// The rules of chains and the elements of sets that it takes to follow these SYNs.
-fn elements(
-    socket: &mut Socket,
-    builder: &mut Builder,
-    syns: &[Syn],
-    own: Option<&[IpAddr]>,
-    deadline: Instant,
-    troubles: &mut Vec<String>,
-) -> Result<(), Failed> {
-    let (mut asked, mut left) = (0, ELEMENTS);
-    let mut open: Vec<&Syn> = syns.iter().collect();
-    for _ in 0..ROUNDS {
-        let (mut missing, mut unread) = (BTreeSet::new(), BTreeSet::new());
-        let mut late = false;
-        open.retain(|syn| {
-            late |= Instant::now() >= deadline;
-            if late {
-                return true;
-            }
-            let more = Walk::new(&builder.tables, own, syn).all(syn);
-            missing.extend(&more.missing);
-            unread.extend(&more.unread);
-            !more.missing.is_empty() || !more.unread.is_empty()
-        });
-        if late {
-            return Err(Failed::Late);
-        }
-        missing.retain(|set| {
-            let set = builder.tables.sets.get(*set as usize);
-            set.is_some_and(|set| set.elements.is_none() && !set.odd)
-        });
-        if missing.is_empty() && unread.is_empty() {
-            return Ok(());
-        }
-        let unread: Vec<u32> = unread.into_iter().take(CHAINS).collect();
-        rules(socket, builder, &unread, deadline, troubles)?;
-        for set in missing {
-            asked += 1;
-            if asked > SETS {
-                troubles.push(format!(
-                    "nftables: of more than {SETS} sets no elements are read"
-                ));
-                return Ok(());
-            }
-            fill(socket, builder, set, &mut left, deadline, troubles)?;
-        }
-    }
-    Ok(())
-}
-
-fn fill(
+/// The elements of a set; of all sets together no more than `left`.
+pub(super) fn fill(
     socket: &mut Socket,
     builder: &mut Builder,
     index: u32,

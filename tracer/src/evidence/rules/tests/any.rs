@@ -65,7 +65,8 @@ proptest! {
         }
         let mut tables = Tables::default();
         if let Some(info) = legacy::Info::parse(&info) {
-            legacy::add(&mut tables, v6, "filter", &info, &blob);
+            let (block, _) = legacy::add(&mut tables, v6, "filter", &info, (blob, 0));
+            block.read_all(&mut tables);
         }
         walk(&tables);
     }
@@ -82,7 +83,7 @@ proptest! {
         builder.add_set(&message(&[&*name, &named(2, b"s\0"), &set].concat()));
         for rule in &rules {
             let rule = [&*name, &named(2, b"c\0"), rule].concat();
-            builder.add_rule(&message(&rule));
+            builder.add_rule(0, &message(&rule));
         }
         let mut elements = Vec::new();
         builder.add_elements(0, &message(&set), &mut elements);
