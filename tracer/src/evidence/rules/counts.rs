@@ -1,12 +1,12 @@
 //! Counters of rules that stop packets, over time.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::{Duration, Instant},
 };
 
-use super::table::Tables;
+use super::table::{Chain, Table, Tables};
 
 /// The longest window, and a little more.
 const KEPT: Duration = Duration::from_secs(15 * 60 + 30);
@@ -15,9 +15,12 @@ const COUNTERS: usize = 20_000;
 const CHANGES: usize = 16_384;
 const READINGS: usize = 1024;
 
-/// Which counter.
+/// Which counter, of which chain: hashes of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(u64);
+pub struct Key {
+    chain: u64,
+    counter: u64,
+}
 
 impl Key {
     /// Of a rule, or of the policy, of a chain. `None`: there is no such chain.
@@ -28,17 +31,29 @@ impl Key {
             None => None,
         };
         let table = tables.tables.get(chain.table as usize)?;
-        let mut hasher = DefaultHasher::new();
-        (table.family, table.tool, &table.name, &chain.name, handle).hash(&mut hasher);
-        Some(Self(hasher.finish()))
+        Some(Self::of(chain_key(table, chain), handle))
     }
+
+    /// `handle`: of a rule; `None`: of the policy.
+    fn of(chain: u64, handle: Option<u64>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (chain, handle).hash(&mut hasher);
+        let counter = hasher.finish();
+        Self { chain, counter }
+    }
+}
+
+fn chain_key(table: &Table, chain: &Chain) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (table.family, table.tool, &table.name, &chain.name).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a counter was before it changed.
 #[derive(Clone, Copy, Debug)]
 struct Change {
     at: Instant,
-    key: Key,
+    counter: u64,
     before: u64,
 }
 
@@ -47,7 +62,13 @@ struct Change {
 pub struct Counts {
     readings: VecDeque<Instant>,
     changes: VecDeque<Change>,
-    last: HashMap<Key, u64>,
+    last: HashMap<u64, u64>,
+    /// Since when each chain was read at every reading.
+    chains: HashMap<u64, Instant>,
+    /// Chains that were there at the last reading, and not read.
+    unread: HashSet<u64>,
+    /// Something was missing from the last reading.
+    gaps: bool,
 }
 
 /// What counters were at the first reading within a window.
@@ -56,35 +77,70 @@ pub struct Baseline {
     /// There was a reading before the last.
     known: bool,
     /// Of those that have changed since.
-    before: HashMap<Key, u64>,
+    before: HashMap<u64, u64>,
+    /// Chains whose counters were not read then.
+    late: HashSet<u64>,
 }
 
 impl Baseline {
     /// What a counter rose by.
     pub fn rise(&self, key: Key, now: u64) -> Option<u64> {
-        let before = self.before.get(&key).copied().unwrap_or(now);
-        self.known.then(|| now.saturating_sub(before))
+        let before = self.before.get(&key.counter).copied().unwrap_or(now);
+        let known = self.known && !self.late.contains(&key.chain);
+        known.then(|| now.saturating_sub(before))
     }
 }
 
 impl Counts {
-    /// Adds a reading; `at` does not go back.
-    pub fn add(&mut self, at: Instant, tables: &Tables) {
-        let first = self.readings.is_empty();
-        let mut now = HashMap::new();
-        for (key, packets) in all(tables).take(COUNTERS) {
-            let known = self.last.get(&key).copied();
-            // One that fell began anew; a new one began at zero.
-            let before = known.filter(|before| *before <= packets);
-            if !first && before != Some(packets) {
-                let before = before.unwrap_or_default();
-                self.changes.push_back(Change { at, key, before });
+    /// Adds a reading; `at` does not go back. `gaps`: something is missing.
+    pub fn add(&mut self, at: Instant, tables: &Tables, gaps: bool) {
+        let mut now = HashMap::with_capacity(self.last.len());
+        let mut chains = HashMap::with_capacity(self.chains.len());
+        let mut unread = HashSet::new();
+        for chain in &tables.chains {
+            let Some(table) = tables.tables.get(chain.table as usize) else {
+                continue;
+            };
+            let name = chain_key(table, chain);
+            if !chain.read {
+                unread.insert(name);
+                continue;
             }
-            now.insert(key, packets);
+            let since = self.since(name);
+            chains.insert(name, since.unwrap_or(at));
+            for (handle, packets) in counters(chain) {
+                if now.len() == COUNTERS {
+                    break;
+                }
+                let counter = Key::of(name, handle).counter;
+                let known = self.last.get(&counter).copied();
+                // One that fell began anew; a new one began at zero.
+                let before = known.filter(|before| *before <= packets);
+                if since.is_some() && before != Some(packets) {
+                    let before = before.unwrap_or_default();
+                    self.changes.push_back(Change {
+                        at,
+                        counter,
+                        before,
+                    });
+                }
+                now.insert(counter, packets);
+            }
         }
-        self.last = now;
+        (self.last, self.chains, self.unread) = (now, chains, unread);
+        self.gaps = gaps;
         self.readings.push_back(at);
         self.forget(at);
+    }
+
+    /// Since when the counters of a chain are known: one that was not there at the last
+    /// reading is new, and so are they. `None`: they are not.
+    fn since(&self, chain: u64) -> Option<Instant> {
+        let known = self.chains.get(&chain).copied();
+        known.or_else(|| {
+            let is_new = !self.gaps && !self.unread.contains(&chain);
+            self.readings.front().copied().filter(|_| is_new)
+        })
     }
 
     fn forget(&mut self, now: Instant) {
@@ -125,35 +181,26 @@ impl Counts {
             .rev()
             .take_while(|change| change.at > first)
         {
-            before.insert(change.key, change.before);
+            before.insert(change.counter, change.before);
         }
+        let late = self.chains.iter().filter(|(_, since)| **since > first);
         Baseline {
             known: first < last,
             before,
+            late: late.map(|(chain, _)| *chain).collect(),
         }
     }
 }
 
-/// Counters of rules that stop packets, and of policies that do.
-fn all(tables: &Tables) -> impl Iterator<Item = (Key, u64)> {
-    tables
-        .chains
-        .iter()
-        .zip(0_u32..)
-        .flat_map(move |(chain, index)| {
-            let policy = chain.base.as_ref().filter(|base| base.drops);
-            let policy = policy
-                .and_then(|base| base.packets)
-                .map(|packets| (None, packets));
-            let rules = chain
-                .rules
-                .iter()
-                .zip(0_u32..)
-                .filter(|(rule, _)| rule.stops());
-            let rules = rules.filter_map(|(rule, n)| Some((Some(n), rule.packets?)));
-            let all = policy.into_iter().chain(rules);
-            all.filter_map(move |(rule, packets)| Some((Key::new(tables, index, rule)?, packets)))
-        })
+/// Counters of a chain's rules that stop packets, by handle, and of its policy if that
+/// does.
+fn counters(chain: &Chain) -> impl Iterator<Item = (Option<u64>, u64)> {
+    let policy = chain.base.as_ref().filter(|base| base.drops);
+    let policy = policy.and_then(|base| base.packets);
+    let policy = policy.map(|packets| (None, packets));
+    let rules = chain.rules.iter().filter(|rule| rule.stops());
+    let rules = rules.filter_map(|rule| Some((Some(rule.handle), rule.packets?)));
+    policy.into_iter().chain(rules)
 }
 
 #[cfg(test)]
@@ -161,7 +208,7 @@ mod tests {
     use super::*;
     use crate::evidence::rules::{
         Action, Family, Tool,
-        table::{Chain, Op, Rule, Table, Verdict},
+        table::{Op, Rule, Verdict},
     };
 
     const STEP: Duration = Duration::from_secs(5);
@@ -208,7 +255,7 @@ mod tests {
         let mut last = tables(&[]);
         for step in 0..100 {
             last = tables(&[(1, step), (2, 7)]);
-            counts.add(start + STEP * step as u32, &last);
+            counts.add(start + STEP * step as u32, &last, false);
             let expected = (step > 0).then(|| step.min(12));
             assert_eq!(rise(&counts, &last, 0, WINDOW), expected);
         }
@@ -220,11 +267,42 @@ mod tests {
     #[test]
     fn new_rules_and_fallen_counters_begin_at_zero() {
         let (mut counts, start) = (Counts::default(), start());
-        counts.add(start, &tables(&[(1, 50)]));
+        counts.add(start, &tables(&[(1, 50)]), false);
         let last = tables(&[(9, 4), (1, 3)]);
-        counts.add(start + STEP, &last);
+        counts.add(start + STEP, &last, false);
         assert_eq!(rise(&counts, &last, 0, WINDOW), Some(4));
         assert_eq!(rise(&counts, &last, 1, WINDOW), Some(3));
+    }
+
+    /// Its counters may be years old.
+    #[test]
+    fn a_chain_that_was_not_read_before_has_no_rise() {
+        let (mut counts, start) = (Counts::default(), start());
+        let unread = |mut tables: Tables| {
+            tables.chains[0].read = false;
+            tables.chains[0].rules.clear();
+            tables
+        };
+        let at = |step: u32| start + STEP * step;
+        counts.add(at(0), &unread(tables(&[])), false);
+        counts.add(at(1), &tables(&[(1, 700)]), false);
+        assert_eq!(rise(&counts, &tables(&[(1, 700)]), 0, WINDOW), None);
+        counts.add(at(2), &tables(&[(1, 703)]), false);
+        let last = tables(&[(1, 703)]);
+        assert_eq!(rise(&counts, &last, 0, WINDOW), None);
+        // Once the window begins where it was read.
+        assert_eq!(rise(&counts, &last, 0, STEP), Some(3));
+        counts.add(at(3), &unread(tables(&[])), false);
+        counts.add(at(4), &tables(&[(1, 709)]), false);
+        assert_eq!(rise(&counts, &tables(&[(1, 709)]), 0, STEP), None);
+        // Nor one that a reading with gaps did not show; one that is new has.
+        let none = Tables::default();
+        counts.add(at(5), &none, true);
+        counts.add(at(6), &last, false);
+        assert_eq!(rise(&counts, &last, 0, STEP), None);
+        counts.add(at(7), &none, false);
+        counts.add(at(8), &last, false);
+        assert_eq!(rise(&counts, &last, 0, STEP), Some(703));
     }
 
     #[test]
@@ -232,14 +310,14 @@ mod tests {
         let (mut counts, start) = (Counts::default(), start());
         for step in 0..40 {
             let rules: Vec<_> = (1..=1000).map(|handle| (handle, step)).collect();
-            counts.add(start + STEP * step as u32, &tables(&rules));
+            counts.add(start + STEP * step as u32, &tables(&rules), false);
         }
         assert!(counts.changes.len() <= CHANGES);
         let last = tables(&[(1, 39)]);
         // What is kept of the changes reaches back less far than the window.
         assert_eq!(rise(&counts, &last, 0, KEPT), Some(16));
         for step in 40..4000 {
-            counts.add(start + STEP * step, &tables(&[]));
+            counts.add(start + STEP * step, &tables(&[]), false);
         }
         assert!(counts.changes.is_empty() && counts.last.is_empty());
         assert!(counts.readings.len() <= READINGS);

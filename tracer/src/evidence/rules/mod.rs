@@ -94,7 +94,7 @@ pub struct Stop {
     /// Packets that it has taken; `None`: it has no counter.
     pub packets: Option<u64>,
     /// What `packets` rose by since the earliest reading within the window. `None`:
-    /// this is the only reading within it, or there is no counter.
+    /// its chain was not read then, this is the only reading, or there is no counter.
     pub rise: Option<u64>,
 }
 

@@ -37,6 +37,17 @@ struct Last {
     absent: Vec<Absent>,
 }
 
+impl Last {
+    fn is_fresh(&self) -> bool {
+        let fresh = if self.took > CHEAP {
+            self.took * TIMES
+        } else {
+            FRESH
+        };
+        self.at.elapsed() < fresh
+    }
+}
+
 impl Reader {
     /// What rules may have to do with these failures, read afresh when failures call for
     /// it, once a second at most.
@@ -46,18 +57,15 @@ impl Reader {
         window: Duration,
         absent: &mut Vec<Absent>,
     ) -> Arc<RuleSets> {
+        // What is of no use any more takes megabytes.
+        self.last = self.last.take().filter(Last::is_fresh);
         if !rows.iter().any(concerns_rules) {
             return Arc::default();
         }
         let syns = syns(rows);
         let last = self.last.take().filter(|last| {
             let asked_the_same = last.window == window && last.syns == syns;
-            let fresh = if last.took > CHEAP {
-                last.took * TIMES
-            } else {
-                FRESH
-            };
-            (asked_the_same || last.took > CHEAP) && last.at.elapsed() < fresh
+            asked_the_same || last.took > CHEAP
         });
         let last = last.unwrap_or_else(|| self.read(syns, window));
         let rules = Arc::clone(&last.rules);
@@ -93,7 +101,7 @@ impl Reader {
         if read.nothing {
             return RuleSets::default();
         }
-        self.counts.add(Instant::now(), &read.tables);
+        self.counts.add(Instant::now(), &read.tables, read.gaps);
         RuleSets {
             known: true,
             before: self.counts.baseline(window),
