@@ -5,6 +5,7 @@ mod build_info;
 mod check;
 mod cli;
 mod config;
+mod counted;
 mod events;
 mod evidence;
 mod exit;

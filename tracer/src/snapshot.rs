@@ -3,13 +3,12 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use tracer_common::{
-    counters::PortCounters,
     failure::{Backend, FailureKey, Record, ServedKey},
     flow::Addr,
     words::Lost,
 };
 
-use crate::evidence::InterfaceName;
+use crate::{counted::Counted, evidence::InterfaceName};
 
 /// State of one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ impl HookStatus {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Counters of the ports that have any non-zero cell, ascending by port.
-    pub ports: Vec<(u16, PortCounters)>,
+    pub ports: Vec<(u16, Counted)>,
     /// What was not taken into account, by [`Lost`].
     pub lost: [u64; Lost::COUNT],
     /// How often the kernel left a program at a socket hook out.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_common::{counters::PortCounters, failure::Failure, flow::FlowKey};
+use tracer_common::{failure::Failure, flow::FlowKey};
 
 use super::{
     Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, Served, conntrack,
@@ -23,7 +23,7 @@ use super::{
     redirects::Redirects,
     rules,
 };
-use crate::{config::PortSet, recorder::monotonic};
+use crate::{config::PortSet, counted::Counted, recorder::monotonic};
 
 /// Time allowed to a poll, and to sources of a question; with those of
 /// `node` and `rules` 1.65 s in all.
@@ -44,7 +44,7 @@ pub struct Asked {
     /// [`Evidence::window`]
     pub window: Duration,
     /// [`Evidence::ports`]
-    pub ports: Vec<(u16, PortCounters)>,
+    pub ports: Vec<(u16, Counted)>,
     /// [`Evidence::rows`]
     pub rows: Vec<Row>,
     /// [`Evidence::clients`]

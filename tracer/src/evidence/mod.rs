@@ -40,10 +40,8 @@ pub use interface::InterfaceName;
 pub use ipvs::VirtualServer;
 pub use row::{Clients, Row, SOURCES, Served};
 
-use tracer_common::counters::PortCounters;
-
 use self::rules::RuleSets;
-use crate::services::Table;
+use crate::{counted::Counted, services::Table};
 
 /// Everything that a judgement may rest on.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +52,7 @@ pub struct Evidence {
     pub ended: u64,
     /// What each port's counters rose by within it; only ports with any attempt.
     /// Gauges are as they stand at its end.
-    pub ports: Vec<(u16, PortCounters)>,
+    pub ports: Vec<(u16, Counted)>,
     /// Failures within it, by kind.
     pub rows: Vec<Row>,
     /// Where the last failed attempts at these ports came from.

@@ -15,6 +15,8 @@ use aya::{
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use tracer_common::counters::{CELLS, Cell, PortCounters};
 
+use crate::counted::Counted;
+
 /// How often a port's cells are read again when a packet was being counted in
 /// the meantime: steps touch several cells one after the other.
 const TRIES: usize = 1000;
@@ -56,9 +58,11 @@ impl Counters {
     }
 
     /// Counters of all ports that have seen anything, by ascending port.
-    pub fn read(&self) -> Vec<(u16, PortCounters)> {
-        let with_counts =
-            |(slot, port): (usize, &u16)| self.any(slot).then(|| (*port, self.read_port(slot)));
+    pub fn read(&self) -> Vec<(u16, Counted)> {
+        let with_counts = |(slot, port): (usize, &u16)| {
+            let any = self.any(slot);
+            any.then(|| (*port, Counted::from(&self.read_port(slot))))
+        };
         self.ports
             .iter()
             .enumerate()

@@ -4,13 +4,16 @@ use std::{borrow::Cow, fmt};
 
 use prometheus_client::encoding::DescriptorEncoder;
 use tracer_common::{
-    counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS, PortCounters},
+    counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS},
     first_bytes::{MessageType, Protocol},
     words::{Answer, Close, LocalOutcome, Outcome, ResetOrigin, Retransmit, Traffic},
 };
 
 use super::family::{Bucket, counter, gauge, histogram};
-use crate::recorder::{OTHER, Scrape};
+use crate::{
+    counted::Counted,
+    recorder::{OTHER, Scrape},
+};
 
 pub(super) const NODE_PORT: &str = "node_port";
 const TRAFFIC: &str = "traffic";
@@ -19,7 +22,7 @@ const TRAFFIC: &str = "traffic";
 #[derive(Debug)]
 pub(super) struct Port {
     label: Cow<'static, str>,
-    counters: PortCounters,
+    counters: Counted,
 }
 
 /// The value of [`NODE_PORT`].
@@ -28,7 +31,7 @@ pub(super) fn label(port: Option<u16>) -> Cow<'static, str> {
 }
 
 impl Port {
-    pub(super) fn new((port, counters): (Option<u16>, PortCounters)) -> Self {
+    pub(super) fn new((port, counters): (Option<u16>, Counted)) -> Self {
         Self {
             label: label(port),
             counters,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
+    counted::Counted,
     recorder::{Listed, Scrape},
     services::Health,
     snapshot::{HookStatus, SOCKET_STATE, Snapshot, WIRE},
@@ -17,8 +18,8 @@ use crate::{
 
 const COMMIT: &str = crate::build_info::COMMIT;
 
-fn counters(cells: &[(Cell, i64)]) -> PortCounters {
-    let mut counters = PortCounters::ZERO;
+fn counters(cells: &[(Cell, i64)]) -> Counted {
+    let mut counters = Counted::default();
     for (cell, value) in cells {
         counters.add(*cell, *value);
     }
@@ -26,7 +27,7 @@ fn counters(cells: &[(Cell, i64)]) -> PortCounters {
 }
 
 /// A port that has seen everything.
-fn busy() -> PortCounters {
+fn busy() -> Counted {
     let mut counters = counters(&[
         (Cell::ATTEMPTS, 30),
         (Cell::PENDING, 2),
@@ -177,7 +178,7 @@ fn sum(page: &str, start: &str) -> f64 {
 fn the_identity_can_be_checked_from_outside() {
     let page = page(Format::Text);
     for (port, counters) in snapshot().ports {
-        assert!(counters.balances());
+        assert!(PortCounters::from(&counters).balances());
         let of = |name: &str| sum(&page, &format!("{name}{{node_port=\"{port}\""));
         let accounted = of("tracer_handshakes_total")
             + of("tracer_handshakes_pending")

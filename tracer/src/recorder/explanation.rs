@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tracer_common::{
-    counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS, PortCounters},
+    counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS},
     words::{Answer, Lost, Outcome, Traffic},
 };
 
 use crate::{
+    counted::Counted,
     evidence::{Backend, Evidence, Place, Row},
     report::{BackendRow, Explanation, Latency, PortRow},
     snapshot::HookStatus,
@@ -68,7 +69,7 @@ pub(super) fn explanation(
 
 /// One port of an answer.
 #[must_use]
-pub fn port_row(port: u16, counters: &PortCounters, evidence: &Evidence) -> PortRow {
+pub fn port_row(port: u16, counters: &Counted, evidence: &Evidence) -> PortRow {
     let mut answered_by = BTreeMap::new();
     let rows = evidence.rows.iter().filter(|row| row.node_port == port);
     for row in rows.filter(|row| row.failure.is_attempt()) {
@@ -116,7 +117,7 @@ fn backend_row(backend: &Backend, rows: &[Row]) -> BackendRow {
 }
 
 /// Attempts by outcome: all words.
-pub(super) fn by_outcome(counters: &PortCounters) -> BTreeMap<String, u64> {
+pub(super) fn by_outcome(counters: &Counted) -> BTreeMap<String, u64> {
     let count = |o: &Outcome| {
         let cells = Traffic::ALL.iter().map(|t| Cell::handshake(*o, *t));
         let sum = cells.map(|cell| counters.get(cell)).sum();
@@ -126,7 +127,7 @@ pub(super) fn by_outcome(counters: &PortCounters) -> BTreeMap<String, u64> {
 }
 
 /// Attempts by class: all words.
-pub(super) fn by_traffic(counters: &PortCounters) -> BTreeMap<String, u64> {
+pub(super) fn by_traffic(counters: &Counted) -> BTreeMap<String, u64> {
     let count = |t: &Traffic| {
         let cells = Outcome::ALL.iter().map(|o| Cell::handshake(*o, *t));
         let sum = cells.map(|cell| counters.get(cell)).sum();
@@ -136,7 +137,7 @@ pub(super) fn by_traffic(counters: &PortCounters) -> BTreeMap<String, u64> {
 }
 
 /// SYN to first answer; `None` without any.
-pub(super) fn latency(counters: &PortCounters) -> Option<Latency> {
+pub(super) fn latency(counters: &Counted) -> Option<Latency> {
     let buckets: [u64; LATENCY_BUCKETS] = std::array::from_fn(|bucket| {
         let cells = Answer::ALL.iter().map(|a| Cell::latency(*a, bucket));
         cells.map(|cell| counters.get(cell)).sum()

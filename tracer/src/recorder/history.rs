@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tracer_common::{counters::PortCounters, failure::FailureKey, words::Lost};
+use tracer_common::{failure::FailureKey, words::Lost};
 
 use super::{
     round::{Packer, outcomes},
@@ -15,6 +15,7 @@ use super::{
     top::step,
 };
 use crate::{
+    counted::Counted,
     evidence::{InterfaceName, Sent},
     report::TopStep,
 };
@@ -54,11 +55,25 @@ pub(super) struct Window {
     pub(super) length: Duration,
     /// The number of its first round.
     pub(super) first: u64,
-    pub(super) ports: BTreeMap<u16, PortCounters>,
+    pub(super) ports: BTreeMap<u16, Counted>,
     pub(super) kinds: BTreeMap<Kind, u64>,
     pub(super) sent: BTreeMap<(u16, SocketAddr), Sent>,
     pub(super) served: Counts,
     pub(super) lost: [u64; Lost::COUNT],
+}
+
+/// Sums by port and position of the cell.
+pub(super) type Cells = BTreeMap<(u16, u16), u64>;
+
+fn by_port(cells: &Cells) -> BTreeMap<u16, Counted> {
+    let all = Vec::from_iter(cells);
+    let ports = all.chunk_by(|((a, _), _), ((b, _), _)| a == b);
+    let counted = ports.filter_map(|cells| {
+        let ((port, _), _) = cells.first()?;
+        let cells = cells.iter().map(|((_, cell), value)| (*cell, **value));
+        Some((*port, cells.collect()))
+    });
+    counted.collect()
 }
 
 #[derive(Debug)]
@@ -174,14 +189,16 @@ impl History {
             first: newest,
             ..Window::default()
         };
+        let mut cells = Cells::new();
         let mut began = self.begins;
         for round in within {
             began = began.min(round.began);
             window.first = window.first.min(round.number);
             // Packed here: it has no end before its last value.
-            let _ = self.packer.unpack(&round.packed, &mut window);
+            let _ = self.packer.unpack(&round.packed, &mut cells, &mut window);
             let _ = self.packer.unpack_served(&round.served, &mut window.served);
         }
+        window.ports = by_port(&cells);
         window.length = Duration::from_nanos(self.begins - began);
         window
     }

@@ -1,7 +1,7 @@
 //! Verdicts on single failures, for the metrics and for `tracer events`.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -49,8 +49,8 @@ pub(super) struct Judging {
     losses: Losses,
     clock: Clock,
     context: Evidence,
-    /// Rows of the context by their kinds.
-    rows: HashMap<Kind, Row>,
+    /// Where the rows of the context stand, by their kinds.
+    rows: HashMap<Kind, u32>,
     /// When the context was last asked for.
     asked: Option<Instant>,
 }
@@ -75,8 +75,10 @@ impl Judging {
     /// from before a flood does not show it: it knows fewer than there are to judge.
     fn stale<'a>(&self, mut kinds: impl Iterator<Item = (&'a Kind, u64)>) -> bool {
         let age = self.asked.map_or(Duration::MAX, |at| at.elapsed());
-        let unknown =
-            |(kind, count): (&Kind, u64)| self.rows.get(kind).is_none_or(|row| row.count < count);
+        let unknown = |(kind, count): (&Kind, u64)| {
+            let known = row_of(&self.context, &self.rows, kind);
+            known.is_none_or(|row| row.count < count)
+        };
         if age >= GOOD {
             kinds.next().is_some()
         } else {
@@ -85,16 +87,19 @@ impl Judging {
     }
 }
 
+/// The context's row of a kind.
+fn row_of<'a>(context: &'a Evidence, rows: &HashMap<Kind, u32>, kind: &Kind) -> Option<&'a Row> {
+    context.rows.get(*rows.get(kind)? as usize)
+}
+
 /// Verdicts on kinds, each made once.
 struct Verdicts<'a> {
     shared: &'a Shared,
     context: &'a Evidence,
-    rows: &'a HashMap<Kind, Row>,
-    known: HashMap<(Kind, Option<Span>), Judged>,
+    rows: &'a HashMap<Kind, u32>,
+    /// `None`: the kind has words that this build does not know.
+    known: HashMap<(Kind, Option<Span>), Option<Verdict>>,
 }
-
-/// `None`: the kind has words that this build does not know.
-type Judged = Option<(Row, Verdict)>;
 
 /// When the first and the last SYN were sent.
 type Span = (u64, u64);
@@ -105,31 +110,30 @@ const SHARED: u64 = 250_000_000;
 impl Verdicts<'_> {
     /// The verdict on attempts of a kind whose SYNs were sent then. The time matters
     /// only where it is known who held the backend's address when.
-    fn on(&mut self, kind: Kind, span: Option<Span>) -> Option<&(Row, Verdict)> {
+    fn on(&mut self, kind: Kind, span: Option<Span>) -> Option<Verdict> {
         let tenants = self.context.names.tenants();
         let matters = |backend: SocketAddr| tenants.knows(backend.ip());
         // Where only conntrack may know the backend, its pod is looked up later.
         let unknown = tenants.known_since.is_some();
         let span = span.filter(|_| kind.backend.map_or(unknown, matters));
         let rough = span.map(|(first, last)| (first / SHARED, last / SHARED));
-        let judged = match self.known.entry((kind, rough)) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                // With all that befell its kind of late: what refutes a verdict on many
-                // refutes it on one of them.
-                let row = self.rows.get(&kind).cloned();
-                let bare = || rows::row(&kind, 1, &mut **lock(&self.shared.names));
-                let row = row.or_else(bare);
-                place.insert(row.map(|row| {
-                    let row = self.context.believed(row);
-                    let span = span.or(row.span);
-                    let row = Row { span, ..row };
-                    let verdict = verdict::of_row(&row, self.context).0;
-                    (row, verdict)
-                }))
-            }
-        };
-        judged.as_ref()
+        if let Some(known) = self.known.get(&(kind, rough)) {
+            return *known;
+        }
+        let judged = self.row(&kind).map(|row| {
+            let span = span.or(row.span);
+            verdict::of_row(&Row { span, ..row }, self.context).0
+        });
+        self.known.insert((kind, rough), judged);
+        judged
+    }
+
+    /// With all that befell its kind of late: what refutes a verdict on many refutes it
+    /// on one of them.
+    fn row(&self, kind: &Kind) -> Option<Row> {
+        let row = row_of(self.context, self.rows, kind).cloned();
+        let bare = || rows::row(kind, 1, &mut **lock(&self.shared.names));
+        Some(self.context.believed(row.or_else(bare)?))
     }
 }
 
@@ -158,15 +162,19 @@ impl Shared {
         };
         let spans = unjudged.spans();
         for (kind, count) in &unjudged.kinds {
-            let Some((row, verdict)) = verdicts.on(*kind, spans.get(kind).copied()) else {
+            let failure = Failure::ALL.get(usize::from(kind.key.failure)).copied();
+            let verdict = verdicts.on(*kind, spans.get(kind).copied());
+            let (Some(failure), Some(verdict)) = (failure, verdict) else {
                 continue;
             };
-            if row.failure.is_attempt() {
-                judging.ledger.judged(row.node_port, *verdict, *count);
+            if failure.is_attempt() {
+                judging.ledger.judged(kind.node_port, verdict, *count);
             }
-            self.remember(*kind, *count, (row, *verdict), &judging.context);
-            if let (Some(ledger), Some(backend)) = (&mut judging.backends, row.backend) {
-                ledger.count((row.node_port, backend), row.failure, *count);
+            if let Some(row) = verdicts.row(kind) {
+                self.remember(*kind, *count, (&row, verdict), &judging.context);
+            }
+            if let (Some(ledger), Some(backend)) = (&mut judging.backends, kind.backend) {
+                ledger.count((kind.node_port, backend), failure, *count);
             }
         }
         if let Some(ledger) = &mut judging.backends {
@@ -203,7 +211,7 @@ impl Shared {
             (window, single)
         };
         let (asked, kinds) = self.asked(window, single);
-        let rows = kinds.into_iter().zip(asked.rows.iter().cloned()).collect();
+        let rows = kinds.into_iter().zip(0..).collect();
         judging.asked = Some(Instant::now());
         match asker.ask(asked, Instant::now() + PATIENCE) {
             Ok(context) => (judging.context, judging.rows) = (context, rows),
@@ -259,8 +267,8 @@ impl Shared {
         let (real, now) = (nanoseconds(ClockId::CLOCK_REALTIME), monotonic());
         let names = self.services.table();
         for Failed { record, kind } in failures {
-            let Some((row, verdict)) = verdicts.on(*kind, Some((record.syn_at, record.syn_at)))
-            else {
+            let verdict = verdicts.on(*kind, Some((record.syn_at, record.syn_at)));
+            let (Some(row), Some(verdict)) = (verdicts.row(kind), verdict) else {
                 continue;
             };
             let pod = |backend: SocketAddr| names.pod_then(backend.ip(), record.syn_at);
@@ -277,8 +285,8 @@ impl Shared {
                 outcome: outcome(row.failure),
                 traffic: traffic.unwrap_or(&Traffic::Unknown).as_str().to_owned(),
                 answered_by: row.reply.as_str().to_owned(),
-                verdict: *verdict,
-                evidence: rows::note(row),
+                verdict,
+                evidence: rows::note(&row),
                 latency: record.at.saturating_sub(record.syn_at) as f64 / 1e9,
             };
             self.events.push(record.at, event);
@@ -315,7 +323,8 @@ mod tests {
             count: 100,
             ..row(Failure::Unacked)
         };
-        judging.rows.insert(kind(30080), known);
+        judging.rows.insert(kind(30080), 0);
+        judging.context.rows.push(known);
         let ago = |age| Instant::now().checked_sub(age);
         judging.asked = ago(2 * NEW);
         assert!(!stale(&judging, 30080, 100));

@@ -6,13 +6,13 @@ use std::{
 };
 
 use tracer_common::{
-    counters::{Cell, PortCounters},
+    counters::Cell,
     failure::Failure,
     words::{Outcome, Traffic},
 };
 
 use super::round::Place;
-use crate::verdict::Verdict;
+use crate::{counted::Counted, verdict::Verdict};
 
 /// Counts by verdict.
 pub type ByVerdict = [u64; Verdict::COUNT];
@@ -20,7 +20,7 @@ pub type ByVerdict = [u64; Verdict::COUNT];
 pub type ByFailure = [u64; Failure::COUNT];
 
 /// Failed attempts so far.
-pub(super) fn failed(counters: &PortCounters) -> u64 {
+pub(super) fn failed(counters: &Counted) -> u64 {
     let outcomes = Outcome::ALL
         .iter()
         .filter(|o| !matches!(o, Outcome::Established | Outcome::HalfOpen));
@@ -29,7 +29,7 @@ pub(super) fn failed(counters: &PortCounters) -> u64 {
 }
 
 /// Those of them that the kernel has reported by kind.
-fn reported(counters: &PortCounters) -> u64 {
+fn reported(counters: &Counted) -> u64 {
     failed(counters).saturating_sub(counters.get(Cell::UNREPORTED))
 }
 
@@ -42,64 +42,86 @@ pub(super) struct Ledger {
     ports: BTreeMap<u16, Account>,
 }
 
-#[derive(Debug)]
+/// Counts by verdict, of the few that a port has, ascending.
+#[derive(Debug, Default)]
+struct Few(Vec<(u8, u64)>);
+
+impl Few {
+    fn add(&mut self, verdict: u8, count: u64) {
+        match self.0.binary_search_by_key(&verdict, |(of, _)| *of) {
+            Ok(at) => {
+                if let Some((_, counted)) = self.0.get_mut(at) {
+                    *counted = counted.saturating_add(count);
+                }
+            }
+            Err(at) => self.0.insert(at, (verdict, count)),
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    fn by_verdict(&self) -> ByVerdict {
+        let mut all = [0; Verdict::COUNT];
+        for (verdict, count) in &self.0 {
+            if let Some(cell) = all.get_mut(usize::from(*verdict)) {
+                *cell = *count;
+            }
+        }
+        all
+    }
+}
+
+#[derive(Debug, Default)]
 struct Account {
-    counted: ByVerdict,
+    counted: Few,
     /// Judged, but not yet among the outcomes: read after them. Those of the
     /// round before come first, and are forgotten if still not needed: their
     /// outcomes were counted as unexplained before they were known.
-    new: ByVerdict,
-    old: ByVerdict,
+    new: Few,
+    old: Few,
 }
 
 impl Account {
-    const EMPTY: Self = Self {
-        counted: [0; Verdict::COUNT],
-        new: [0; Verdict::COUNT],
-        old: [0; Verdict::COUNT],
-    };
-
     /// Makes the sum of the verdicts `total`, which never falls.
     fn settle(&mut self, total: u64) {
-        let mut due = total.saturating_sub(self.counted.iter().sum());
-        for judged in [&mut self.old, &mut self.new] {
-            for (counted, judged) in self.counted.iter_mut().zip(judged) {
-                let taken = due.min(*judged);
-                *counted += taken;
-                *judged -= taken;
-                due -= taken;
-            }
+        let mut due = total.saturating_sub(self.counted.sum());
+        for (verdict, judged) in self.old.0.iter_mut().chain(&mut self.new.0) {
+            let taken = due.min(*judged);
+            self.counted.add(*verdict, taken);
+            *judged -= taken;
+            due -= taken;
         }
-        if let Some(unexplained) = self.counted.get_mut(Verdict::Unexplained.index()) {
-            *unexplained += due;
+        if due != 0 {
+            self.counted.add(Verdict::Unexplained.index() as u8, due);
         }
-        self.old = std::mem::replace(&mut self.new, [0; Verdict::COUNT]);
+        self.old = std::mem::take(&mut self.new);
+        self.old.0.retain(|(_, count)| *count != 0);
     }
 }
 
 impl Ledger {
     /// Notes a verdict on `count` failed attempts.
     pub(super) fn judged(&mut self, port: u16, verdict: Verdict, count: u64) {
-        let account = self.ports.entry(port).or_insert(Account::EMPTY);
-        if let Some(judged) = account.new.get_mut(verdict.index()) {
-            *judged = judged.saturating_add(count);
-        }
+        let account = self.ports.entry(port).or_default();
+        account.new.add(verdict.index() as u8, count);
     }
 
     /// Brings the counts in line with the outcome counters.
-    pub(super) fn settle(&mut self, ports: &[(u16, PortCounters)]) {
+    pub(super) fn settle(&mut self, ports: &[(u16, Counted)]) {
         for (port, counters) in ports {
             let total = reported(counters);
             if total != 0 || self.ports.contains_key(port) {
-                let account = self.ports.entry(*port).or_insert(Account::EMPTY);
-                account.settle(total);
+                self.ports.entry(*port).or_default().settle(total);
             }
         }
     }
 
     /// Counts of the ports that have failed attempts, ascending.
     pub(super) fn counts(&self) -> Vec<(u16, ByVerdict)> {
-        let counted = self.ports.iter().map(|(port, a)| (*port, a.counted));
+        let counted = self.ports.iter();
+        let counted = counted.map(|(port, account)| (*port, account.counted.by_verdict()));
         counted.filter(|(_, c)| c.iter().any(|n| *n != 0)).collect()
     }
 }

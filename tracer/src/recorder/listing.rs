@@ -13,7 +13,7 @@ use tracer_common::{
 
 use self::tries::{Newcomers, Tries};
 use super::ledger::ByVerdict;
-use crate::verdict::Verdict;
+use crate::{counted::Counted, verdict::Verdict};
 
 /// Ports without a sign of anybody there that have series of their own, at most.
 /// Where no more are watched, every port has its series from its first attempt on.
@@ -26,7 +26,7 @@ pub const OTHER: &str = "other";
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
     /// Counters, ascending by port; `None`: those of all other ports together.
-    pub ports: Vec<(Option<u16>, PortCounters)>,
+    pub ports: Vec<(Option<u16>, Counted)>,
     /// Failed attempts by verdict, of those that have any.
     pub verdicts: Vec<(Option<u16>, ByVerdict)>,
     /// How many ports count together; `None`: every port has its own series.
@@ -36,9 +36,12 @@ pub struct Listed {
 impl Listed {
     /// Every port by itself.
     #[must_use]
-    pub fn all(ports: &[(u16, PortCounters)], verdicts: &[(u16, ByVerdict)]) -> Self {
+    pub fn all(ports: &[(u16, Counted)], verdicts: &[(u16, ByVerdict)]) -> Self {
         Self {
-            ports: ports.iter().map(|(port, c)| (Some(*port), *c)).collect(),
+            ports: ports
+                .iter()
+                .map(|(port, c)| (Some(*port), c.clone()))
+                .collect(),
             verdicts: verdicts.iter().map(|(port, v)| (Some(*port), *v)).collect(),
             others: None,
         }
@@ -118,7 +121,7 @@ impl Listing {
     pub(super) fn look(
         &mut self,
         now: u64,
-        ports: &[(u16, PortCounters)],
+        ports: &[(u16, Counted)],
         verdicts: &[(u16, ByVerdict)],
         is_known: impl Fn(u16) -> bool,
     ) -> Listed {
@@ -138,14 +141,14 @@ impl Listing {
             }
         }
         self.newcomers.tell(now);
-        listed.ports.push((None, self.other));
+        listed.ports.push((None, Counted::from(&self.other)));
         listed.verdicts.push((None, self.other_verdicts));
         listed.others = Some(self.ports.values().filter(|port| !port.is_listed).count());
         listed
     }
 
     /// Whether the port has its own series, from now on for good.
-    fn lists(&mut self, number: u16, counters: &PortCounters, is_proven: bool, now: u64) -> bool {
+    fn lists(&mut self, number: u16, counters: &Counted, is_proven: bool, now: u64) -> bool {
         let port = self.ports.entry(number).or_default();
         if port.is_listed {
             return true;
@@ -164,13 +167,18 @@ impl Listing {
     }
 
     /// What came since the port was listed.
-    fn own(&self, number: u16, counters: &PortCounters, judged: ByVerdict, to: &mut Listed) {
-        let (mut counters, mut judged) = (*counters, judged);
+    fn own(&self, number: u16, counters: &Counted, judged: ByVerdict, to: &mut Listed) {
+        let mut judged = judged;
+        let mut own = counters.clone();
         if let Some(port) = self.ports.get(&number) {
-            take(&mut counters.0, &port.counters);
+            if !port.counters.is_empty() {
+                let mut all = PortCounters::from(counters);
+                take(&mut all.0, &port.counters);
+                own = Counted::from(&all);
+            }
             take(&mut judged, &port.verdicts);
         }
-        to.ports.push((Some(number), counters));
+        to.ports.push((Some(number), own));
         if judged.iter().any(|count| *count != 0) {
             to.verdicts.push((Some(number), judged));
         }
@@ -178,32 +186,32 @@ impl Listing {
 
     /// Counts with the others what is new, as soon as nothing of it is open: what
     /// has not ended yet can still go to the port's own series.
-    fn share(&mut self, number: u16, counters: &PortCounters, judged: ByVerdict) {
+    fn share(&mut self, number: u16, counters: &Counted, judged: ByVerdict) {
         if !is_settled(counters) {
             return;
         }
         let Some(port) = self.ports.get_mut(&number) else {
             return;
         };
-        let (mut rise, mut verdicts) = (*counters, judged);
+        let (mut rise, mut verdicts) = (PortCounters::from(counters), judged);
         take(&mut rise.0, &port.counters);
         take(&mut verdicts, &port.verdicts);
         add(&mut self.other.0, &rise.0);
         add(&mut self.other_verdicts, &verdicts);
-        port.counters = sparse(&counters.0);
+        port.counters = counters.cells().collect();
         port.verdicts = sparse(&judged);
     }
 }
 
 /// Attempts and dials so far.
-fn tried(counters: &PortCounters) -> u64 {
+fn tried(counters: &Counted) -> u64 {
     let dials = LocalOutcome::ALL.iter();
     let dials = dials.map(|o| counters.get(Cell::local_connect(*o)));
     dials.fold(counters.get(Cell::ATTEMPTS), u64::saturating_add)
 }
 
 /// Whether somebody was there: a SYN-ACK has been seen, or a connection.
-fn has_answered(counters: &PortCounters) -> bool {
+fn has_answered(counters: &Counted) -> bool {
     let answers = (0..LATENCY_BUCKETS).map(|i| Cell::latency(Answer::SynAck, i));
     let made = Traffic::ALL.iter().map(|t| Cell::connection(*t));
     let dialled = Cell::local_connect(LocalOutcome::Established);
@@ -212,7 +220,7 @@ fn has_answered(counters: &PortCounters) -> bool {
 }
 
 /// Whether no gauge has anything: each attempt has its outcome and its verdict.
-fn is_settled(counters: &PortCounters) -> bool {
+fn is_settled(counters: &Counted) -> bool {
     let open = Traffic::ALL.iter().map(|t| Cell::open(*t));
     let mut gauges = open.chain([Cell::PENDING, Cell::UNREPORTED]);
     gauges.all(|cell| counters.get(cell) == 0)

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tracer_common::{
-    counters::{CELLS, Cell, PortCounters},
+    counters::Cell,
     words::{Outcome, Traffic},
 };
 
 use super::{
-    history::{Changes, Kind, Window},
+    history::{Cells, Changes, Kind, Window},
     numbers::Numbers,
     packing::{Reader, Writer},
     served::{Counts, Whose},
@@ -84,13 +84,12 @@ impl Packer {
         to.into()
     }
 
-    pub(super) fn unpack(&self, packed: &[u8], to: &mut Window) -> Option<()> {
+    pub(super) fn unpack(&self, packed: &[u8], cells: &mut Cells, to: &mut Window) -> Option<()> {
         let mut from = Reader::new(packed);
         for _ in 0..from.take()? {
-            let (port, cell, value) = (from.number()?, from.number::<usize>()?, from.take()?);
-            let counters = to.ports.entry(port).or_insert(PortCounters([0; CELLS]));
-            let cell = counters.0.get_mut(cell)?;
-            *cell = cell.wrapping_add(value);
+            let place = (from.number()?, from.number()?);
+            let cell = cells.entry(place).or_default();
+            *cell = cell.wrapping_add(from.take()?);
         }
         for _ in 0..from.take()? {
             let node_port = from.number()?;

@@ -21,6 +21,7 @@ use super::{
     rows, served,
 };
 use crate::{
+    counted::Counted,
     evidence::{Clients, Sent, Served},
     report::TopStep,
     snapshot::{Failures, Positions, Snapshot, Source},
@@ -147,8 +148,13 @@ impl Rounds {
             // Both ascend, and a port that has counts keeps them.
             while before.next_if(|(known, _)| known < port).is_some() {}
             let old = before.next_if(|(known, _)| known == port);
-            let old = old.map_or(&PortCounters::ZERO, |(_, counters)| counters);
-            for (cell, (new, old)) in (0..).zip(counters.0.iter().zip(&old.0)) {
+            let old = old.map(|(_, counters)| counters);
+            if old == Some(counters) {
+                continue;
+            }
+            let new = PortCounters::from(counters);
+            let old = old.map_or(PortCounters::ZERO, PortCounters::from);
+            for (cell, (new, old)) in (0..).zip(new.0.iter().zip(&old.0)) {
                 if new != old && !is_gauge(cell) {
                     changes.cells.push((*port, cell, new.wrapping_sub(*old)));
                 }
@@ -215,7 +221,7 @@ impl Rounds {
         lost
     }
 
-    fn ports(&self) -> &[(u16, PortCounters)] {
+    fn ports(&self) -> &[(u16, Counted)] {
         self.snapshot.as_ref().map_or(&[], |s| &s.ports)
     }
 
@@ -246,11 +252,11 @@ impl Rounds {
             let Some(counters) = window.ports.get_mut(port) else {
                 continue;
             };
-            for (cell, (to, now)) in (0..).zip(counters.0.iter_mut().zip(&now.0)) {
-                if is_gauge(cell) {
-                    *to = *now;
-                }
-            }
+            let (rose, now) = (PortCounters::from(&*counters), PortCounters::from(now));
+            let cells = (0..).zip(rose.0.iter().zip(&now.0));
+            let cells =
+                cells.map(|(at, (rose, now))| (at, if is_gauge(at) { *now } else { *rose }));
+            *counters = cells.collect();
         }
         window
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use nix::time::ClockId;
 use tracer_common::{
-    counters::{Cell, PortCounters},
+    counters::Cell,
     failure::Failure,
     words::{Lost, Retransmit, Traffic},
 };
@@ -17,6 +17,7 @@ use super::{
     lock, monotonic, nanoseconds,
 };
 use crate::{
+    counted::Counted,
     report::{STEP_S, Top, TopBackend, TopClients, TopDetail, TopNumbers, TopPort},
     services::Table,
 };
@@ -134,24 +135,24 @@ pub(super) fn step(at: u64) -> u64 {
 }
 
 /// Whether anything came from outside: dials made on this node are counted too.
-fn tried(counters: &PortCounters) -> bool {
+fn tried(counters: &Counted) -> bool {
     let open = |t: &Traffic| counters.get(Cell::open(*t)) != 0;
     counters.get(Cell::ATTEMPTS) != 0 || Traffic::ALL.iter().any(open)
 }
 
-fn row(port: u16, total: &PortCounters, recent: Option<&PortCounters>) -> TopPort {
+fn row(port: u16, total: &Counted, recent: Option<&Counted>) -> TopPort {
     let open = |t: &Traffic| (t.as_str().to_owned(), total.get(Cell::open(*t)));
     TopPort {
         node_port: port,
         service: None,
-        recent: numbers(recent.unwrap_or(&PortCounters::ZERO)),
+        recent: numbers(recent.unwrap_or(&Counted::default())),
         total: numbers(total),
         pending: total.get(Cell::PENDING),
         open: Traffic::ALL.iter().map(open).collect(),
     }
 }
 
-fn numbers(counters: &PortCounters) -> TopNumbers {
+fn numbers(counters: &Counted) -> TopNumbers {
     let again = |r: &Retransmit| (r.as_str().to_owned(), counters.get(Cell::retransmit(*r)));
     TopNumbers {
         attempts: counters.get(Cell::ATTEMPTS),

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tracer_common::{
-    counters::PortCounters,
     failure::{Failure, FailureKey, Record, Reply},
     flow::Addr,
     words::Traffic,
@@ -14,6 +13,7 @@ use tracer_replay::{FLOWS, Player, Table};
 
 use super::warnings::warnings;
 use crate::{
+    counted::Counted,
     evidence::{Absent, Evidence, PACKETS_ONLY, Row},
     recorder::{self, ByVerdict, Listed, Scrape},
     report::{Event, Explanation},
@@ -114,9 +114,12 @@ fn evidence(player: &Player, names: &Arc<services::Table>) -> Evidence {
         .filter_map(|(kind, count)| row(kind, *count, table))
         .collect();
     rows.sort_unstable();
+    let counters = table.counters().into_iter();
     Evidence {
         window: Duration::from_nanos(player.clock.elapsed()),
-        ports: table.counters(),
+        ports: counters
+            .map(|(port, all)| (port, Counted::from(&all)))
+            .collect(),
         rows,
         names: Arc::clone(names),
         absent: vec![Absent::new(PACKETS_ONLY, "this is a capture".to_owned())],
@@ -177,7 +180,7 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
             *count += row.count;
         }
     }
-    let changed = |(_, counters): &(u16, PortCounters)| *counters != PortCounters::ZERO;
+    let changed = |(_, counters): &(u16, Counted)| *counters != Counted::default();
     let snapshot = Snapshot {
         ports: evidence.ports.into_iter().filter(changed).collect(),
         lost: player.seen.lost,

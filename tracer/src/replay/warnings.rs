@@ -1,18 +1,15 @@
 //! What was wrong with a capture, in sentences with counts.
 
-use tracer_common::{
-    counters::{Cell, PortCounters},
-    words::Lost,
-};
+use tracer_common::{counters::Cell, words::Lost};
 use tracer_replay::{Clock, FLOWS, Player, Seen};
 
-use crate::human::counted;
+use crate::{counted::Counted, human::counted};
 
 /// Link types that are named one by one.
 const NAMED: usize = 8;
 
 /// What the replay as a whole has to say.
-pub(super) fn warnings(player: &Player, ports: &[(u16, PortCounters)]) -> Vec<String> {
+pub(super) fn warnings(player: &Player, ports: &[(u16, Counted)]) -> Vec<String> {
     let mut lines = Vec::new();
     link_types(&player.seen, &mut lines);
     elsewhere(&player.seen, ports.is_empty(), &mut lines);

@@ -45,7 +45,7 @@ pub fn between(operand: Operand, not: bool, low: &[u8], high: &[u8]) -> Test {
     Test::Order {
         operand: operand.into(),
         not,
-        ends: Box::new((low.into(), high.into())),
+        ends: Box::new([low.into(), high.into()]),
     }
 }
 

@@ -149,7 +149,7 @@ pub enum Test {
     Order {
         operand: Box<Operand>,
         not: bool,
-        ends: Box<(Box<[u8]>, Box<[u8]>)>,
+        ends: Box<[Box<[u8]>; 2]>,
     },
     InSet {
         lookup: Box<Lookup>,

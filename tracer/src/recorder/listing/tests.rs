@@ -40,7 +40,7 @@ impl Node {
         let ports: Vec<_> = self
             .ports
             .iter()
-            .map(|(port, (c, _))| (*port, *c))
+            .map(|(port, (c, _))| (*port, Counted::from(c)))
             .collect();
         let verdicts: Vec<_> = self
             .ports
@@ -118,11 +118,9 @@ fn counts(listed: &Listed) -> BTreeMap<(Option<u16>, usize), u64> {
     };
     let mut all = BTreeMap::new();
     for (port, counters) in &listed.ports {
-        let cells = counters
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !is_gauge(*at));
+        let counters = PortCounters::from(counters);
+        let cells = counters.0.iter().enumerate();
+        let cells = cells.filter(|(at, _)| !is_gauge(*at));
         all.extend(cells.map(|(at, count)| ((*port, at), *count)));
     }
     for (port, counts) in &listed.verdicts {
@@ -135,7 +133,7 @@ fn counts(listed: &Listed) -> BTreeMap<(Option<u16>, usize), u64> {
 fn check(node: &Node, listed: &Listed) -> Result<(), TestCaseError> {
     let mut sum = 0;
     for (port, counters) in &listed.ports {
-        prop_assert!(counters.balances(), "{port:?}");
+        prop_assert!(PortCounters::from(counters).balances(), "{port:?}");
         prop_assert!(counters.get(Cell::PENDING).cast_signed() >= 0, "{port:?}");
         sum += counters.get(Cell::ATTEMPTS);
         let judged = listed.verdicts.iter().find(|(of, _)| of == port);
@@ -143,7 +141,7 @@ fn check(node: &Node, listed: &Listed) -> Result<(), TestCaseError> {
         let reported = ledger::failed(counters) - counters.get(Cell::UNREPORTED);
         prop_assert_eq!(judged, reported, "{:?}", port);
     }
-    let open = |port: &u16| !is_settled(&node.ports[port].0);
+    let open = |port: &u16| !is_settled(&Counted::from(&node.ports[port].0));
     let waits = node.ports.keys().any(open);
     prop_assert!(sum <= node.attempts() && (waits || sum == node.attempts()));
     Ok(())
@@ -169,7 +167,7 @@ proptest! {
             }
             before = now;
             let unproven = own(&listed);
-            let unproven = unproven.iter().filter(|port| !has_answered(&node.ports[*port].0));
+            let unproven = unproven.iter().filter(|port| !has_answered(&Counted::from(&node.ports[*port].0)));
             prop_assert!(unproven.count() <= MOST);
         }
     }

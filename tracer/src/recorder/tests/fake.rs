@@ -13,7 +13,10 @@ use tracer_common::{
 };
 
 use super::super::Scrape;
-use crate::snapshot::{Failures, Positions, Snapshot, Source};
+use crate::{
+    counted::Counted,
+    snapshot::{Failures, Positions, Snapshot, Source},
+};
 
 pub(super) const PORT: u16 = 30_102;
 
@@ -141,7 +144,11 @@ impl Source for Fake {
         let state = self.lock();
         anyhow::ensure!(!state.broken, "map PORTS is gone");
         Ok(Snapshot {
-            ports: state.ports.iter().map(|(p, c)| (*p, *c)).collect(),
+            ports: state
+                .ports
+                .iter()
+                .map(|(p, c)| (*p, Counted::from(c)))
+                .collect(),
             lost: [0; Lost::COUNT],
             flows: 0,
             misses: 0,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::counted::Counted;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -111,7 +112,7 @@ proptest! {
                 ledger.judged(PORT, verdict::Verdict::ALL[verdict], count);
             }
             let refused = Cell::handshake(Outcome::Refused, Traffic::Unknown);
-            ledger.settle(&[(PORT, counters(&[(refused, total)]))]);
+            ledger.settle(&[(PORT, Counted::from(&counters(&[(refused, total)])))]);
             let counts = ledger.counts().first().map_or(before, |(_, counts)| *counts);
             prop_assert_eq!(counts.iter().sum::<u64>(), total);
             prop_assert!(counts.iter().zip(before).all(|(now, before)| *now >= before));
@@ -127,13 +128,13 @@ fn what_was_judged_in_time_is_never_unexplained() {
     let at = verdict::Verdict::NothingListens;
     // Judged one round before its outcome is seen.
     ledger.judged(PORT, at, 3);
-    ledger.settle(&[(PORT, counters(&[(refused, 2)]))]);
-    ledger.settle(&[(PORT, counters(&[(refused, 3)]))]);
+    ledger.settle(&[(PORT, Counted::from(&counters(&[(refused, 2)])))]);
+    ledger.settle(&[(PORT, Counted::from(&counters(&[(refused, 3)])))]);
     assert_eq!(ledger.counts()[0].1[at.index()], 3);
     // Lost: its outcome is unexplained, and the one after it is not.
-    ledger.settle(&[(PORT, counters(&[(refused, 4)]))]);
+    ledger.settle(&[(PORT, Counted::from(&counters(&[(refused, 4)])))]);
     ledger.judged(PORT, at, 1);
-    ledger.settle(&[(PORT, counters(&[(refused, 5)]))]);
+    ledger.settle(&[(PORT, Counted::from(&counters(&[(refused, 5)])))]);
     let counts = ledger.counts()[0].1;
     assert_eq!(counts[at.index()], 4);
     assert_eq!(counts[verdict::Verdict::Unexplained.index()], 1);
@@ -144,10 +145,16 @@ fn refusals_wait_until_the_kernel_has_reported_them() {
     let mut ledger = ledger::Ledger::default();
     let refused = Cell::handshake(Outcome::Refused, Traffic::Unknown);
     let at = verdict::Verdict::NothingListens;
-    ledger.settle(&[(PORT, counters(&[(refused, 3), (Cell::UNREPORTED, 3)]))]);
+    ledger.settle(&[(
+        PORT,
+        Counted::from(&counters(&[(refused, 3), (Cell::UNREPORTED, 3)])),
+    )]);
     assert_eq!(ledger.counts(), []);
     ledger.judged(PORT, at, 2);
-    ledger.settle(&[(PORT, counters(&[(refused, 3), (Cell::UNREPORTED, 1)]))]);
+    ledger.settle(&[(
+        PORT,
+        Counted::from(&counters(&[(refused, 3), (Cell::UNREPORTED, 1)])),
+    )]);
     let counts = ledger.counts()[0].1;
     assert_eq!((counts[at.index()], counts.iter().sum::<u64>()), (2, 2));
 }

@@ -74,7 +74,7 @@ fn gauges_are_as_they_stand() {
         look(&mut rounds, &fake, at);
     }
     let window = rounds.window(Duration::from_secs(2));
-    let port = window.ports[&PORT];
+    let port = &window.ports[&PORT];
     assert_eq!((port.get(Cell::ATTEMPTS), port.get(Cell::PENDING)), (2, 3));
 }
 

@@ -7,10 +7,11 @@ use std::{
 };
 
 use tracer_common::{
-    counters::{Cell, PortCounters, Tally as _},
+    counters::{Cell, Tally as _},
     failure::{Failure, Reply, seen},
 };
 
+use crate::counted::Counted;
 use crate::evidence::{
     Backend, Clients, Conntrack, Evidence, Holder, InterfaceName, Listener, Namespace, Place, Pod,
     Route, Row, Served,
@@ -205,7 +206,7 @@ pub fn bed(rows: impl IntoIterator<Item = Row>) -> Bed {
 impl Bed {
     /// So many attempts at the port.
     pub fn attempts(mut self, attempts: u64) -> Self {
-        let mut counters = PortCounters::ZERO;
+        let mut counters = Counted::default();
         counters.add(Cell::ATTEMPTS, attempts.cast_signed());
         self.0.ports = vec![(PORT, counters)];
         self

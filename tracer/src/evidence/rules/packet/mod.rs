@@ -111,7 +111,8 @@ impl Packet<'_> {
             Test::Order { operand, not, ends } => {
                 let bytes: Option<Vec<u8>> = self.bytes(operand).into_iter().collect();
                 let bytes = bytes?;
-                let fits = *ends.0 <= *bytes && *bytes <= *ends.1;
+                let [low, high] = &**ends;
+                let fits = **low <= *bytes && *bytes <= **high;
                 Some(fits != *not)
             }
             Test::InSet { .. } | Test::Unknown(_) => None,
