@@ -19,7 +19,7 @@ mod xt;
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use self::{
@@ -37,7 +37,8 @@ pub use redirect::{Redirect, redirect};
 #[derive(Debug, Default)]
 pub struct RuleSets {
     known: bool,
-    read: Read,
+    /// Questions about different windows share it.
+    read: Arc<Read>,
     before: Baseline,
     /// Ways that were asked for before: each row of a window asks several times.
     traced: Mutex<HashMap<Syn, Traced>>,

@@ -7,7 +7,11 @@ use std::{
 
 use tracer_common::failure::{Failure, Reply, seen};
 
-use super::{RuleSets, Syn, counts::Counts, read};
+use super::{
+    RuleSets, Syn,
+    counts::Counts,
+    read::{self, Read},
+};
 use crate::evidence::{Absent, Row};
 
 /// Time allowed to reading.
@@ -64,10 +68,15 @@ impl Reader {
         }
         let syns = syns(rows);
         let last = self.last.take().filter(|last| {
-            let asked_the_same = last.window == window && last.syns == syns;
-            asked_the_same || last.took > CHEAP
+            let asked_before = syns.iter().all(|syn| last.syns.contains(syn));
+            asked_before || last.took > CHEAP
         });
-        let last = last.unwrap_or_else(|| self.read(syns, window));
+        let mut last = last.unwrap_or_else(|| self.read(syns, window));
+        if last.window != window {
+            let read = Arc::clone(&last.rules.read);
+            last.rules = Arc::new(self.since(window, read));
+            last.window = window;
+        }
         let rules = Arc::clone(&last.rules);
         absent.extend(last.absent.iter().cloned());
         self.last = Some(last);
@@ -98,12 +107,17 @@ impl Reader {
         absent: &mut Vec<Absent>,
     ) -> RuleSets {
         let read = read::read(syns, deadline, absent);
-        if read.nothing {
-            return RuleSets::default();
+        if !read.nothing {
+            self.counts.add(Instant::now(), &read.tables, read.gaps);
         }
-        self.counts.add(Instant::now(), &read.tables, read.gaps);
+        self.since(window, read.into())
+    }
+
+    /// What was read last, with what its counters rose by within a window. Where nothing
+    /// could be read, nothing is known.
+    fn since(&self, window: Duration, read: Arc<Read>) -> RuleSets {
         RuleSets {
-            known: true,
+            known: !read.nothing,
             before: self.counts.baseline(window),
             read,
             ..RuleSets::default()

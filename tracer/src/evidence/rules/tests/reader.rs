@@ -66,6 +66,11 @@ fn what_was_just_read_is_not_read_again() {
         let rows = [row(Failure::TimedOut, Reply::None)];
         let first = ask(&mut reader, &rows);
         assert!(Arc::ptr_eq(&first, &ask(&mut reader, &rows)));
+        // Nor for another window, nor for less.
+        let mut absent = Vec::new();
+        let longer = reader.ask(&rows, 2 * WINDOW, &mut absent);
+        assert!(!Arc::ptr_eq(&first, &longer) && Arc::ptr_eq(&first.read, &longer.read));
+        let first = ask(&mut reader, &rows);
         // Another question may take other sets.
         let others = [
             row(Failure::TimedOut, Reply::None),
@@ -73,7 +78,9 @@ fn what_was_just_read_is_not_read_again() {
         ];
         let mut others = others.to_vec();
         others[1].node_port += 1;
-        assert!(!Arc::ptr_eq(&first, &ask(&mut reader, &others)));
+        let both = ask(&mut reader, &others);
+        assert!(!Arc::ptr_eq(&first.read, &both.read));
+        assert!(Arc::ptr_eq(&both, &ask(&mut reader, &rows)));
     });
 }
 
