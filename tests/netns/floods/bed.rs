@@ -36,9 +36,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 const MIB: u64 = 1024 * 1024;
 /// Promised.
 const MAPS: u64 = 16 * MIB;
-const RESIDENT: u64 = 40 * MIB;
-/// With a name at every port all have their series: 64 MiB are promised, 40 to 44 are taken.
-pub const RESIDENT_ALL_NAMED: u64 = 48 * MIB;
+pub const RESIDENT: u64 = 40 * MIB;
 
 pub fn at(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
     SocketAddr::new(ip.into(), port)

@@ -14,7 +14,7 @@ use testbed::{
 };
 
 use crate::bed::{
-    Before, CLOSED, FLOODED, LIMIT, QUIET, RESIDENT_ALL_NAMED, Scene, at, attempts, memory, sum,
+    Before, CLOSED, FLOODED, LIMIT, QUIET, RESIDENT, Scene, at, attempts, memory, sum,
 };
 
 /// The default: kube-apiserver's range.
@@ -171,5 +171,5 @@ fn of_ports_that_all_have_a_name() -> Result<()> {
         "{} series",
         metrics.len()
     );
-    memory(&tracer, RESIDENT_ALL_NAMED)
+    memory(&tracer, RESIDENT)
 }
