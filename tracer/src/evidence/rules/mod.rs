@@ -3,6 +3,7 @@
 mod counts;
 mod find;
 mod legacy;
+mod mode;
 mod name;
 mod nft;
 mod packet;
@@ -25,10 +26,10 @@ use std::{
 use self::{
     counts::{Baseline, Key},
     read::Read,
-    table::{Op, Tables, Verdict},
     walk::{Stopped, Walk},
 };
 use super::InterfaceName;
+pub use mode::ProxyMode;
 pub use name::{Family, Owner, Position, RuleName, Tool};
 pub use reader::Reader;
 pub use redirect::{Redirect, redirect};
@@ -122,17 +123,6 @@ pub enum Matches {
     Maybe,
 }
 
-/// How kube-proxy's rules are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ProxyMode {
-    /// iptables, by iptables-legacy.
-    IptablesLegacy,
-    /// iptables, by iptables-nft.
-    IptablesNft,
-    /// nftables
-    Nftables,
-}
-
 impl RuleSets {
     /// Rule sets that say this of any SYN, or of those that came in by an interface; the
     /// others meet nothing.
@@ -211,36 +201,6 @@ impl RuleSets {
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known
-    }
-
-    /// What kube-proxy's rules look like; `None`: there are none, or nothing was read.
-    #[must_use]
-    pub fn mode(&self) -> Option<ProxyMode> {
-        let Tables { tables, chains, .. } = &self.read.tables;
-        let named = |index: &u32, name: &str| {
-            chains
-                .get(*index as usize)
-                .is_some_and(|chain| &*chain.name == name)
-        };
-        // IPVS mode has such a chain as well, which leads elsewhere.
-        let leads_to_node_ports = |rule: &table::Rule| {
-            let mut ops = rule.ops.iter();
-            ops.any(
-                |op| matches!(op, Op::Verdict(Verdict::Jump(to)) if named(to, "KUBE-NODEPORTS")),
-            )
-        };
-        let of = |chain: &table::Chain| {
-            let table = tables.get(chain.table as usize)?;
-            let services = &*table.name == "nat" && &*chain.name == "KUBE-SERVICES";
-            let serves = || services && chain.rules.iter().any(leads_to_node_ports);
-            match table.tool {
-                Tool::Nftables => (&*table.name == "kube-proxy" && !chain.rules.is_empty())
-                    .then_some(ProxyMode::Nftables),
-                Tool::IptablesLegacy => serves().then_some(ProxyMode::IptablesLegacy),
-                Tool::IptablesNft => serves().then_some(ProxyMode::IptablesNft),
-            }
-        };
-        chains.iter().find_map(of)
     }
 
     fn stop(&self, stop: &Stopped) -> Option<Stop> {

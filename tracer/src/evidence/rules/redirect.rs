@@ -1,7 +1,7 @@
 //! Where NAT of a namespace sends what comes in for one of its own addresses: a sidecar's
 //! REDIRECT.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
     Matches, RuleName, RuleSets, Syn, read,
@@ -38,7 +38,7 @@ pub fn redirect(
     };
     let rules = RuleSets {
         known: true,
-        read: read::read(std::slice::from_ref(&syn), deadline, absent),
+        read: Arc::new(read::read(std::slice::from_ref(&syn), deadline, absent)),
         ..RuleSets::default()
     };
     rules.redirect(&syn)

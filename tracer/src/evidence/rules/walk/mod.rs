@@ -1,6 +1,7 @@
 //! The way of a SYN through the hooks, as the kernel goes it. What cannot be decided
 //! is gone both ways.
 
+mod chains;
 mod nat;
 mod verdicts;
 
@@ -11,28 +12,16 @@ use std::{
 
 use super::{
     Action, Family, Matches, Syn,
-    find::find,
     packet::{Interface, Packet, named},
-    table::{Base, Hook, Op, Rule, Tables, Test, state},
+    table::{Base, Hook, Tables, state},
 };
 
-/// Rules looked at for one SYN; chains in chains.
-const STEPS: u32 = 200_000;
-const DEPTH: u32 = 32;
+/// Stops and backends that are told of.
 const STOPS: usize = 8;
 const BACKENDS: usize = 256;
 /// Where NAT changes destinations, and where conntrack comes in.
 const DNAT: i32 = -100;
 const CONNTRACK: i32 = -200;
-/// Tests of chance: understood, yet never decided.
-const CHANCE: [&str; 6] = [
-    "-m statistic",
-    "-m limit",
-    "-m hashlimit",
-    "limit",
-    "numgen",
-    "quota",
-];
 
 /// A rule (by its index in its chain) or a policy that may stop the SYN.
 #[derive(Clone, Copy, Debug)]
@@ -65,24 +54,6 @@ pub struct Outcome {
     /// Sets and chains that it takes to decide, and that are not read.
     pub missing: BTreeSet<u32>,
     pub unread: BTreeSet<u32>,
-}
-
-/// How a chain ends.
-#[derive(Clone, Copy)]
-struct End {
-    /// How surely the SYN comes to the chain's end or RETURN.
-    on: Option<Matches>,
-    /// It may have been accepted within.
-    accepted: bool,
-}
-
-/// A chain on the way.
-struct Frame {
-    /// The SYN may be here.
-    reach: Option<Matches>,
-    returned: bool,
-    accepted: bool,
-    depth: u32,
 }
 
 pub struct Walk<'a> {
@@ -264,110 +235,4 @@ impl<'a> Walk<'a> {
         fits.find(|fits| *fits != Some(false))
             .unwrap_or(Some(false))
     }
-
-    fn chain(&mut self, index: u32, entry: Matches, depth: u32) -> End {
-        let tables = self.tables;
-        let mut frame = Frame {
-            reach: Some(entry),
-            returned: false,
-            accepted: false,
-            depth,
-        };
-        let chain = tables.chains.get(index as usize);
-        if chain.is_some_and(|chain| !chain.read) {
-            self.outcome.unread.insert(index);
-            self.outcome.incomplete = true;
-            self.untouched = true;
-            return End {
-                on: Some(Matches::Maybe),
-                accepted: true,
-            };
-        }
-        let rules = chain.map(|chain| chain.rules.as_slice());
-        for (rule, number) in rules.unwrap_or_default().iter().zip(0_u32..) {
-            let Some(now) = frame.reach else { break };
-            self.steps += 1;
-            if self.steps > STEPS || depth > DEPTH {
-                self.outcome.incomplete = true;
-                return End {
-                    on: Some(Matches::Maybe),
-                    accepted: true,
-                };
-            }
-            self.here = (index, number);
-            self.rule(rule, now, &mut frame);
-        }
-        let passes = frame.returned || frame.reach.is_some();
-        let on = if frame.accepted {
-            Matches::Maybe
-        } else {
-            entry
-        };
-        End {
-            on: passes.then_some(on),
-            accepted: frame.accepted,
-        }
-    }
-
-    fn rule(&mut self, rule: &Rule, now: Matches, frame: &mut Frame) {
-        let mut sure = true;
-        let mut doubt = false;
-        for op in &rule.ops {
-            match op {
-                Op::Test(test) => match self.test(test) {
-                    Some(true) => {}
-                    Some(false) => return,
-                    None => {
-                        sure = false;
-                        doubt |= !is_chance(test);
-                    }
-                },
-                Op::Mark { keep, xor } => self.mark(*keep, *xor, sure && now == Matches::Yes),
-                Op::MarkLost(bits) => self.packet.mark.0 &= !bits,
-                Op::NoTrack if sure && now == Matches::Yes => {
-                    self.packet.state = state::UNTRACKED;
-                }
-                Op::NoTrack => self.outcome.incomplete = true,
-                Op::Verdict(verdict) => {
-                    self.outcome.incomplete |= doubt;
-                    self.verdict(verdict, now, sure, frame);
-                    return;
-                }
-                Op::Verdicts(lookup) => {
-                    self.outcome.incomplete |= doubt;
-                    if self.verdicts(lookup, now, sure, frame) {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn test(&mut self, test: &Test) -> Option<bool> {
-        let Test::InSet { lookup, not } = test else {
-            return self.packet.test(test);
-        };
-        match find(self.tables, &self.packet, lookup) {
-            Some(found) => found.is_in().map(|is_in| is_in != *not),
-            None => {
-                self.outcome.missing.extend(lookup.set);
-                None
-            }
-        }
-    }
-
-    fn mark(&mut self, keep: u32, xor: u32, surely: bool) {
-        let (known, bits) = self.packet.mark;
-        let new = (bits & keep) ^ xor;
-        let new_known = known | !keep;
-        self.packet.mark = if surely {
-            (new_known, new)
-        } else {
-            (known & new_known & !(bits ^ new), bits)
-        };
-    }
-}
-
-fn is_chance(test: &Test) -> bool {
-    matches!(test, Test::Unknown(name) if CHANCE.contains(&&**name))
 }

@@ -1,6 +1,6 @@
 //! What rules decide.
 
-use super::{Frame, STOPS, Stopped, Translated, Walk, least};
+use super::{STOPS, Stopped, Translated, Walk, chains::Frame, least};
 use crate::evidence::rules::{
     Action, Matches,
     find::find,
