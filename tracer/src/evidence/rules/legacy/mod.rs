@@ -6,7 +6,7 @@ mod entry;
 
 use std::collections::HashMap;
 
-use self::entry::{Entries, Layout, V4, V6, rule};
+use self::entry::{Entries, Entry, Layout, V4, V6, rule};
 use super::{
     Family, Tool,
     table::{Base, Chain, Hook, Rule, Table, Tables},
@@ -180,50 +180,71 @@ pub fn add(
         first: tables.chains.len() as u32,
         spans: Vec::new(),
     };
-    let (mut starts, mut spans) = (HashMap::new(), Vec::<Span>::new());
+    let mut chains = Chains {
+        tables,
+        table,
+        name,
+        info,
+        starts: HashMap::new(),
+        spans: Vec::new(),
+        after_head: None,
+    };
     let mut seen = 0;
-    let mut end = 0;
-    let mut after_head = None;
     for entry in block.entries(0) {
         seen += 1;
-        end = entry.end();
-        let hook = info.base(entry.offset);
-        let user = after_head.take();
-        if let Some(chain) = hook.map(|hook| hook_name(hook).to_owned()).or(user) {
-            let start = entry.offset;
-            if let Some(last) = spans.last_mut() {
-                last.end = start;
-            }
-            starts.insert(start, tables.chains.len() as u32);
-            spans.push(Span {
-                start,
-                end: start,
-                policy: None,
-            });
-            tables.chains.push(Chain {
-                table,
-                name: chain.into(),
-                base: hook.and_then(|hook| base(hook, name)),
-                read: false,
-                rules: Vec::new(),
-            });
-        }
-        if let (Some(span), Some(chain)) = (spans.last_mut(), tables.chains.last_mut())
-            && info.is_policy(entry.offset, &chain.name)
-        {
-            span.policy = Some(entry.offset);
-            if let Some(base) = &mut chain.base {
-                base.drops = entry.standard() == Some(-1);
-                base.packets = entry.packets(block.layout);
-            }
-        }
-        after_head = entry.is_head().then(|| xt::text(entry.target.data));
+        chains.see(block.layout, &entry);
     }
-    if let Some(last) = spans.last_mut() {
-        last.end = end;
-    }
-    (block.starts, block.spans) = (starts, spans);
+    (block.starts, block.spans) = (chains.starts, chains.spans);
     (block, seen == info.count)
+}
+
+/// The chains of a table, as its entries come.
+struct Chains<'a> {
+    tables: &'a mut Tables,
+    table: u32,
+    name: &'a str,
+    info: &'a Info,
+    starts: HashMap<u32, u32>,
+    spans: Vec<Span>,
+    /// The user's chain that begins with the next entry.
+    after_head: Option<String>,
+}
+
+impl Chains<'_> {
+    fn see(&mut self, layout: &Layout, entry: &Entry<'_>) {
+        let hook = self.info.base(entry.offset);
+        let user = self.after_head.take();
+        if let Some(chain) = hook.map(|hook| hook_name(hook).to_owned()).or(user) {
+            self.begin(entry.offset, chain, hook);
+        }
+        if let (Some(span), Some(chain)) = (self.spans.last_mut(), self.tables.chains.last_mut()) {
+            span.end = entry.end();
+            if self.info.is_policy(entry.offset, &chain.name) {
+                span.policy = Some(entry.offset);
+                if let Some(base) = &mut chain.base {
+                    base.drops = entry.standard() == Some(-1);
+                    base.packets = entry.packets(layout);
+                }
+            }
+        }
+        self.after_head = entry.is_head().then(|| xt::text(entry.target.data));
+    }
+
+    fn begin(&mut self, start: u32, chain: String, hook: Option<u32>) {
+        self.starts.insert(start, self.tables.chains.len() as u32);
+        self.spans.push(Span {
+            start,
+            end: start,
+            policy: None,
+        });
+        self.tables.chains.push(Chain {
+            table: self.table,
+            name: chain.into(),
+            base: hook.and_then(|hook| base(hook, self.name)),
+            read: false,
+            rules: Vec::new(),
+        });
+    }
 }
 
 fn is_base(name: &str) -> bool {
