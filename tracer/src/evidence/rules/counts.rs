@@ -10,8 +10,8 @@ use super::table::{Chain, Table, Tables};
 
 /// The longest window, and a little more.
 const KEPT: Duration = Duration::from_secs(15 * 60 + 30);
-/// Most counters of one reading, changes, and readings kept: some 1.5 MiB.
-const COUNTERS: usize = 20_000;
+/// Most counters of one reading, changes, and readings kept: some 2.5 MiB.
+const COUNTERS: usize = 32_768;
 const CHANGES: usize = 16_384;
 const READINGS: usize = 1024;
 
@@ -67,6 +67,8 @@ pub struct Counts {
     chains: HashMap<u64, Instant>,
     /// Chains that were there at the last reading, and not read.
     unread: HashSet<u64>,
+    /// Of those, the ones whose counters were too many.
+    beyond: HashSet<u64>,
     /// Something was missing from the last reading.
     gaps: bool,
 }
@@ -78,7 +80,7 @@ pub struct Baseline {
     known: bool,
     /// Of those that have changed since.
     before: HashMap<u64, u64>,
-    /// Chains whose counters were not read then.
+    /// Chains whose counters were not read then, or are too many.
     late: HashSet<u64>,
 }
 
@@ -96,41 +98,48 @@ impl Counts {
     pub fn add(&mut self, at: Instant, tables: &Tables, gaps: bool) {
         let mut now = HashMap::with_capacity(self.last.len());
         let mut chains = HashMap::with_capacity(self.chains.len());
-        let mut unread = HashSet::new();
+        let (mut unread, mut beyond) = (HashSet::new(), HashSet::new());
         for chain in &tables.chains {
             let Some(table) = tables.tables.get(chain.table as usize) else {
                 continue;
             };
             let name = chain_key(table, chain);
-            if !chain.read {
+            let room = COUNTERS - now.len();
+            let fits = chain.rules.len() < room || counters(chain).count() <= room;
+            if !chain.read || !fits {
                 unread.insert(name);
+                beyond.extend((!fits).then_some(name));
                 continue;
             }
             let since = self.since(name);
             chains.insert(name, since.unwrap_or(at));
             for (handle, packets) in counters(chain) {
-                if now.len() == COUNTERS {
-                    break;
-                }
                 let counter = Key::of(name, handle).counter;
-                let known = self.last.get(&counter).copied();
-                // One that fell began anew; a new one began at zero.
-                let before = known.filter(|before| *before <= packets);
-                if since.is_some() && before != Some(packets) {
-                    let before = before.unwrap_or_default();
-                    self.changes.push_back(Change {
-                        at,
-                        counter,
-                        before,
-                    });
+                if since.is_some() {
+                    self.change(at, counter, packets);
                 }
                 now.insert(counter, packets);
             }
         }
-        (self.last, self.chains, self.unread) = (now, chains, unread);
-        self.gaps = gaps;
+        (self.last, self.chains) = (now, chains);
+        (self.unread, self.beyond, self.gaps) = (unread, beyond, gaps);
         self.readings.push_back(at);
         self.forget(at);
+    }
+
+    /// Remembers what a counter was, if it is not what it was at the last reading.
+    fn change(&mut self, at: Instant, counter: u64, packets: u64) {
+        let known = self.last.get(&counter).copied();
+        // One that fell began anew; a new one began at zero.
+        let before = known.filter(|before| *before <= packets);
+        if before != Some(packets) {
+            let before = before.unwrap_or_default();
+            self.changes.push_back(Change {
+                at,
+                counter,
+                before,
+            });
+        }
     }
 
     /// Since when the counters of a chain are known: one that was not there at the last
@@ -184,10 +193,11 @@ impl Counts {
             before.insert(change.counter, change.before);
         }
         let late = self.chains.iter().filter(|(_, since)| **since > first);
+        let late = late.map(|(chain, _)| chain).chain(&self.beyond);
         Baseline {
             known: first < last,
             before,
-            late: late.map(|(chain, _)| *chain).collect(),
+            late: late.copied().collect(),
         }
     }
 }

@@ -99,6 +99,25 @@ fn a_chain_that_was_not_read_before_has_no_rise() {
 }
 
 #[test]
+fn of_more_counters_than_are_kept_none_has_a_rise() {
+    let (mut counts, start) = (Counts::default(), start());
+    let rules = |packets| Vec::from_iter((1..=COUNTERS as u64 + 1).map(|n| (n, packets)));
+    let mut last = tables(&rules(1));
+    counts.add(start, &last, false);
+    last = tables(&rules(2));
+    counts.add(start + STEP, &last, false);
+    for rule in [0, COUNTERS as u32] {
+        assert_eq!(rise(&counts, &last, rule, WINDOW), None);
+    }
+    last = tables(&rules(3)[1..]);
+    for step in 2..4 {
+        counts.add(start + STEP * step, &last, false);
+    }
+    assert_eq!(rise(&counts, &last, 0, WINDOW), None);
+    assert_eq!(rise(&counts, &last, 0, STEP), Some(0));
+}
+
+#[test]
 fn memory_is_bounded() {
     let (mut counts, start) = (Counts::default(), start());
     for step in 0..40 {
