@@ -94,6 +94,7 @@ impl Collector {
     /// once at start, before any backend is known. Returns of how many namespaces.
     pub fn poll(&mut self, backends: &BTreeSet<SocketAddr>) -> u64 {
         let deadline = Instant::now() + POLL;
+        self.rules.forget();
         // What fails here fails again when asked for, and is told then.
         let mut absent = Vec::new();
         self.read_node(&mut absent);

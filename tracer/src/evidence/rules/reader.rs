@@ -61,8 +61,7 @@ impl Reader {
         window: Duration,
         absent: &mut Vec<Absent>,
     ) -> Arc<RuleSets> {
-        // What is of no use any more takes megabytes.
-        self.last = self.last.take().filter(Last::is_fresh);
+        self.forget();
         if !rows.iter().any(concerns_rules) {
             return Arc::default();
         }
@@ -81,6 +80,11 @@ impl Reader {
         absent.extend(last.absent.iter().cloned());
         self.last = Some(last);
         rules
+    }
+
+    /// Gives back what was read, when it is too old to be used: it takes megabytes.
+    pub fn forget(&mut self) {
+        self.last = self.last.take().filter(Last::is_fresh);
     }
 
     fn read(&mut self, syns: Vec<Syn>, window: Duration) -> Last {

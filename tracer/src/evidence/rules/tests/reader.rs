@@ -85,6 +85,19 @@ fn what_was_just_read_is_not_read_again() {
 }
 
 #[test]
+fn what_is_too_old_is_given_back() {
+    apart(|| {
+        let mut reader = Reader::default();
+        let read = Arc::downgrade(&ask(&mut reader, &[row(Failure::TimedOut, Reply::None)]));
+        reader.forget();
+        assert!(read.upgrade().is_some());
+        std::thread::sleep(Duration::from_millis(1_100));
+        reader.forget();
+        assert!(read.upgrade().is_none());
+    });
+}
+
+#[test]
 fn without_the_capability_the_reason_is_told() {
     apart(|| {
         sh("iptables-legacy -A INPUT -j ACCEPT; nft add table ip t");
