@@ -1,6 +1,6 @@
 //! A backend, where it is, and what a look into its namespace shows.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Namespace, Route, rules::RuleName};
 
@@ -62,8 +62,9 @@ pub struct Pod {
     pub sent_on_by: Option<RuleName>,
     /// Ports on which something listens at an address that NAT could reach.
     pub listens_on: Vec<u16>,
-    /// Something listens on the port, but at a loopback address only.
-    pub loopback_only: bool,
+    /// Where something listens on the port when that is nowhere NAT could reach it: at
+    /// loopback, at any address of the other family (`0.0.0.0`, `::`), or at another address.
+    pub listens_only_at: Option<IpAddr>,
     /// Connections at the backend's port that the process has not accepted.
     pub not_accepted: u32,
     /// Accepted connections there whose received bytes wait to be read

@@ -183,8 +183,11 @@ pub fn listeners(pod: &mut Pod, listening: &[Sock], address: IpAddr, port: u16) 
     ports.dedup();
     ports.truncate(PORTS);
     pod.listens_on = ports;
-    let loopback = |s: &Sock| s.port == port && s.loopback();
-    pod.loopback_only = pod.listener.is_none() && listening.iter().any(loopback);
+    let mut at = listening
+        .iter()
+        .filter(|s| s.port == port)
+        .map(|s| s.address);
+    pod.listens_only_at = at.next().filter(|_| pod.listener.is_none());
 }
 
 /// Several sockets may share a port (SO_REUSEPORT): the fullest tells most.

@@ -6,8 +6,9 @@ use tracer_common::failure::Reply;
 use super::{
     Verdict,
     case::Case,
+    culprit::Culprit,
     opinion::Opinion,
-    rules::{self, Culprit, Told},
+    rules::{self, Told},
 };
 
 /// A rule answers with RST or ICMP; `with` is the answer. That a rule did it is certain as

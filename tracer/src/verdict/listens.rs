@@ -1,5 +1,7 @@
 //! Nothing listens where NAT sends to (failures A5, E1, F8).
 
+use std::net::IpAddr;
+
 use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{
@@ -115,13 +117,22 @@ fn listening(case: &Case<'_>) -> String {
     if pod.listener.is_some() {
         return format!("Something listens on {} by now.", target.port());
     }
-    if pod.loopback_only {
-        return format!("The pod listens on {} at loopback only.", target.port());
+    if let Some(at) = pod.listens_only_at {
+        let at = match at {
+            at if at.is_loopback() => "loopback".to_owned(),
+            at if at.is_unspecified() => format!("{} addresses", family(at)),
+            at => at.to_string(),
+        };
+        return format!("The pod listens on {} at {at} only.", target.port());
     }
     if pod.listens_on.is_empty() {
         return "The pod listens on no TCP port.".to_owned();
     }
     format!("The pod listens on {} only.", list(&pod.listens_on))
+}
+
+fn family(of: IpAddr) -> &'static str {
+    if of.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
 /// The first few ports.
@@ -163,8 +174,15 @@ fn remedy(case: &Case<'_>) -> String {
             "The pod was starting or stopping: {find} and its events; a readiness probe, and a \
              preStop sleep longer than the endpoints take to change, keep such connections away."
         )
-    } else if pod.loopback_only {
-        format!("Make the server listen on 0.0.0.0:{port} (or [::]:{port}), not on loopback.")
+    } else if let Some(at) = pod.listens_only_at {
+        let not = match at {
+            at if at.is_loopback() => "on loopback".to_owned(),
+            at if at.is_unspecified() => format!("at {} addresses alone", family(at)),
+            at => format!("at {at} alone"),
+        };
+        format!(
+            "Make the server listen on 0.0.0.0:{port} (or [::]:{port}, which takes both), not {not}."
+        )
     } else if pod.listens_on.is_empty() {
         format!(
             "See why the server does not run: {find}, then {}.",

@@ -7,6 +7,7 @@ mod case_services;
 mod claim;
 mod commands;
 mod conntrack;
+mod culprit;
 mod drops;
 mod findings;
 mod firewall;

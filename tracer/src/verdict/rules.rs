@@ -6,12 +6,12 @@ use tracer_common::failure::Reply;
 
 use super::{
     case::{Case, sum},
+    culprit::{Culprit, Past},
     found,
-    times::seconds,
 };
 use crate::evidence::{
     InterfaceName,
-    rules::{Action, Matches, Owner, ProxyMode, Stop, Syn, Traced},
+    rules::{Action, Matches, ProxyMode, RuleName, Stop, Syn, Traced},
 };
 
 /// Clients whose SYNs are traced, those with the most failures first.
@@ -28,125 +28,6 @@ pub(super) struct Told {
     pub clear_before_dnat: bool,
     /// They were read in full, and none translates the destination.
     pub untranslated: bool,
-}
-
-/// A rule that took SYNs.
-#[derive(Debug)]
-pub(super) struct Culprit {
-    /// The rule.
-    pub stop: Stop,
-    /// It fits every SYN that was traced, or it is the only one that may have, and its
-    /// counter rose by as many. Otherwise others may have taken them.
-    pub sure: bool,
-    /// It was found when the failures were judged, and is not what takes such SYNs now.
-    pub past: Option<Past>,
-}
-
-/// A rule that took SYNs in the past.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Past {
-    /// When it was read last, nanoseconds before the end of the window.
-    pub age: u64,
-    /// Whether it still stands; `None`: not known.
-    pub stands: Option<bool>,
-}
-
-impl Culprit {
-    /// kube-proxy's rule that drops whatever other rules of its have marked.
-    pub(super) fn is_of_marked(&self) -> bool {
-        self.stop.rule.chain == "KUBE-FIREWALL"
-    }
-
-    /// What kube-proxy makes such a rule for, a sentence.
-    pub(super) fn of_source_ranges(&self) -> &'static str {
-        const CHAINS: [&str; 4] = ["KUBE-PROXY-FIREWALL", "KUBE-FW-", "fw-", "firewall-check"];
-        let chain = &self.stop.rule.chain;
-        if CHAINS.iter().any(|name| chain.starts_with(name)) {
-            "It is kube-proxy's, for a Service's loadBalancerSourceRanges."
-        } else {
-            "It is kube-proxy's, which drops so for loadBalancerSourceRanges, as far as is known."
-        }
-    }
-
-    /// kube-proxy's rule for a Service without an endpoint on this node: by its comment
-    /// in iptables, by its chain in nftables (`proxier.go` of either mode).
-    pub(super) fn is_for_want_of_endpoints(&self) -> bool {
-        let rule = &self.stop.rule;
-        let says = |text: &str| rule.comment.as_deref().is_some_and(|c| c.contains(text));
-        says("has no local endpoints") || rule.chain.ends_with("-endpoints-check")
-    }
-
-    /// What to do about it: `Mend it so that SYNs pass`, as long as it stands.
-    pub(super) fn next(&self, mend: &str) -> String {
-        let show = self.stop.rule.show();
-        match self.past.and_then(|past| past.stands) {
-            Some(false) => format!(
-                "The rule is gone: find who wrote it and took it away again (a host firewall, a \
-                 network policy, fail2ban), before it comes back. {show} shows its chain."
-            ),
-            _ => format!("See the rule with {show} {mend}"),
-        }
-    }
-
-    fn sure_if(self, holds: bool) -> Self {
-        Self {
-            sure: self.sure && holds,
-            ..self
-        }
-    }
-
-    pub(super) fn is_kube_proxy(&self) -> bool {
-        self.stop.rule.owner == Owner::KubeProxy
-    }
-
-    /// The rule and its counter, a sentence; `took` says what it did.
-    pub(super) fn sentence(&self, took: &str) -> String {
-        let Stop {
-            rule,
-            packets,
-            rise,
-            ..
-        } = &self.stop;
-        if let Some(past) = self.past {
-            return self.past_sentence(took, past);
-        }
-        let who = if self.sure {
-            "A rule"
-        } else {
-            "Perhaps a rule"
-        };
-        let counted = match (packets, rise) {
-            (Some(all), Some(rise @ 1..)) => format!(
-                " Its counter stands at {all} packets; {rise} of them came since it was first read \
-                 for this window."
-            ),
-            (Some(all), _) => format!(" Its counter stands at {all} packets."),
-            (None, _) => String::new(),
-        };
-        format!("{who} {took}: {rule}.{counted}")
-    }
-
-    fn past_sentence(&self, took: &str, past: Past) -> String {
-        let rule = &self.stop.rule;
-        let who = if self.sure {
-            "A rule"
-        } else {
-            "Perhaps a rule"
-        };
-        let ago = seconds(past.age);
-        let counted = self.stop.packets.map_or_else(String::new, |all| {
-            format!(", when its counter stood at {all} packets")
-        });
-        let now = match past.stands {
-            Some(false) => "; it is gone since",
-            Some(true) => "; it still stands",
-            None => "",
-        };
-        format!(
-            "{who} {took}: {rule}. It was last found to do so {ago} before the end of this \
-             window{counted}{now}."
-        )
-    }
 }
 
 /// Asks the rule sets about the SYNs of a row, and what was found of them when they came.
@@ -173,6 +54,7 @@ pub(super) fn told(case: &Case<'_>) -> Told {
         _ => Culprit {
             stop: stop.clone(),
             sure: of_most && was_sure,
+            also: Vec::new(),
             past: Some(Past {
                 age: case.evidence.ended.saturating_sub(then.last),
                 stands: case.evidence.rules.holds(&stop.rule),
@@ -201,7 +83,7 @@ pub(super) fn live(case: &Case<'_>) -> Told {
     let fits = |stop: &&Stop| answers_so(case, stop.action) && stop.packets != Some(0);
     let none = |traced: &Traced| !traced.stops.iter().any(|stop| fits(&stop));
     Told {
-        culprit: culprit(&traced, fits, |stop| taken(case, &syns, stop)).map(|culprit| {
+        culprit: culprit((&traced, &syns), fits, |stop| taken(case, &syns, stop)).map(|culprit| {
             let all = culprit.stop.matches == Matches::Yes;
             let spares = all && is_spared(case, &syns, &culprit.stop);
             culprit.sure_if(!spares)
@@ -259,9 +141,18 @@ fn meets(case: &Case<'_>, syn: &Syn, by: Option<InterfaceName>, stop: &Stop) -> 
     traced.stops.iter().any(|other| other.rule == stop.rule)
 }
 
+/// The rule that surely stops a SYN.
+fn surely<'a>(traced: &'a Traced, fits: impl Fn(&&Stop) -> bool) -> Option<&'a Stop> {
+    let mut candidates = traced.stops.iter().filter(fits);
+    // Those before it that may fit leave it open, unless their counters stand still.
+    candidates
+        .find(|stop| stop.matches == Matches::Yes || stop.rise != Some(0))
+        .filter(|stop| stop.matches == Matches::Yes)
+}
+
 /// `failed`: attempts that a rule is to have taken.
 fn culprit(
-    traced: &[Traced],
+    (traced, syns): (&[Traced], &[Syn]),
     fits: impl Fn(&&Stop) -> bool,
     failed: impl Fn(&Stop) -> u64,
 ) -> Option<Culprit> {
@@ -269,10 +160,20 @@ fn culprit(
     let candidates: Vec<&Stop> = first.stops.iter().filter(&fits).collect();
     let certain = candidates.iter().find(|stop| stop.matches == Matches::Yes);
     let stop = certain.or_else(|| candidates.iter().max_by_key(|stop| stop.rise))?;
-    let in_all = traced.iter().all(|other| {
+    let is_in = |other: &Traced| {
         let same = |s: &Stop| s.rule == stop.rule && s.matches == stop.matches;
         other.stops.iter().any(same)
-    });
+    };
+    // Other clients may have met other rules, of the same owner.
+    let others = traced.iter().zip(syns).filter(|(other, _)| !is_in(other));
+    let also: Option<Vec<(IpAddr, RuleName)>> = others
+        .map(|(other, syn)| {
+            let own = surely(other, &fits)?;
+            (own.rule.owner == stop.rule.owner).then(|| (syn.client, own.rule.clone()))
+        })
+        .collect();
+    let in_all = also.is_some();
+    let also = also.unwrap_or_default();
     let before = candidates.iter().position(|s| s.rule == stop.rule)?;
     let alone = candidates.len() == 1 && stop.rise >= Some(failed(stop));
     // Rules that are asked before it and may fit leave it open, unless their counters
@@ -283,6 +184,7 @@ fn culprit(
         stop: (*stop).clone(),
         sure,
         past: None,
+        also,
     })
 }
 

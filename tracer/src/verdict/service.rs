@@ -8,10 +8,11 @@ use super::{
     case::{Case, sum},
     claim, commands,
     conntrack::certainty_of_rule,
+    culprit::Culprit,
     drops::Cause,
     firewall, holder,
     opinion::Opinion,
-    rules::{self, Culprit, Told},
+    rules::{self, Told},
 };
 use crate::evidence::{Holder, Route, Row, VirtualServer, rules::Action};
 

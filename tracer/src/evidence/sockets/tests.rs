@@ -87,7 +87,12 @@ fn the_fullest_of_several_listeners_counts() {
     assert_eq!((pod.listener, &pod.listens_on[..]), (None, &[9090][..]));
     let loopback = listening(libc::AF_INET, &[127, 0, 0, 1]);
     listeners(&mut pod, &[loopback], POD, 9090);
-    assert!(pod.loopback_only && pod.listens_on.is_empty());
+    let at = |at: [u8; 4]| Some(IpAddr::from(at));
+    assert!(pod.listens_only_at == at([127, 0, 0, 1]) && pod.listens_on.is_empty());
+    // Any address of IPv4, and an address of IPv6 is asked for.
+    let any = listening(libc::AF_INET, &[0; 4]);
+    listeners(&mut pod, &[any], "fd00::2".parse().unwrap(), 9090);
+    assert!(pod.listens_only_at == at([0; 4]) && pod.listens_on.is_empty());
 }
 
 /// Needs no privilege: every process may ask about its own namespace.

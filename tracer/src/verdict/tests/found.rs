@@ -114,7 +114,7 @@ fn a_rule_that_is_gone_is_still_the_one() {
 #[test]
 fn what_was_not_sure_then_is_not_sure_now() {
     let unsure = dropped().found(taken_by("fence", false), 3, 398);
-    let perhaps = &["Perhaps a rule took the SYN", "fence"];
+    let perhaps = &["Perhaps this rule took the SYN", "fence"];
     told(&now(unsure, None), Certainty::Likely, perhaps, &[]);
     let few = dropped().found(taken_by("fence", true), 1, 398);
     told(&now(few.clone(), None), Certainty::Likely, perhaps, &[]);
@@ -122,7 +122,7 @@ fn what_was_not_sure_then_is_not_sure_now() {
     told(
         &now(few, Some(rule("other"))),
         Certainty::Likely,
-        &["Perhaps a rule took the SYN", "other"],
+        &["Perhaps this rule took the SYN", "other"],
         &["gone"],
     );
 }

@@ -185,7 +185,7 @@ fn places() -> impl Strategy<Value = Place> {
             drops: queue,
         }),
         listens_on,
-        loopback_only: rest.0,
+        listens_only_at: rest.0.then_some([127, 0, 0, 1].into()),
         not_accepted: rest.1,
         unread: rest.2,
         rp_filter: 1,

@@ -102,11 +102,24 @@ fn names_stand_in_next_steps() {
 
 #[test]
 fn loopback_only() {
-    let finding = wrong_port(|pod| pod.loopback_only = true);
-    assert_eq!(
-        finding.next,
-        "Make the server listen on 0.0.0.0:9090 (or [::]:9090), not on loopback."
-    );
+    let at = |at: &str| {
+        let at = at.parse().unwrap();
+        let told = wrong_port(|pod| pod.listens_only_at = Some(at));
+        (told.evidence[2].clone(), told.next)
+    };
+    let make = "Make the server listen on 0.0.0.0:9090 (or [::]:9090, which takes both), not";
+    for (listens, says, not) in [
+        ("127.0.0.1", "at loopback", "on loopback"),
+        ("::", "at IPv6 addresses", "at IPv6 addresses alone"),
+        ("10.9.9.9", "at 10.9.9.9", "at 10.9.9.9 alone"),
+    ] {
+        let (told, next) = at(listens);
+        assert!(
+            told.ends_with(&format!("The pod listens on 9090 {says} only.")),
+            "{told}"
+        );
+        assert_eq!(next, format!("{make} {not}."));
+    }
 }
 
 #[test]
