@@ -24,7 +24,7 @@ use report::{Outcome, Report};
 /// Limit of one test executable, on this kernel.
 const LIMIT: Duration = Duration::from_secs(900);
 /// Kernel series that run where none are named: the oldest supported one, one without tcx but
-/// with reasons of drops, and one with all of it. In this order: two run at once.
+/// with reasons of drops, and one with all of it.
 const DEFAULT_SERIES: &str = "5.10,6.12,6.1";
 /// Test executables whose tests mostly wait, each in namespaces of its own: these many run
 /// at once. The others measure time or memory, or count what the whole machine does.

@@ -218,8 +218,7 @@ fn through_the_balancer(case: &Case<'_>) -> Opinion {
     Opinion::certain(
         Verdict::Hairpin,
         format!(
-            "The SYN came in from outside with an address of this node as its source{}.",
-            dropped
+            "The SYN came in from outside with an address of this node as its source{dropped}."
         ),
         "No rule, queue or pod is to blame: this node, or a pod that is masqueraded to its \
          address, dials the load balancer, which keeps the client's address and sends the \

@@ -142,7 +142,7 @@ fn meets(case: &Case<'_>, syn: &Syn, by: Option<InterfaceName>, stop: &Stop) -> 
 }
 
 /// The rule that surely stops a SYN.
-fn surely<'a>(traced: &'a Traced, fits: impl Fn(&&Stop) -> bool) -> Option<&'a Stop> {
+fn surely(traced: &Traced, fits: impl Fn(&&Stop) -> bool) -> Option<&Stop> {
     let mut candidates = traced.stops.iter().filter(fits);
     // Those before it that may fit leave it open, unless their counters stand still.
     candidates
