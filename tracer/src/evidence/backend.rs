@@ -1,6 +1,9 @@
 //! A backend, where it is, and what a look into its namespace shows.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use super::{Namespace, Route, rules::RuleName};
 
@@ -50,6 +53,8 @@ pub enum Place {
 /// A backend's namespace, looked at on this node.
 #[derive(Clone, Debug, Default)]
 pub struct Pod {
+    /// A path by which its network namespace can be entered (`nsenter --net=PATH`).
+    pub entry: Option<PathBuf>,
     /// Its counters.
     pub namespace: Namespace,
     /// The socket that listens where NAT sends to, if any does.

@@ -1,18 +1,14 @@
 //! Asks the sources of evidence, each within its time.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tracer_common::{failure::Failure, flow::FlowKey};
-
 use super::{
-    Absent, Backend, Clients, Conntrack, Evidence, Namespace, Place, Row, Sent, Served, conntrack,
-    counters,
+    Absent, Asked, Backend, Conntrack, Evidence, Namespace, Place, Sent, conntrack, counters,
     history::{History, KEPT, LEAD},
     ipvs, links,
     look::Ask,
@@ -23,7 +19,7 @@ use super::{
     redirects::Redirects,
     rules,
 };
-use crate::{config::PortSet, counted::Counted, recorder::monotonic};
+use crate::recorder::monotonic;
 
 /// Time allowed to a poll, and to sources of a question; with those of
 /// `node` and `rules` 1.65 s in all.
@@ -37,29 +33,6 @@ const SWITCHED_OFF: &str = "not looked into: --pod-evidence=false";
 const FILLS: usize = 1024;
 /// Most troubles told of one source.
 const TROUBLES: usize = 4;
-
-/// What is known already, and what to find out more about.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// [`Evidence::window`]
-    pub window: Duration,
-    /// [`Evidence::ports`]
-    pub ports: Vec<(u16, Counted)>,
-    /// [`Evidence::rows`]
-    pub rows: Vec<Row>,
-    /// [`Evidence::clients`]
-    pub clients: Vec<Clients>,
-    /// [`Evidence::served`]
-    pub served: Vec<Served>,
-    /// [`Evidence::untold`]
-    pub untold: u64,
-    /// Node port, backend, what it got within the window.
-    pub backends: Vec<(u16, SocketAddr, Sent)>,
-    /// Failed attempts without a known backend, the newest first.
-    pub flows: Vec<FlowKey>,
-    /// The watched ports.
-    pub watched: PortSet,
-}
 
 /// The sources, and what they told before. Belongs on a thread of its own in
 /// the node's network namespace: it blocks, for 1.7 s at most.
@@ -246,8 +219,8 @@ impl Collector {
         let ask = Ask {
             window: asked.window,
             deadline: now + PODS,
-            suspects: suspects(asked),
-            refused: refused(asked),
+            suspects: asked.suspects(),
+            refused: asked.refused(),
             suspects_until: now + SUSPECTS,
         };
         let mut troubles = Vec::new();
@@ -255,7 +228,8 @@ impl Collector {
             troubles.push(format!("the node's own addresses: {failed}"));
             Vec::new()
         });
-        let (here, others): (Vec<_>, Vec<_>) = worst_first(asked)
+        let (here, others): (Vec<_>, Vec<_>) = asked
+            .worst_first()
             .into_iter()
             .partition(|backend| own.iter().any(|held| held.address == backend.ip()));
         let mut places = HashMap::new();
@@ -293,40 +267,6 @@ impl Collector {
         }
         places
     }
-}
-
-/// Each backend once.
-fn worst_first(asked: &Asked) -> Vec<SocketAddr> {
-    let mut failed: HashMap<SocketAddr, u64> = HashMap::new();
-    for row in &asked.rows {
-        if let Some(backend) = row.backend {
-            *failed.entry(backend).or_default() += row.count;
-        }
-    }
-    let mut backends: Vec<SocketAddr> = asked.backends.iter().map(|b| b.1).collect();
-    backends.sort_unstable_by_key(|b| (Reverse(failed.get(b).copied()), *b));
-    backends.dedup();
-    backends
-}
-
-/// Backends that something failed at, or may have.
-fn suspects(asked: &Asked) -> HashSet<SocketAddr> {
-    let failed: HashSet<_> = asked
-        .rows
-        .iter()
-        .map(|r| (r.node_port, r.backend))
-        .collect();
-    let may =
-        |port, backend| failed.contains(&(port, Some(backend))) || failed.contains(&(port, None));
-    let backends = asked.backends.iter();
-    backends.filter(|b| may(b.0, b.1)).map(|b| b.1).collect()
-}
-
-/// Backends that sent a RST.
-fn refused(asked: &Asked) -> HashSet<SocketAddr> {
-    let rows = asked.rows.iter();
-    let refused = rows.filter(|row| row.failure == Failure::Refused);
-    refused.filter_map(|row| row.backend).collect()
 }
 
 fn told(source: &'static str, troubles: &[String]) -> Option<Absent> {

@@ -4,6 +4,7 @@
 pub mod names;
 pub mod rules;
 
+mod asked;
 mod backend;
 mod collector;
 mod conntrack;
@@ -33,8 +34,9 @@ use std::{
     time::Duration,
 };
 
+pub use asked::Asked;
 pub use backend::{Backend, Listener, Place, Pod, Sent};
-pub use collector::{Asked, Collector};
+pub use collector::Collector;
 pub use found::{FACTS, Fact, Found};
 pub use interface::InterfaceName;
 pub use ipvs::VirtualServer;

@@ -262,10 +262,11 @@ impl Pods {
             let redirects = &mut self.redirects;
             let pods = ask.look(totals, &known.held, &group, redirects, troubles);
             left.extend(group.iter().filter(|backend| !pods.contains_key(backend)));
-            places.extend(
-                pods.into_iter()
-                    .map(|(b, pod)| (b, Place::Here(pod.into()))),
-            );
+            let entry = known.paths.first();
+            places.extend(pods.into_iter().map(|(backend, pod)| {
+                let entry = entry.cloned();
+                (backend, Place::Here(Box::new(Pod { entry, ..pod })))
+            }));
         }
         left
     }

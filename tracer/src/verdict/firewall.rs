@@ -24,8 +24,9 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
             culprit.sentence("took the SYN")
         ),
         None if case.cause().is_some() => format!(
-            "A netfilter rule took the SYN ({}) and answered with {with}; the TCP stack never \
+            "A netfilter rule{} took the SYN ({}) and answered with {with}; the TCP stack never \
              saw it.",
+            of_the_pod(case),
             case.noted()
         ),
         None if matches!(case.row.reply, Reply::Icmp | Reply::Icmpv6) => format!(
@@ -40,6 +41,7 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     };
     let next = match &told.culprit {
         Some(culprit) => culprit.next(&format!("and mend it so that SYNs to {to} pass.")),
+        None if is_the_pods(case) => searched_in_the_pod(case),
         None => format!(
             "Find the rule: {}; see which one matches {to}.",
             rules::find(case, "reject")
@@ -53,8 +55,8 @@ pub(super) fn rejected(case: &Case<'_>, with: &str, told: &Told) -> Opinion {
     )
 }
 
-/// A rule drops SYNs. That one of them did is for the
-/// caller to decide; which one may be open all the same.
+/// A rule drops SYNs. That one of them did is for the caller to decide; which one may be
+/// open all the same.
 pub(super) fn dropped(case: &Case<'_>, told: &Told) -> Opinion {
     let next = match &told.culprit {
         Some(culprit) => shown(case, culprit),
@@ -99,7 +101,8 @@ fn fact(case: &Case<'_>, told: &Told) -> String {
             format!("A netfilter rule dropped it, here or in the pod, after {target} was chosen.")
         }
         (None, Some(target)) => {
-            format!("A netfilter rule dropped it after {target} had been chosen{noted}.")
+            let whose = of_the_pod(case);
+            format!("A netfilter rule{whose} dropped it after {target} had been chosen{noted}.")
         }
         (None, None) => {
             format!("A netfilter rule dropped the SYN before any backend was chosen{noted}.")
@@ -123,6 +126,7 @@ fn shown(case: &Case<'_>, culprit: &Culprit) -> String {
 fn searched(case: &Case<'_>) -> String {
     let find = rules::find(case, "drop");
     match case.chosen() {
+        Some(_) if is_the_pods(case) => searched_in_the_pod(case),
         Some(_) => format!(
             "`kubectl get networkpolicy -A` for the pod with {}; then the rules of this node and \
              of the pod: {find} (FORWARD's policy too).",
@@ -130,4 +134,32 @@ fn searched(case: &Case<'_>) -> String {
         ),
         None => format!("Find the rule on this node: {find}; its counter rises while they fail."),
     }
+}
+
+/// It was seen in the namespace of the pod that the backend is.
+fn is_the_pods(case: &Case<'_>) -> bool {
+    case.row.netns != 0 && case.pod().is_some()
+}
+
+fn of_the_pod(case: &Case<'_>) -> &'static str {
+    if is_the_pods(case) {
+        " in the pod's own namespace"
+    } else {
+        ""
+    }
+}
+
+/// How to find a rule in the pod's namespace.
+fn searched_in_the_pod(case: &Case<'_>) -> String {
+    let entry = case.pod().and_then(|pod| pod.entry.as_deref());
+    let entry = entry.map_or_else(
+        || "/proc/PID/ns/net".into(),
+        |path| path.display().to_string(),
+    );
+    format!(
+        "See the rules of the pod with {ip}: `nsenter --net={entry} iptables-save -c` and `nsenter \
+         --net={entry} nft -a list ruleset`; a sidecar, an init container or a network policy \
+         (`kubectl get networkpolicy -A`) made them.",
+        ip = case.ip()
+    )
 }

@@ -16,6 +16,8 @@ mod found;
 mod holder;
 mod listens;
 mod names;
+mod no_endpoints;
+mod no_rule;
 mod opens;
 mod opinion;
 mod packets;

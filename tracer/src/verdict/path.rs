@@ -11,10 +11,11 @@ use super::{
     conntrack::certainty_of_rule,
     drops::Cause,
     firewall,
+    no_endpoints::no_endpoints,
     opinion::Opinion,
     replies::{answered, answers_are_late, return_path, slow, too_big},
     rules,
-    service::{is_port_unreachable, is_prohibited, no_endpoints},
+    service::{is_port_unreachable, is_prohibited},
 };
 use crate::evidence::{Route, rules::Action};
 

@@ -11,6 +11,8 @@ use super::{
     culprit::Culprit,
     drops::Cause,
     firewall, holder,
+    no_endpoints::{by_source_range, no_endpoints, no_local_endpoint},
+    no_rule::{no_rule, serves_others},
     opinion::Opinion,
     rules::{self, Told},
 };
@@ -76,79 +78,6 @@ fn unnoted(case: &Case<'_>) -> Opinion {
     }
 }
 
-/// A3. `rule`: the one that took the SYN in place of kube-proxy's, if any did.
-fn no_rule(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
-    let (port, show) = (case.port(), case.show_service());
-    let fact = if let Some(culprit) = rule {
-        format!(
-            "No rule of this node leads port {port} to a pod. {}",
-            culprit.sentence("took the SYN instead")
-        )
-    } else if case.seen(seen::RESET_CLIENT) {
-        let reason = case.row.reset_reason.as_deref().unwrap_or("NO_SOCKET");
-        let by_now = if rules::lead_on(case) {
-            format!(
-                " Rules lead port {port} to a pod by now: they came later, or a rule before them \
-                 exempts these clients from NAT (NOTRACK in table raw, ACCEPT in table nat)."
-            )
-        } else {
-            String::new()
-        };
-        format!(
-            "The node's own TCP stack sent the RST ({reason}): no rule led the SYN to a \
-             pod.{by_now}"
-        )
-    } else if case.cause().is_some() {
-        format!(
-            "The SYN ended in the node's own TCP stack: {}.",
-            case.noted()
-        )
-    } else {
-        format!(
-            "The node made the RST, and its stack sent {} in this time (Tcp OutRsts); a REJECT \
-             rule with tcp-reset is the other possibility.",
-            case.evidence.node.out_rsts
-        )
-    };
-    let excludes = "The pods are not to blame: no SYN was sent to any.";
-    let here = match served_elsewhere(case) {
-        _ if rules::lead_on(case) => {
-            "If its pods are served to others, find the rule that exempts these clients: \
-             `iptables-save | grep -e notrack -e ACCEPT` and `nft list ruleset` on this node; else \
-             see why kube-proxy was late (its log)."
-        }
-        (true, _) => {
-            "Other addresses of this node serve the port: see kube-proxy's --nodeport-addresses \
-             (in nftables mode it serves the node's primary address alone), or have the load \
-             balancer use an address that is served."
-        }
-        (false, true) => {
-            "The other IP family serves the port: see the Service's spec.ipFamilies and \
-             spec.ipFamilyPolicy, and whether kube-proxy runs for both families."
-        }
-        (false, false) => "",
-    };
-    if !here.is_empty() {
-        let next = format!("{show}. {here}");
-        return Opinion::certain(Verdict::NoServiceRule, fact, excludes, next);
-    }
-    Opinion::certain(
-        Verdict::NoServiceRule,
-        fact,
-        excludes,
-        format!(
-            "{show}: if it has the node port {port}, kube-proxy on \
-             this node is down or behind (`kubectl -n kube-system get pods -o wide | grep \
-             kube-proxy`, then its log{}); if no Service has, take the port off the load balancer.",
-            if case.is_ipvs() {
-                "; `ipvsadm -Ln` on this node shows its virtual servers"
-            } else {
-                ""
-            }
-        ),
-    )
-}
-
 /// ICMP destination unreachable before any backend was chosen: only a rule sends that for
 /// one of the node's own addresses.
 fn unreachable(case: &Case<'_>) -> Option<Opinion> {
@@ -199,61 +128,6 @@ pub(super) const fn is_prohibited(row: &Row) -> bool {
     matches!(
         (row.reply, row.code),
         (Reply::Icmp, 9 | 10 | 13) | (Reply::Icmpv6, 1 | 5)
-    )
-}
-
-/// A1.
-pub(super) fn no_endpoints(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
-    let show = case.show_service();
-    let endpoints = commands::endpoints(&case.evidence.names, case.port());
-    let fact = match rule {
-        Some(culprit) => format!(
-            "{} It is the one that kube-proxy makes for a Service without ready endpoints, and it \
-             answers port unreachable.",
-            culprit.sentence("took the SYN")
-        ),
-        None => {
-            let noted = case
-                .cause()
-                .map_or_else(String::new, |_| format!(" ({})", case.noted()));
-            if let Some(server) = case.virtual_server() {
-                return ipvs_without_backends(server, &show, &endpoints);
-            }
-            format!(
-                "A REJECT rule took the SYN{noted} before any backend was chosen, and answered \
-                 port unreachable, as kube-proxy does for a Service without endpoints."
-            )
-        }
-    };
-    let mend = match served_elsewhere(case) {
-        (false, true) => {
-            "the other IP family has endpoints: see the Service's spec.ipFamilies, and whether its \
-             pods have addresses of both families"
-        }
-        _ => "mend the selector, the readiness probe or the replicas",
-    };
-    Opinion::certain(
-        Verdict::NoEndpoints,
-        fact,
-        "A pod that does not listen would have sent a RST; here no SYN reached any pod.",
-        format!("{show} names the Service; {endpoints} shows whether a pod is ready: {mend}."),
-    )
-}
-
-/// The same in kube-proxy's ipvs mode, where IPVS itself sends the ICMP.
-fn ipvs_without_backends(server: &VirtualServer, show: &str, endpoints: &str) -> Opinion {
-    Opinion::certain(
-        Verdict::NoEndpoints,
-        format!(
-            "IPVS has the virtual server {}, and no real server behind it that takes new \
-             connections: it answers port unreachable.",
-            server.address
-        ),
-        "A pod that does not listen would have sent a RST; here no SYN reached any pod.",
-        format!(
-            "`ipvsadm -Ln` on this node shows it; {show} names the Service, and {endpoints} shows \
-             whether a pod is ready: mend the selector, the readiness probe or the replicas."
-        ),
     )
 }
 
@@ -310,84 +184,4 @@ fn dropped_before_dnat(case: &Case<'_>) -> Opinion {
         return firewall::dropped(case, &told).certain_if(false);
     }
     by_kube_proxy.certain_if(false)
-}
-
-/// Others were served at the same port and address: endpoints are here.
-fn serves_others(case: &Case<'_>) -> bool {
-    let mut served = case.evidence.served.iter();
-    served.any(|s| s.node_port == case.port() && Some(s.dialled) == case.row.dialled)
-}
-
-/// Addresses of this node at which the port was served, other than the one dialled:
-/// whether there are any of the same family, and of the other.
-fn served_elsewhere(case: &Case<'_>) -> (bool, bool) {
-    let Some(dialled) = case.row.dialled.filter(|_| !serves_others(case)) else {
-        return (false, false);
-    };
-    let served = || {
-        case.evidence
-            .served
-            .iter()
-            .filter(|s| s.node_port == case.port())
-    };
-    let of = |same| served().any(|s| (s.dialled.is_ipv4() == dialled.is_ipv4()) == same);
-    (of(true), of(false))
-}
-
-/// kube-proxy drops what is outside of a Service's source ranges. Before 1.27 it marks
-/// that and what finds no local endpoint, and one rule drops all that is marked.
-fn by_source_range(case: &Case<'_>, culprit: &Culprit) -> Opinion {
-    let marked = culprit.is_of_marked();
-    let (what, also) = if marked {
-        (
-            "It drops what is marked: what is outside of a Service's loadBalancerSourceRanges, or \
-             finds no endpoint on this node; others were served at this port.",
-            "; a rule of somebody else's may set the mark, too: `iptables-save | grep 0x8000`",
-        )
-    } else {
-        (culprit.of_source_ranges(), "")
-    };
-    Opinion::certain(
-        Verdict::DroppedByRule,
-        format!("{} {what}", culprit.sentence("dropped the SYN")),
-        "No pod, queue or route is to blame: the SYN was not sent on to any.",
-        format!(
-            "{}: compare its spec.loadBalancerSourceRanges with the clients{also}.",
-            case.show_service()
-        ),
-    )
-    .certain_if(culprit.sure && !marked)
-}
-
-/// A4.
-fn no_local_endpoint(case: &Case<'_>, rule: Option<&Culprit>) -> Opinion {
-    let show = case.show_service();
-    let fact = match rule {
-        Some(culprit) => format!(
-            "{} kube-proxy makes it for a Service whose externalTrafficPolicy is Local and which \
-             has no ready endpoint on this node.",
-            culprit.sentence("dropped the SYN")
-        ),
-        None => format!(
-            "A netfilter rule dropped the SYN before any backend was chosen: {}.",
-            case.noted()
-        ),
-    };
-    let otherwise = if rule.is_some() {
-        String::new()
-    } else {
-        format!(
-            "; otherwise a firewall rule does it: {}",
-            rules::find(case, "drop")
-        )
-    };
-    Opinion::certain(
-        Verdict::NoLocalEndpoint,
-        fact,
-        "No pod, queue or route is to blame: the SYN was never sent on.",
-        format!(
-            "{show}: with externalTrafficPolicy: Local and no ready pod on this node kube-proxy \
-             drops so, and the load balancer has to check healthCheckNodePort{otherwise}."
-        ),
-    )
 }
