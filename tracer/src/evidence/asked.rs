@@ -67,3 +67,6 @@ impl Asked {
         refused.filter_map(|row| row.backend).collect()
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -13,7 +13,7 @@ use std::{
 
 use self::holders::{Holds, choose};
 use super::{
-    Namespace, Place, counters,
+    Namespace, Place, Pod, counters,
     gone::Gone,
     history::History,
     links::{self, Held, Peer},

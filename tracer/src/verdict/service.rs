@@ -4,11 +4,10 @@
 use tracer_common::failure::{Failure, Reply, seen};
 
 use super::{
-    Certainty, Verdict,
+    Certainty,
     case::{Case, sum},
-    claim, commands,
+    claim,
     conntrack::certainty_of_rule,
-    culprit::Culprit,
     drops::Cause,
     firewall, holder,
     no_endpoints::{by_source_range, no_endpoints, no_local_endpoint},
@@ -16,7 +15,7 @@ use super::{
     opinion::Opinion,
     rules::{self, Told},
 };
-use crate::evidence::{Holder, Route, Row, VirtualServer, rules::Action};
+use crate::evidence::{Holder, Route, Row, rules::Action};
 
 pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
     match (case.failure(), case.row.reply) {
