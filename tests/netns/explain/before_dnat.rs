@@ -9,15 +9,10 @@ use super::{
     amid::{end, in_turn, second_is_silent, two_clients},
     expect::{Expected, Whom, failed},
     scenario::Scenario,
-    scene::{SOON, Scene},
+    scene::SOON,
 };
 
 const SECOND: Whom = Whom::From("10.60.0.11");
-
-fn iptables(s: &Scene, program: &str, rule: &str) -> Result<()> {
-    let argv = [program, "-w", "30"].into_iter().chain(rule.split(' '));
-    s.bed.node.run(&argv.collect::<Vec<_>>()).map(drop)
-}
 
 fn by_rule(says: &'static [&'static str]) -> Expected {
     failed("dropped_by_rule", 4).only(SECOND).says(says)
@@ -35,7 +30,7 @@ fn raw_legacy() -> Result<()> {
         rules: Mode::IptablesLegacy,
         fault: |s| {
             let rule = "-t raw -A PREROUTING -s 10.60.0.11 -j DROP";
-            iptables(s, "iptables-legacy", rule)
+            s.iptables("iptables-legacy", rule)
         },
         expect: || {
             vec![by_rule(&[
@@ -54,14 +49,10 @@ fn mangle_iptables_nft() -> Result<()> {
     Scenario {
         port: 31822,
         fault: |s| {
-            iptables(s, "iptables-nft", "-t mangle -N banned")?;
-            iptables(
-                s,
-                "iptables-nft",
-                "-t mangle -A PREROUTING -p tcp -j banned",
-            )?;
+            s.iptables("iptables-nft", "-t mangle -N banned")?;
+            s.iptables("iptables-nft", "-t mangle -A PREROUTING -p tcp -j banned")?;
             let rule = "-t mangle -A banned -s 10.60.0.11 -m comment --comment ban -j DROP";
-            iptables(s, "iptables-nft", rule)
+            s.iptables("iptables-nft", rule)
         },
         expect: || vec![by_rule(&["table mangle, chain banned", "comment \"ban\""])],
         ..SCENARIO
@@ -96,7 +87,7 @@ fn rpfilter_match() -> Result<()> {
             s.bed.client.ip("addr add 172.31.9.1/32 dev eth0\n")?;
             s.bed.node.ip("route add 172.31.9.0/24 dev cbr0\n")?;
             let rule = "-t raw -A PREROUTING -i eth0 -m rpfilter --invert -j DROP";
-            iptables(s, "iptables-nft", rule)
+            s.iptables("iptables-nft", rule)
         },
         traffic: |s| {
             let dial = Dial::from(s.dial(SOON), ([172, 31, 9, 1], 0));

@@ -13,12 +13,12 @@ use testbed::{
     addr::client_v4,
     peer::{Behaviour, Dial, Server, thrift::Message},
     raw::Answer,
-    rules,
     segment::{Segment, flags},
 };
 
 use super::{
     amid::end,
+    other_movers::two_source_ports,
     scenario::Scenario,
     scene::{Reply, SOON, Scene, call},
 };
@@ -78,13 +78,7 @@ fn servers(s: &Scene) -> Result<()> {
 /// The pod has another listener, whose queue is full, and which is dialled directly.
 fn full_listener(s: &Scene) -> Result<()> {
     s.serve_with(0, FULL, Behaviour::NeverAccept, 1)?;
-    s.keep(rules::masquerade_from(
-        &s.bed.node,
-        ELSEWHERE,
-        "50000-50001",
-    )?);
-    let at = (client_v4(0), ELSEWHERE);
-    s.keep(Server::start(&s.bed.client, at, Behaviour::Sink)?);
+    two_source_ports(s)?;
     s.bed.node.ip("route add 172.31.9.0/24 dev cbr0\n")?;
     s.bed.node.sysctls(&[
         ("net/ipv4/conf/eth0/rp_filter", "1"),

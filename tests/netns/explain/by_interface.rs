@@ -14,6 +14,7 @@ use testbed::{
 use super::{
     amid::{end, in_turn, second, two_clients},
     expect::{Count, Whom, failed},
+    other_interface::second_link,
     scenario::Scenario,
     scene::{SOON, Scene},
 };
@@ -21,25 +22,11 @@ use super::{
 /// The load balancer's address behind the node's second interface.
 const BEHIND: [u8; 4] = [10, 62, 0, 10];
 
-/// A second link between the load balancer and the node, `eth9`. By it goes what has that
-/// address, or one of these ports, as a source.
-fn second_link(s: &Scene) -> Result<()> {
-    let (client, node) = (&s.bed.client, &s.bed.node);
-    let link = format!(
-        "link add eth9 type veth peer name eth9 netns {}\nlink set eth9 up\n\
-         addr add 10.62.0.10/24 dev eth9\n",
-        node.name()
-    );
-    client.ip(&link)?;
-    node.ip("link set eth9 up\naddr add 10.62.0.1/24 dev eth9\n")?;
-    client.ip("route add default via 10.62.0.1 dev eth9 table 77\n\
-         rule add from 10.62.0.10 table 77\n\
+/// By the second link goes what has that address, or one of these ports, as a source.
+fn by_source(s: &Scene) -> Result<()> {
+    second_link(s)?;
+    s.bed.client.ip("rule add from 10.62.0.10 table 77\n\
          rule add ipproto tcp sport 20000-20999 table 77\n")
-}
-
-fn iptables(s: &Scene, program: &str, rule: &str) -> Result<()> {
-    let argv = [program, "-w", "30"].into_iter().chain(rule.split(' '));
-    s.bed.node.run(&argv.collect::<Vec<_>>()).map(drop)
 }
 
 /// A dial that comes in by the second interface.
@@ -50,12 +37,12 @@ fn behind(s: &Scene) -> Dial<'_> {
 const SCENARIO: Scenario = Scenario {
     topology: two_clients,
     servers: |s| {
-        second_link(s)?;
+        by_source(s)?;
         s.serve(0, 9090, Behaviour::Echo)
     },
     fault: |s| {
         let rule = "-t raw -A PREROUTING -i eth9 -p tcp -j DROP";
-        iptables(s, "iptables-nft", rule)
+        s.iptables("iptables-nft", rule)
     },
     traffic: |s| in_turn(s, || end(&behind(s), 2, Errno::EINPROGRESS)),
     expect: || {
@@ -128,7 +115,7 @@ fn lost_answers_to_what_came_by_one_interface() -> Result<()> {
         fault: |s| {
             let answers = "-p tcp --tcp-flags SYN,ACK SYN,ACK --dport 20000:20999";
             let rule = format!("-t mangle -A POSTROUTING {answers} -j DROP");
-            iptables(s, "iptables-nft", &rule)
+            s.iptables("iptables-nft", &rule)
         },
         traffic: by_both,
         expect: || {
@@ -169,9 +156,9 @@ fn a_rule_for_another_interface() -> Result<()> {
         port: 31972,
         fault: |s| {
             let raw = "-t raw -A PREROUTING";
-            iptables(s, "iptables-nft", &format!("{raw} -i eth9 -p tcp -j DROP"))?;
+            s.iptables("iptables-nft", &format!("{raw} -i eth9 -p tcp -j DROP"))?;
             let rule = format!("{raw} -s 10.60.0.11 -p tcp --dport {} -j DROP", s.port);
-            iptables(s, "iptables-nft", &rule)
+            s.iptables("iptables-nft", &rule)
         },
         traffic: |s| {
             in_turn(s, || {
@@ -196,7 +183,7 @@ fn a_full_queue_beside_a_rule_for_another_interface() -> Result<()> {
     Scenario {
         port: 31974,
         servers: |s| {
-            second_link(s)?;
+            by_source(s)?;
             s.serve_with(0, 9090, Behaviour::NeverAccept, 2)
         },
         traffic: |s| {

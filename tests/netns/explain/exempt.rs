@@ -10,17 +10,10 @@ use super::{
     amid::{end, in_turn, second, two_clients},
     expect::{Count, Expected, Whom, failed, spoilt},
     scenario::Scenario,
-    scene::{Reply, SOON, Scene, call},
+    scene::{Reply, SOON, call},
 };
 
 const SECOND: Whom = Whom::From("10.60.0.11");
-
-fn iptables(s: &Scene, rule: &str) -> Result<()> {
-    let argv = ["iptables-nft", "-w", "30"]
-        .into_iter()
-        .chain(rule.split(' '));
-    s.bed.node.run(&argv.collect::<Vec<_>>()).map(drop)
-}
 
 /// The node's stack gets the SYN, and has no socket for it. kube-proxy is not to blame.
 fn exempted() -> Vec<Expected> {
@@ -38,7 +31,12 @@ const SCENARIO: Scenario = Scenario {
 #[test]
 fn not_tracked() -> Result<()> {
     Scenario {
-        fault: |s| iptables(s, "-t raw -A PREROUTING -s 10.60.0.11 -j CT --notrack"),
+        fault: |s| {
+            s.iptables(
+                "iptables-nft",
+                "-t raw -A PREROUTING -s 10.60.0.11 -j CT --notrack",
+            )
+        },
         ..SCENARIO
     }
     .run()
@@ -48,7 +46,12 @@ fn not_tracked() -> Result<()> {
 fn accepted_in_nat() -> Result<()> {
     Scenario {
         port: 31894,
-        fault: |s| iptables(s, "-t nat -I PREROUTING -s 10.60.0.11 -j ACCEPT"),
+        fault: |s| {
+            s.iptables(
+                "iptables-nft",
+                "-t nat -I PREROUTING -s 10.60.0.11 -j ACCEPT",
+            )
+        },
         ..SCENARIO
     }
     .run()
@@ -59,8 +62,8 @@ fn queued_for_nobody() -> Result<()> {
     Scenario {
         port: 31896,
         fault: |s| {
-            iptables(
-                s,
+            s.iptables(
+                "iptables-nft",
                 "-t raw -A PREROUTING -s 10.60.0.11 -j NFQUEUE --queue-num 5",
             )
         },

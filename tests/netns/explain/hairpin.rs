@@ -1,5 +1,7 @@
 //! D7: a pod dials its own Service and gets itself, without masquerading.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 use nix::errno::Errno;
 use testbed::{
@@ -12,7 +14,7 @@ use testbed::{
 use super::{
     expect::{Backend, failed},
     scenario::Scenario,
-    scene::{SOON, at_once},
+    scene::{SOON, Scene, at_once},
 };
 
 const SCENARIO: Scenario = Scenario {
@@ -57,30 +59,33 @@ fn behind_a_bridge() -> Result<()> {
     .run()
 }
 
-/// F10: the node, or a pod that is masqueraded to its address, dials a load balancer that
-/// keeps the client's address and sends the connection back.
+/// The node, or a pod that is masqueraded to its address, dials a load balancer that keeps
+/// the client's address and sends the connection back.
+fn through(s: &Scene, from: fn(&Scene, u16) -> SocketAddr) -> Result<()> {
+    let raw = RawClient::open(&s.bed.client)?;
+    for port in 40000..40003 {
+        raw.syn_only(from(s, port), s.node_port(s.port), 1)?;
+    }
+    Ok(())
+}
+
+/// F10.
+const BALANCED: Scenario = Scenario {
+    topology: || Topology::builder().pods(2),
+    services: |s| vec![s.service().backend(s.pod(0, 9090))],
+    fault: |_| Ok(()),
+    traffic: |s| through(s, Scene::node_port),
+    expect: || {
+        let told = failed("hairpin", 3).backend(Backend::Any);
+        let told = told.says(&["came in from outside"]);
+        vec![told.never_says(&["carries its own address"])]
+    },
+    ..Scenario::new(31874)
+};
+
 #[test]
 fn through_the_load_balancer() -> Result<()> {
-    Scenario {
-        port: 31874,
-        topology: || Topology::builder().pods(2),
-        fault: |_| Ok(()),
-        services: |s| vec![s.service().backend(s.pod(0, 9090))],
-        traffic: |s| {
-            let raw = RawClient::open(&s.bed.client)?;
-            for source in 40000..40003 {
-                raw.syn_only(s.node_port(source), s.node_port(s.port), 1)?;
-            }
-            Ok(())
-        },
-        expect: || {
-            let told = failed("hairpin", 3).backend(Backend::Any);
-            let told = told.says(&["came in from outside"]);
-            vec![told.never_says(&["carries its own address"])]
-        },
-        ..SCENARIO
-    }
-    .run()
+    BALANCED.run()
 }
 
 /// The same from an address of the node that nobody dials.
@@ -88,23 +93,9 @@ fn through_the_load_balancer() -> Result<()> {
 fn from_another_address_of_the_node() -> Result<()> {
     Scenario {
         port: 31876,
-        topology: || Topology::builder().pods(2),
-        services: |s| vec![s.service().backend(s.pod(0, 9090))],
         fault: |s| s.bed.node.ip("addr add 10.60.0.77/32 dev lo\n").map(drop),
-        traffic: |s| {
-            let raw = RawClient::open(&s.bed.client)?;
-            for port in 40000..40003 {
-                let source = ([10, 60, 0, 77], port).into();
-                raw.syn_only(source, s.node_port(s.port), 1)?;
-            }
-            Ok(())
-        },
-        expect: || {
-            let told = failed("hairpin", 3).backend(Backend::Any);
-            let told = told.says(&["came in from outside"]);
-            vec![told.never_says(&["carries its own address"])]
-        },
-        ..SCENARIO
+        traffic: |s| through(s, |_, port| ([10, 60, 0, 77], port).into()),
+        ..BALANCED
     }
     .run()
 }

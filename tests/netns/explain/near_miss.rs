@@ -49,6 +49,7 @@ use super::{
     other_movers::{clashes, legacy},
     scenario::{OPTIONS, Scenario},
     scene::{Reply, SOON, Scene, at_once, call},
+    stale_conntrack::{AGAIN, answered},
 };
 
 const LIMIT: Duration = Duration::from_secs(3);
@@ -116,18 +117,12 @@ fn an_old_entry_of_the_right_backend() -> Result<()> {
     Scenario {
         traffic: |s| {
             let raw = RawClient::open(&s.bed.client)?;
-            let to = s.node_port(s.port);
-            for source in 4000..4003 {
-                let from = s.phantom(1, source);
-                let Answer::SynAck(seq) = raw.syn(from, to, 1)? else {
-                    anyhow::bail!("no SYN-ACK");
-                };
-                raw.send(&Segment::new(from, to, flags::RST | flags::ACK, 2, seq + 1))?;
-            }
+            answered(s, &raw, flags::RST | flags::ACK)?;
             s.stop_first_server();
             s.dials_end(3, SOON, Errno::ECONNREFUSED)?;
-            for source in 4000..4003 {
-                let answer = raw.syn(s.phantom(1, source), to, 1_000_000)?;
+            for source in AGAIN {
+                let from = s.phantom(1, source);
+                let answer = raw.syn(from, s.node_port(s.port), 1_000_000)?;
                 ensure!(answer == Answer::Rst, "{answer:?}");
             }
             Ok(())

@@ -9,8 +9,9 @@ use super::{
     scene::{Reply, SOON, Scene},
 };
 
-/// A second link between the load balancer and the node, by which everything but SYNs goes.
-fn second_link(s: &Scene) -> Result<()> {
+/// A second link between the load balancer and the node, `eth9`: what its routing table 77
+/// has is sent by it.
+pub fn second_link(s: &Scene) -> Result<()> {
     let (client, node) = (&s.bed.client, &s.bed.node);
     let link = format!(
         "link add eth9 type veth peer name eth9 netns {}\nlink set eth9 up\n\
@@ -19,19 +20,25 @@ fn second_link(s: &Scene) -> Result<()> {
     );
     client.ip(&link)?;
     node.ip("link set eth9 up\naddr add 10.62.0.1/24 dev eth9\n")?;
-    client.ip("route add default via 10.62.0.1 dev eth9 table 77\nrule add fwmark 7 table 77\n")?;
+    client.ip("route add default via 10.62.0.1 dev eth9 table 77\n")
+}
+
+/// By it goes everything but SYNs.
+fn all_but_syns(s: &Scene) -> Result<()> {
+    second_link(s)?;
+    s.bed.client.ip("rule add fwmark 7 table 77\n")?;
     let table = format!(
         "table ip second {{ chain c {{ type route hook output priority mangle; \
          tcp dport {} tcp flags & syn == 0 meta mark set 7; }}\n}}\n",
         s.port
     );
-    client.run_with(&["nft", "-f", "-"], &table).map(drop)
+    s.bed.client.run_with(&["nft", "-f", "-"], &table).map(drop)
 }
 
 const SCENARIO: Scenario = Scenario {
     topology: || Topology::builder().pods(2),
     servers: |s| {
-        second_link(s)?;
+        all_but_syns(s)?;
         s.serve(0, 9090, testbed::peer::Behaviour::Echo)
     },
     traffic: |s| {

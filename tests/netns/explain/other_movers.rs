@@ -2,6 +2,8 @@
 //! their own: those of conntrack, which are the node's, and those of queues, which are the
 //! pod's.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use testbed::{
@@ -25,22 +27,22 @@ const ELSEWHERE: u16 = 9999;
 const BESIDE: u16 = 9191;
 
 pub fn legacy(s: &Scene, rule: &str) -> Result<()> {
-    let argv = ["iptables-legacy", "-w", "30"];
-    let argv = argv.into_iter().chain(rule.split(' '));
-    s.bed.node.run(&argv.collect::<Vec<_>>()).map(drop)
+    s.iptables("iptables-legacy", rule)
+}
+
+/// A server at the load balancer, for which masquerading has two source ports.
+pub fn two_source_ports(s: &Scene) -> Result<(Ipv4Addr, u16)> {
+    let two = "50000-50001";
+    s.keep(rules::masquerade_from(&s.bed.node, ELSEWHERE, two)?);
+    let at = (client_v4(0), ELSEWHERE);
+    s.keep(Server::start(&s.bed.client, at, Behaviour::Sink)?);
+    Ok(at)
 }
 
 /// A pod dials elsewhere, where masquerading has two source ports: conntrack cannot insert
 /// the entries of the rest.
 pub fn clashes(s: &Scene, count: usize) -> Result<()> {
-    s.keep(rules::masquerade_from(
-        &s.bed.node,
-        ELSEWHERE,
-        "50000-50001",
-    )?);
-    let at = (client_v4(0), ELSEWHERE);
-    s.keep(Server::start(&s.bed.client, at, Behaviour::Sink)?);
-    let dial = Dial::new(&s.bed.pods[1], at).limit(SOON);
+    let dial = Dial::new(&s.bed.pods[1], two_source_ports(s)?).limit(SOON);
     s.keep([dial.stream()?, dial.stream()?]);
     end(&dial, count, Errno::EINPROGRESS)?;
     let [failed, _] = conntrack(s)?;

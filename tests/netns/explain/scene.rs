@@ -178,6 +178,12 @@ impl Scene {
         locked(&self.held).clear();
     }
 
+    /// A rule of the node's, by one of the programs that are called iptables.
+    pub fn iptables(&self, program: &str, rule: &str) -> Result<()> {
+        let argv = [program, "-w", "30"].into_iter().chain(rule.split(' '));
+        self.bed.node.run(&argv.collect::<Vec<_>>()).map(drop)
+    }
+
     /// A dial to the faulty port that gives up after `limit`.
     pub fn dial(&self, limit: Duration) -> Dial<'_> {
         Dial::new(&self.bed.client, self.node_port(self.port)).limit(limit)

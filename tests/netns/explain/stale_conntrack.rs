@@ -11,22 +11,31 @@ use testbed::{
 use super::{
     expect::failed,
     scenario::Scenario,
-    scene::{Reply, SOON, call},
+    scene::{Reply, SOON, Scene, call},
 };
+
+/// Source ports of clients that come again.
+pub const AGAIN: std::ops::Range<u16> = 4000..4003;
+
+/// Each is answered, and sends one segment more with these flags.
+pub fn answered(s: &Scene, raw: &RawClient, flags: u8) -> Result<()> {
+    let to = s.node_port(s.port);
+    for source in AGAIN {
+        let from = s.phantom(1, source);
+        let Answer::SynAck(seq) = raw.syn(from, to, 1)? else {
+            anyhow::bail!("no SYN-ACK");
+        };
+        raw.send(&Segment::new(from, to, flags, 2, seq.wrapping_add(1)))?;
+    }
+    Ok(())
+}
 
 #[test]
 fn source_port_again() -> Result<()> {
     Scenario {
         fault: |s| {
             let raw = RawClient::open(&s.bed.client)?;
-            let to = s.node_port(s.port);
-            for source in 4000..4003 {
-                let from = s.phantom(1, source);
-                let Answer::SynAck(seq) = raw.syn(from, to, 1)? else {
-                    anyhow::bail!("no SYN-ACK");
-                };
-                raw.send(&Segment::new(from, to, flags::ACK, 2, seq.wrapping_add(1)))?;
-            }
+            answered(s, &raw, flags::ACK)?;
             // The pod is replaced.
             s.apply(vec![s.service().backend(s.pod(1, 9090))])?;
             s.bed.pods[0].ip("addr flush dev eth0\n")?;
@@ -34,7 +43,7 @@ fn source_port_again() -> Result<()> {
         },
         traffic: |s| {
             let raw = RawClient::open(&s.bed.client)?;
-            for source in 4000..4003 {
+            for source in AGAIN {
                 raw.syn_only(s.phantom(1, source), s.node_port(s.port), 1_000_000)?;
             }
             let heard = raw.receive(SOON, |segment| segment.dst.port() / 10 == 400)?;

@@ -15,11 +15,6 @@ use super::{
 /// An address of the node beside its first.
 const OTHER: [u8; 4] = [10, 60, 0, 2];
 
-fn iptables(s: &Scene, program: &str, rule: &str) -> Result<()> {
-    let argv = [program].into_iter().chain(rule.split(' '));
-    s.bed.node.run(&argv.collect::<Vec<_>>()).map(drop)
-}
-
 /// As with `--nodeport-addresses`: kube-proxy's rules are for the first address alone.
 const ADDRESS: Scenario = Scenario {
     servers: |s| {
@@ -27,8 +22,7 @@ const ADDRESS: Scenario = Scenario {
         s.serve(0, 9090, testbed::peer::Behaviour::Echo)
     },
     fault: |s| {
-        iptables(
-            s,
+        s.iptables(
             "iptables-nft",
             "-t nat -I PREROUTING -d 10.60.0.2 -j ACCEPT",
         )
@@ -52,12 +46,11 @@ fn an_address_that_is_rejected() -> Result<()> {
     Scenario {
         port: 31832,
         fault: |s| {
-            iptables(
-                s,
+            s.iptables(
                 "iptables-nft",
                 "-t nat -I PREROUTING -d 10.60.0.2 -j ACCEPT",
             )?;
-            iptables(s, "iptables-nft", "-A INPUT -i eth0 -p tcp -j REJECT")
+            s.iptables("iptables-nft", "-A INPUT -i eth0 -p tcp -j REJECT")
         },
         traffic: |s| {
             let dial = Dial::new(&s.bed.client, (OTHER, s.port)).limit(SECOND_SYN);
@@ -99,7 +92,7 @@ fn ipv6_without_endpoints() -> Result<()> {
                 "-A KUBE-EXTERNAL-SERVICES -p tcp -m addrtype --dst-type LOCAL --dport {} -j REJECT",
                 s.port
             );
-            iptables(s, "ip6tables-nft", &rule)
+            s.iptables("ip6tables-nft", &rule)
         },
         traffic: |s| by_ipv6(s, SECOND_SYN),
         expect: || vec![failed("no_endpoints", 4).only(Whom::Family("IPv6"))],
@@ -113,7 +106,7 @@ fn ipv6_without_endpoints() -> Result<()> {
 fn ipv6_rejected() -> Result<()> {
     Scenario {
         port: 31838,
-        fault: |s| iptables(s, "ip6tables-nft", "-A INPUT -i eth0 -p tcp -j REJECT"),
+        fault: |s| s.iptables("ip6tables-nft", "-A INPUT -i eth0 -p tcp -j REJECT"),
         traffic: |s| by_ipv6(s, SECOND_SYN),
         expect: || vec![failed("rejected_by_rule", 4).only(Whom::Family("IPv6"))],
         ..FAMILY
@@ -129,7 +122,7 @@ fn host_firewall(s: &Scene) -> Result<()> {
         "-p tcp --dport 22 -j ACCEPT",
         "-j REJECT",
     ] {
-        iptables(s, "iptables-nft", &format!("-A INPUT {rule}"))?;
+        s.iptables("iptables-nft", &format!("-A INPUT {rule}"))?;
     }
     Ok(())
 }

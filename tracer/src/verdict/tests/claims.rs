@@ -138,7 +138,7 @@ fn lost() -> Row {
         .drop(seen::DROPPED_SYN_ACK, "NETFILTER_DROP", "nft_do_chain")
 }
 
-fn scope(mut bed: Bed, others: &[Served]) -> (Scope, Vec<String>) {
+pub(super) fn scope(mut bed: Bed, others: &[Served]) -> (Scope, Vec<String>) {
     bed.0.served = others.to_vec();
     let mut findings = judge(&bed.0).findings;
     assert_eq!(findings.len(), 1, "{findings:#?}");

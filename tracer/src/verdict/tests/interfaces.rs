@@ -148,12 +148,7 @@ fn a_counter_has_to_have_risen_by_the_failures_of_all_interfaces() {
 }
 
 fn scope(rows: impl IntoIterator<Item = Row>, others: &[Served]) -> (Scope, Vec<String>) {
-    let mut bed = bed(rows).here();
-    bed.0.served = others.to_vec();
-    let mut findings = judge(&bed.0).findings;
-    assert_eq!(findings.len(), 1, "{findings:#?}");
-    let finding = findings.remove(0);
-    (finding.scope, finding.evidence)
+    super::claims::scope(bed(rows).here(), others)
 }
 
 #[test]
