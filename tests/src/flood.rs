@@ -4,7 +4,7 @@
 use std::{
     io::IoSlice,
     net::SocketAddrV4,
-    ops::Range,
+    ops::{Range, RangeInclusive},
     os::fd::{AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
 };
@@ -55,6 +55,22 @@ pub fn syns(client: &Netns, to: SocketAddrV4, numbers: Range<u32>, rate: u32) ->
         std::thread::sleep(due.saturating_sub(start.elapsed()));
     }
     Ok(start.elapsed())
+}
+
+/// The same; returns how many left. What a link has no room for is told to the sender, who
+/// sends it again, from Linux 6.6 on; before that it is lost.
+pub fn syns_that_left(
+    client: &Netns,
+    to: SocketAddrV4,
+    numbers: Range<u32>,
+    rate: u32,
+) -> Result<RangeInclusive<f64>> {
+    let before = client.send_drops("eth0")?;
+    let time = syns(client, to, numbers.clone(), rate)?;
+    let dropped = client.send_drops("eth0")? - before;
+    let all = f64::from(numbers.end - numbers.start);
+    eprintln!("{all} SYNs in {time:.1?}, {dropped} dropped by the link");
+    Ok(all - dropped as f64..=all)
 }
 
 /// Sends frames between client and node in a [`crate::Topology`], from either

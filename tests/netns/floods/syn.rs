@@ -26,14 +26,11 @@ fn a_million_sources() -> Result<()> {
     let tracer = scene.trace(&["--handshake-timeout", "1s"])?;
     let before = Before::flood(&scene, &tracer)?;
     let first = attempts(&tracer.metrics()?, FLOODED);
-    let drops = scene.bed.client.send_drops("eth0")?;
     let to = SocketAddrV4::new(NODE_V4, FLOODED);
-    let time = flood::syns(&scene.bed.client, to, 0..SOURCES, AT_ONCE)?;
-    let dropped = scene.bed.client.send_drops("eth0")? - drops;
-    eprintln!("{SOURCES} SYNs in {time:.1?}, {dropped} dropped by the link");
+    let left = flood::syns_that_left(&scene.bed.client, to, 0..SOURCES, AT_ONCE)?;
     let metrics = before.holds(&tracer)?;
     let counted = attempts(&metrics, FLOODED) - first;
-    assert_eq!(counted + dropped, u64::from(SOURCES));
+    assert!(left.contains(&(counted as f64)), "{counted}, {left:?}");
     // The table cannot hold them all, and what it holds is not acknowledged.
     let of = |name, labels: &[_]| sum(&metrics, name, FLOODED, labels);
     let untracked = of("tracer_untracked_syns_total", &[]);
