@@ -266,6 +266,9 @@ impl Shared {
         // Both clocks now: what lies between them changes when time is set.
         let (real, now) = (nanoseconds(ClockId::CLOCK_REALTIME), monotonic());
         let names = self.services.table();
+        // The sweep reports a refusal and what timed out after it as it comes to them.
+        let mut failures: Vec<&Failed> = failures.iter().collect();
+        failures.sort_by_key(|failed| failed.record.at);
         for Failed { record, kind } in failures {
             let verdict = verdicts.on(*kind, Some((record.syn_at, record.syn_at)));
             let (Some(row), Some(verdict)) = (verdicts.row(kind), verdict) else {
