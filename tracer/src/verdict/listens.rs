@@ -24,7 +24,12 @@ pub(super) fn nothing_listens(case: &Case<'_>) -> Opinion {
     let fact = if by_stack {
         let reason = case.row.reset_reason.as_deref();
         let reason = reason.map_or_else(String::new, |r| format!(" ({r})"));
-        format!("The pod's own TCP stack on this node sent the RST{reason}.")
+        match case.is_process_here() {
+            true => format!(
+                "This node's own TCP stack sent the RST{reason}: {target} is an address of its own."
+            ),
+            false => format!("The pod's own TCP stack on this node sent the RST{reason}."),
+        }
     } else if no_socket {
         format!("The SYN found no socket in the pod: {}.", case.noted())
     } else if case.row.reply == Reply::NodeRst {
@@ -126,7 +131,10 @@ fn listening(case: &Case<'_>) -> String {
         return format!("The pod listens on {} at {at} only.", target.port());
     }
     if pod.listens_on.is_empty() {
-        return "The pod listens on no TCP port.".to_owned();
+        return match case.is_process_here() {
+            true => String::new(),
+            false => "The pod listens on no TCP port.".to_owned(),
+        };
     }
     format!("The pod listens on {} only.", list(&pod.listens_on))
 }
