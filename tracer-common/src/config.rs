@@ -20,6 +20,8 @@ pub const ABI: u32 = 4;
 /// Keys that one run of the sweep program takes: with the turns that each may
 /// wait for its lock, a chain of jumps that the verifier still follows (8192).
 pub const SWEEP_KEYS: u32 = 16;
+/// Mark of a run that removes attempts which are spent, too.
+pub const SWEEP_CROWDED: u32 = 1;
 
 /// Places in the table of programs that others go on with.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,8 @@ words! {
         Unreachable = "unreachable",
         /// No answer to the SYN within the handshake timeout.
         TimedOut = "timed_out",
-        /// SYN-ACK sent, nothing came back within the handshake timeout.
+        /// SYN-ACK sent, nothing came back within the handshake timeout, or before the
+        /// server's side sent a RST (the reply says whose).
         Unacked = "unacked",
         /// The client gave up before any answer.
         Cancelled = "cancelled",

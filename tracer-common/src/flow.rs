@@ -107,7 +107,8 @@ pub struct Flow {
     pub flags: u8,
     /// The present class: a [`Traffic`] by number.
     pub traffic: u8,
-    /// A [`Close`] by number plus one: how the first side closed; 0: neither.
+    /// A [`Close`] by number plus one: how the first side closed; 0: neither. Of a
+    /// decided attempt that its client gave up, [`Close::ClientRst`].
     pub closer: u8,
     /// First message found in a SYN's payload, by number plus one; 0: none.
     pub syn_message: u8,
@@ -118,8 +119,8 @@ pub struct Flow {
     /// What the client of an [`mark::OWED`] attempt or connection got: a
     /// [`crate::failure::Reply`] by number.
     pub reply: u8,
-    /// ICMP code of that reply; of a connection the [`crate::failure::Failure`]
-    /// by number.
+    /// ICMP code of that reply; of a connection, and of an attempt that was reset after
+    /// its SYN-ACK, the [`crate::failure::Failure`] by number.
     pub code: u8,
     /// Established: when the client's message came, in 2^20 ns of the monotonic
     /// clock, modulo 2^32; set with class Thrift or other. Decided: how long

@@ -46,7 +46,8 @@ words! {
         Unreachable = "unreachable",
         /// No answer to the SYN within the handshake timeout.
         TimedOut = "timed_out",
-        /// SYN-ACK sent, nothing came back within the handshake timeout.
+        /// SYN-ACK sent, nothing came back within the handshake timeout, or before the
+        /// server's side took it back with a RST.
         Unacked = "unacked",
         /// The client gave up (RST or FIN) before any answer.
         Cancelled = "cancelled",

@@ -47,6 +47,13 @@ impl<const DIRECT: bool> Skb<DIRECT> {
         unsafe { (*self.0).ifindex }
     }
 
+    /// The packet's mark; of a test run what the caller gave.
+    #[inline(always)]
+    pub fn mark(&self) -> u32 {
+        // SAFETY: a field of the program's own context.
+        unsafe { (*self.0).mark }
+    }
+
     /// True when the packet leaves by the interface (`PACKET_OUTGOING`).
     #[inline(always)]
     pub fn outgoing(&self) -> bool {

@@ -3,7 +3,11 @@
 //! in the kernel, under the flow's lock, and never races a packet.
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
-use tracer_common::{config::SWEEP_KEYS, flow::FlowKey, machine::Fate};
+use tracer_common::{
+    config::{SWEEP_CROWDED, SWEEP_KEYS},
+    flow::FlowKey,
+    machine::Fate,
+};
 
 use crate::{
     failures::{Effects, Scratch},
@@ -14,22 +18,24 @@ use crate::{
     tap,
 };
 
-/// The "packet" is an array of [`FlowKey`]; returns the layout version.
+/// The "packet" is an array of [`FlowKey`], its mark [`SWEEP_CROWDED`] where attempts
+/// that are spent shall go too; returns the layout version.
 #[classifier]
 pub fn sweep(ctx: TcContext) -> i32 {
     let skb = Skb::<true>::from(&ctx);
+    let crowded = skb.mark() == SWEEP_CROWDED;
     for i in 0..SWEEP_KEYS {
         let offset = i * size_of::<FlowKey>() as u32;
         let Some(key) = skb.copy::<FlowKey>(offset) else {
             break;
         };
-        tick(&key);
+        tick(&key, crowded);
     }
     globals::abi().cast_signed()
 }
 
 #[inline(always)]
-fn tick(key: &FlowKey) {
+fn tick(key: &FlowKey, crowded: bool) {
     let Some(flow) = flows::peek(key) else {
         return;
     };
@@ -38,17 +44,19 @@ fn tick(key: &FlowKey) {
     let Some(mut effects) = port.and_then(|port| Effects::of(port, Scratch::Sweep)) else {
         return;
     };
-    tick_locked(key, &mut effects);
+    tick_locked(key, crowded, &mut effects);
     effects.report(key, slot);
 }
 
 #[inline(always)]
-fn tick_locked(key: &FlowKey, effects: &mut Effects) {
+fn tick_locked(key: &FlowKey, crowded: bool, effects: &mut Effects) {
     let Some(entry) = Entry::lock(key) else {
         return;
     };
     let Some(flow) = entry.flow() else { return };
-    if flow.tick(tap::now(), &globals::limits(), effects) == Fate::Remove {
+    let now = tap::now();
+    let fate = flow.tick(now, &globals::limits(), effects);
+    if fate == Fate::Remove || crowded && flow.is_spent(now) {
         entry.remove();
     }
 }

@@ -1,6 +1,6 @@
 //! How connections end, and what time alone decides.
 
-use super::{Limits, Now, SYN_RETRANSMIT_SLACK_NS, Segment, near, tcp};
+use super::{Limits, Now, SYN_RETRANSMIT_NS, SYN_RETRANSMIT_SLACK_NS, Segment, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got};
 use crate::first_bytes::Decision;
@@ -148,13 +148,30 @@ impl Flow {
             }
             _ => return Fate::Remove,
         }
-        let age = now.ns.saturating_sub(self.since);
-        let spanned = self.since.saturating_sub(self.syn_at);
-        let settled = self.state == state::DECIDED && !self.marked(mark::OWED);
-        if settled && age >= spanned + SYN_RETRANSMIT_SLACK_NS {
-            return Fate::Remove;
+        if self.settled() {
+            let given_up = self.closer != 0;
+            let age = now.ns.saturating_sub(self.since);
+            if age >= SYN_RETRANSMIT_NS || given_up && self.is_spent(now) {
+                return Fate::Remove;
+            }
         }
         Fate::Keep
+    }
+
+    /// A failed attempt of which everything is reported.
+    #[inline(always)]
+    const fn settled(&self) -> bool {
+        self.state == state::DECIDED && !self.marked(mark::OWED)
+    }
+
+    /// A failed attempt whose SYN will hardly be seen again, provided that its first
+    /// SYNs were seen: it may go where others need its place.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_spent(&self, now: Now) -> bool {
+        let spanned = self.since.saturating_sub(self.syn_at);
+        let age = now.ns.saturating_sub(self.since);
+        self.settled() && age >= spanned.saturating_add(SYN_RETRANSMIT_SLACK_NS)
     }
 
     #[inline(always)]

@@ -30,7 +30,7 @@ impl Flow {
         });
     }
 
-    /// Puts off the report of a refused or unreachable attempt: see
+    /// Puts off the report of a refused, torn down or unreachable attempt: see
     /// [`mark::OWED`].
     #[inline(always)]
     pub(super) fn owe<T: Tally>(&mut self, got: Got, now: Now, tally: &mut T) {
@@ -49,7 +49,10 @@ impl Flow {
         }
         self.marks &= !mark::OWED;
         tally.add(Cell::UNREPORTED, -1);
+        let torn_down = self.reply <= Reply::BackendRst as u8 && self.code == UNACKED;
         let (failure, reply) = match self.reply {
+            1 if torn_down => (Failure::Unacked, Reply::NodeRst),
+            2 if torn_down => (Failure::Unacked, Reply::BackendRst),
             1 => (Failure::Refused, Reply::NodeRst),
             2 => (Failure::Refused, Reply::BackendRst),
             3 => (Failure::Unreachable, Reply::Icmp),
@@ -59,7 +62,7 @@ impl Flow {
         tally.failed(Failed {
             failure,
             reply,
-            code: self.code,
+            code: if torn_down { 0 } else { self.code },
             traffic: self.class_of_attempt() as u8,
             backend: self.backend,
             interface: self.interface(),
@@ -228,6 +231,9 @@ const OWED_NS: u64 = 100_000_000;
 const REPLY_BITS: u32 = 10;
 
 const _: () = assert!(Reply::NodeRst as u8 == 1 && Reply::Icmpv6 as u8 == 4);
+
+/// [`Flow::code`] of an attempt that the server's RST ended after its SYN-ACK.
+pub(super) const UNACKED: u8 = Failure::Unacked as u8;
 
 /// [`Flow::code`] of a connection that is owed, if it is no [`Failure::Reset`].
 const UNANSWERED: u8 = Failure::Unanswered as u8;

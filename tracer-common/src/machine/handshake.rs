@@ -1,11 +1,12 @@
 //! From the SYN to the outcome.
 
+use super::failing::UNACKED;
 use super::{Fate, Limits, Now, Segment, WINDOW, at_or_after, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got};
 use crate::first_bytes::FirstBytes;
 use crate::flow::{Flow, flag, mark, state};
-use crate::words::{Answer, Outcome, Retransmit, Traffic};
+use crate::words::{Answer, Close, Outcome, Retransmit, Traffic};
 
 impl Flow {
     /// A SYN from the client: a new attempt (true), or the same one again.
@@ -146,7 +147,7 @@ impl Flow {
                     && (acks_syn || segment.seq == self.server_isn.wrapping_add(1)) =>
             {
                 self.count_reset(segment, tally);
-                self.refuse(Outcome::Refused, segment.got(), now, tally);
+                self.tear_down(segment.got(), now, tally);
             }
             state::ANSWERED | state::ESTABLISHED | state::DECIDED
                 if segment.has(tcp::SYN) && acks_syn =>
@@ -242,6 +243,14 @@ impl Flow {
         self.decided(outcome, tally);
     }
 
+    /// The server's side resets what it has answered, before an ACK of the client was
+    /// seen: nobody refused the SYN, and nothing came back in time.
+    #[inline(always)]
+    fn tear_down<T: Tally>(&mut self, got: Got, now: Now, tally: &mut T) {
+        self.refuse(Outcome::Unacked, got, now, tally);
+        self.code = UNACKED;
+    }
+
     #[inline(always)]
     fn decided<T: Tally>(&mut self, outcome: Outcome, tally: &mut T) -> Traffic {
         let traffic = if outcome as u8 == Outcome::HalfOpen as u8 {
@@ -253,6 +262,9 @@ impl Flow {
         tally.add(Cell::PENDING, -1);
         self.flags |= flag::COUNTED;
         self.state = state::DECIDED;
+        if matches!(outcome, Outcome::HalfOpen | Outcome::Cancelled) {
+            self.closer = Close::ClientRst as u8 + 1;
+        }
         traffic
     }
 

@@ -132,9 +132,15 @@ pub const fn quiet_s(idle_after_ns: u64, half_closed_after_s: u32, expire_after_
     quiet
 }
 
-/// How long after its last SYN or SYN-ACK a failed attempt may still see that
-/// again, beyond the time that they have spanned so far: retransmission intervals at
-/// most double (RFC 6298, section 5.5), and start at 1 s or, in old stacks, 3 s.
+/// How long after its last SYN or SYN-ACK a failed attempt may see that again: the
+/// longest retransmission timeout of Linux (`TCP_RTO_MAX`, 120 s) and a little more.
+/// Nothing shorter will do for attempts whose first SYNs were not seen.
+pub const SYN_RETRANSMIT_NS: u64 = 125_000_000_000;
+
+/// The same of an attempt whose client has ended it itself, or while the flow table
+/// has no room for more, beyond the time that its SYNs have spanned so far:
+/// retransmission intervals at most double (RFC 6298, section 5.5), and start at 1 s
+/// or, in old stacks, 3 s.
 pub const SYN_RETRANSMIT_SLACK_NS: u64 = 4_000_000_000;
 
 /// Distance within which a sequence number counts as belonging (1 MiB).

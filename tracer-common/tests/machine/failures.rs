@@ -5,7 +5,7 @@ use tracer_common::{
     failure::{Failed, Failure, Reply},
     flow::mark,
     machine::tcp,
-    words::{ResetOrigin, Traffic},
+    words::{Outcome, ResetOrigin, Traffic},
 };
 
 use crate::lab::{CALL, ISN, Lab, MS, S, SERVER_ISN, segment};
@@ -59,7 +59,7 @@ fn failed_attempts() {
         ),
         (
             |lab| server_rst(lab.syn().syn_ack(), 0, ResetOrigin::Backend),
-            Failure::Refused,
+            Failure::Unacked,
             Reply::BackendRst,
         ),
         (
@@ -184,8 +184,29 @@ fn a_refusal_that_comes_late_is_reported_before_it_is_forgotten() {
     let mut lab = Lab::new();
     // By then nobody expects the SYN again, so that the flow could go.
     lab.syn().wait(4_950 * MS).unreachable(ISN).wait(10 * MS);
-    assert!(lab.flow.is_some());
+    assert!(lab.flow.is_some() && !lab.spent());
     lab.wait(100 * MS);
     lab.failures(&[(Failure::Unreachable, Reply::Icmp)]);
-    assert_eq!((lab.flow, lab.get(Cell::UNREPORTED)), (None, 0));
+    assert_eq!((lab.spent(), lab.get(Cell::UNREPORTED)), (true, 0));
+}
+
+#[test]
+fn what_the_servers_side_resets_after_its_syn_ack_was_not_refused() {
+    let reset = |lab: &mut Lab, seq, flags| {
+        lab.server(flags, seq, ISN.wrapping_add(1), &[]).wait(S);
+    };
+    for flags in [tcp::RST, tcp::RST | tcp::ACK] {
+        let mut lab = Lab::new();
+        lab.syn().syn_ack();
+        reset(&mut lab, SERVER_ISN + 1, flags);
+        lab.outcomes(&[(Outcome::Unacked, Traffic::Unknown, 1)]);
+        let reply = lab.failed[0].reply;
+        assert_ne!(reply, Reply::None, "somebody sent it");
+        lab.failures(&[(Failure::Unacked, reply)]);
+        assert_eq!(lab.failed[0].code, 0, "no ICMP");
+        // The client sends its SYN again, and is answered and reset again.
+        lab.syn().syn_ack();
+        reset(&mut lab, SERVER_ISN + 1, flags);
+        assert_eq!((lab.attempts(), lab.failed.len()), (1, 1));
+    }
 }

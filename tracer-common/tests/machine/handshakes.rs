@@ -86,6 +86,54 @@ fn timed_out_counts_once_over_all_retransmissions() {
 }
 
 #[test]
+fn an_attempt_is_one_however_far_its_syns_are_apart() {
+    // Constant; the first ones lost before the node; 120 s is Linux' longest.
+    let schedules: [&[u64]; 6] = [
+        &[0, 10, 20, 30],
+        &[15, 31, 63],
+        &[0, 7, 15],
+        &[0, 1, 3, 7, 15, 31, 63],
+        &[63, 127],
+        &[0, 120, 240, 360],
+    ];
+    for seconds in schedules {
+        // Whatever answers, the client does not see it and sends its SYN again.
+        let answers: [fn(&mut Lab) -> &mut Lab; 4] = [
+            |lab| lab,
+            Lab::syn_ack,
+            Lab::rst_to_syn,
+            |lab| lab.unreachable(ISN),
+        ];
+        for answer in answers {
+            let mut lab = Lab::new();
+            for pair in seconds.windows(2).chain([&[0_u64, 0][..]]) {
+                lab.syn();
+                answer(&mut lab);
+                for _ in 0..pair[1] - pair[0] {
+                    lab.wait(S);
+                }
+            }
+            assert_eq!(lab.attempts(), 1, "{seconds:?}");
+            assert_eq!(lab.retransmits(Retransmit::Syn), seconds.len() as u64 - 1);
+            lab.wait(130 * S);
+            assert!(lab.flow.is_none(), "{seconds:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_client_has_given_up_itself_is_forgotten_soon() {
+    let mut lab = Lab::new();
+    lab.syn()
+        .syn_ack()
+        .client(tcp::RST, ISN.wrapping_add(1), 0, &[]);
+    lab.wait(3 * S);
+    assert!(lab.flow.is_some());
+    lab.wait(2 * S);
+    assert!(lab.flow.is_none());
+}
+
+#[test]
 fn late_answer_to_a_timed_out_attempt_changes_nothing() {
     let mut lab = Lab::new();
     lab.syn()
@@ -131,7 +179,7 @@ fn unacked_is_one_attempt_over_all_retransmissions() {
     assert_eq!(lab.retransmits(Retransmit::Syn), 9);
     assert_eq!(lab.retransmits(Retransmit::SynAck), 9);
     lab.outcomes(&[(Outcome::Unacked, UNKNOWN, 1)]);
-    lab.wait(100 * S);
+    lab.wait(200 * S);
     assert!(lab.flow.is_none());
 }
 

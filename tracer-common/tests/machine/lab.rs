@@ -147,6 +147,11 @@ impl Lab {
         self.server(tcp::SYN | tcp::ACK, SERVER_ISN, ISN.wrapping_add(1), &[])
     }
 
+    /// A RST in answer to the SYN.
+    pub fn rst_to_syn(&mut self) -> &mut Self {
+        self.server(tcp::RST | tcp::ACK, 0, ISN.wrapping_add(1), &[])
+    }
+
     pub fn ack(&mut self) -> &mut Self {
         self.client(tcp::ACK, ISN.wrapping_add(1), SERVER_ISN + 1, &[])
     }
@@ -253,6 +258,11 @@ impl Lab {
 
     pub fn retransmits(&self, kind: Retransmit) -> u64 {
         self.get(Cell::retransmit(kind))
+    }
+
+    /// The flow would make room for others.
+    pub fn spent(&self) -> bool {
+        self.flow.is_some_and(|flow| flow.is_spent(self.time()))
     }
 
     pub fn established(&self) -> bool {

@@ -57,7 +57,7 @@ fn nothing(error: &anyhow::Error) -> Checked {
 /// The mode of the wire tap, which is of no use without the sweep.
 fn tap(ebpf: &mut Ebpf, config: &Config) -> anyhow::Result<&'static str> {
     let taps = Taps::load(ebpf, config)?;
-    Flows::new(ebpf, object::limits(config)?)?;
+    Flows::new(ebpf, object::limits(config)?, config.flows)?;
     Ok(taps.mode().as_str())
 }
 

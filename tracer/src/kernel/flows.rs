@@ -11,7 +11,7 @@ use aya::{
 };
 use nix::time::{ClockId, clock_gettime};
 use tracer_common::{
-    config::SWEEP_KEYS,
+    config::{SWEEP_CROWDED, SWEEP_KEYS},
     counters::{Cell, Tally},
     flow::{Flow, FlowKey},
     machine::{Fate, Limits, Now},
@@ -29,6 +29,10 @@ pub struct Flows {
     batch: Batch<FlowKey, Flow>,
     due: Vec<FlowKey>,
     used: Used,
+    /// Flows from which on those that are spent make room.
+    crowd: u64,
+    /// Flows at the last sweep.
+    flows: u64,
 }
 
 /// Counts nothing: for asking whether a flow is due.
@@ -39,8 +43,9 @@ impl Tally for Nothing {
 }
 
 impl Flows {
-    /// Takes the table out of the object and loads the sweep program.
-    pub fn new(ebpf: &mut Ebpf, limits: Limits) -> anyhow::Result<Self> {
+    /// Takes the table, which has room for `capacity` flows, out of the object and
+    /// loads the sweep program.
+    pub fn new(ebpf: &mut Ebpf, limits: Limits, capacity: u32) -> anyhow::Result<Self> {
         sweeper(ebpf)?.load().context("load the sweep program")?;
         Ok(Self {
             map: object::take(ebpf, "FLOWS")?,
@@ -48,6 +53,8 @@ impl Flows {
             batch: Batch::new(BATCH),
             due: Vec::new(),
             used: Used::none(),
+            crowd: u64::from(capacity / 2),
+            flows: 0,
         })
     }
 
@@ -56,21 +63,26 @@ impl Flows {
         let mut flows = 0;
         self.due.clear();
         self.used.clear();
+        let crowded = self.flows >= self.crowd;
         let (limits, due, used) = (&self.limits, &mut self.due, &mut self.used);
         self.batch
             .walk(&self.map, |key, flow| {
                 flows += 1;
                 used.add(flow.backend);
                 let mut after = *flow;
-                if after.tick(now, limits, &mut Nothing) == Fate::Remove || after != *flow {
+                let goes = after.tick(now, limits, &mut Nothing) == Fate::Remove;
+                if goes || after != *flow || crowded && after.is_spent(now) {
                     due.push(*key);
                 }
             })
             .context("read the flow table")?;
+        self.flows = flows;
         let program = sweeper(ebpf)?;
+        let context = context(if crowded { SWEEP_CROWDED } else { 0 });
         for keys in self.due.chunks(SWEEP_KEYS as usize) {
             let options = TestRunOptions {
                 data_in: Some(bytes_of(keys)),
+                ctx_in: Some(&context),
                 ..TestRunOptions::new()
             };
             program.test_run(options).context("run the sweep program")?;
@@ -96,6 +108,14 @@ fn sweeper(ebpf: &mut Ebpf) -> anyhow::Result<&mut SchedClassifier> {
         .program_mut("sweep")
         .context("the kernel object has no program sweep")?;
     Ok(program.try_into()?)
+}
+
+/// The start of a `struct __sk_buff`, whose third field is the mark; the kernel takes
+/// what is missing for zeros.
+fn context(mark: u32) -> [u8; 12] {
+    let mut context = [0; 12];
+    context[8..].copy_from_slice(&mark.to_ne_bytes());
+    context
 }
 
 fn bytes_of(keys: &[FlowKey]) -> &[u8] {

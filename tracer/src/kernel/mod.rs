@@ -108,7 +108,7 @@ impl Tracer {
         let interfaces = Arc::new(AtomicUsize::new(0));
         let addresses = Arc::new(AtomicUsize::new(0));
         let taps = Taps::load(&mut ebpf, config)?;
-        let flows = Flows::new(&mut ebpf, object::limits(config)?)?;
+        let flows = Flows::new(&mut ebpf, object::limits(config)?, config.flows)?;
         let arrivals = Arrivals::new(&mut ebpf, &flows)?;
         // Before the taps: an address that a tapped SYN is for must be known.
         let changes = Changes::listen()?;
