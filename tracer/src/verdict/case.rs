@@ -151,6 +151,16 @@ impl<'a> Case<'a> {
             && self.row.reply == Reply::None
     }
 
+    /// It was answered, and nothing came back in time.
+    pub(super) fn is_unacked(&self) -> bool {
+        self.failure() == Failure::Unacked && self.row.reply == Reply::None
+    }
+
+    /// It was answered, and reset by the server's side before an ACK of the client came.
+    pub(super) fn is_torn_down(&self) -> bool {
+        self.failure() == Failure::Unacked && self.row.reply != Reply::None
+    }
+
     /// It was established, or half-open, in the end.
     pub(super) fn is_late(&self) -> bool {
         matches!(self.failure(), Failure::Late | Failure::Abandoned)

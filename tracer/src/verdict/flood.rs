@@ -2,7 +2,7 @@
 
 use tracer_common::{
     counters::Cell,
-    failure::{Failure, seen},
+    failure::{Failure, Reply, seen},
     words::Retransmit,
 };
 
@@ -19,7 +19,7 @@ const ADDRESSES: u64 = 256;
 /// The SYN-ACK left the node; hardly any address came twice, and none sent its
 /// SYN again, which every client does that waits for an answer.
 pub(super) fn opinion(case: &Case<'_>) -> Option<Opinion> {
-    if case.failure() != Failure::Unacked || case.seen(seen::DROPPED) {
+    if !case.is_unacked() || case.seen(seen::DROPPED) {
         return None;
     }
     let mut all = case.evidence.clients.iter();
@@ -41,7 +41,9 @@ fn is_many(clients: &Clients) -> bool {
 /// Attempts at the port that were not acknowledged, whatever their backend.
 fn unacked(case: &Case<'_>) -> u64 {
     let rows = case.evidence.rows.iter();
-    let rows = rows.filter(|r| r.node_port == case.port() && r.failure == Failure::Unacked);
+    let rows = rows.filter(|r| {
+        r.node_port == case.port() && r.failure == Failure::Unacked && r.reply == Reply::None
+    });
     sum(rows.map(|r| r.count))
 }
 

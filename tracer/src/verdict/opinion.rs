@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use tracer_common::failure::Reply;
+
 use super::{
     Certainty, Verdict, backend, case::Case, claim, conntrack, flood, packets, path, pods, process,
     queues, service, stale,
@@ -132,7 +134,9 @@ fn unexplained(case: &Case<'_>) -> Option<Opinion> {
     if !case.failure().is_attempt() {
         return None;
     }
-    let told = if case.cause().is_some() {
+    let told = if case.is_torn_down() {
+        torn_down(case)
+    } else if case.cause().is_some() {
         dropped(case)
     } else if case.is_beyond() {
         beyond(case)
@@ -145,6 +149,28 @@ fn unexplained(case: &Case<'_>) -> Option<Opinion> {
         certainty: Certainty::Unknown,
         ..told.at(case)
     })
+}
+
+fn torn_down(case: &Case<'_>) -> Opinion {
+    let by = match case.row.reply {
+        Reply::NodeRst => "this node",
+        _ => "the server's side",
+    };
+    Opinion::certain(
+        Verdict::Unexplained,
+        format!(
+            "It was answered with SYN-ACK, and {by} sent a RST before an ACK of the client came \
+             by: somebody listened, and nobody refused it."
+        ),
+        "A listener that closes just then, a proxy or firewall that answers in its name, or an \
+         ACK that goes another way would look so.",
+        format!(
+            "See which host sends the RST: `tcpdump -eni any 'port {} and \
+             tcp[tcpflags] & (tcp-syn|tcp-rst) != 0'` here and on the pod's node; then read the \
+             server's log of that moment.",
+            case.port()
+        ),
+    )
 }
 
 fn dropped(case: &Case<'_>) -> Opinion {

@@ -21,7 +21,7 @@ use crate::evidence::{Route, rules::Action};
 
 /// What this kernel noted of the flow itself.
 pub(super) fn noted(case: &Case<'_>) -> Option<Opinion> {
-    let silent = case.is_silent() || case.failure() == Failure::Unacked;
+    let silent = case.is_silent() || case.is_unacked();
     let is_own = |client| case.evidence.rules.owns(client);
     if silent && is_from(case, is_own) && !matches!(case.syn_cause(), Some(Cause::Rule)) {
         return Some(through_the_balancer(case));
@@ -29,7 +29,7 @@ pub(super) fn noted(case: &Case<'_>) -> Option<Opinion> {
     match case.failure() {
         Failure::Refused => None,
         Failure::Unreachable => rejected(case),
-        Failure::Unacked => Some(return_path(case)),
+        Failure::Unacked if case.is_unacked() => Some(return_path(case)),
         Failure::Unanswered => unanswered(case),
         _ if case.is_silent() || case.is_late() => syn(case).or_else(|| answered(case)),
         _ => None,

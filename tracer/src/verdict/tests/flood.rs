@@ -2,14 +2,14 @@
 
 use tracer_common::{
     counters::Cell,
-    failure::{Failure::Unacked, seen},
+    failure::{Failure::Unacked, Reply::BackendRst, seen},
     words::Retransmit,
 };
 
 use super::{
     super::{
-        Certainty::{Certain, Likely},
-        Verdict::{ReturnPath, SynFlood},
+        Certainty::{Certain, Likely, Unknown},
+        Verdict::{ReturnPath, SynFlood, Unexplained},
     },
     bed::{Bed, Make as _, bed, pod, row},
     check,
@@ -64,6 +64,13 @@ fn many_sources_that_do_not_insist() {
             .here()
             .clients(1000, 1000),
             &[(ReturnPath, Certain, 1000, 0)],
+        ),
+        (
+            "answered and reset, whoever came",
+            bed([row(Unacked).reply(BackendRst, 0).to(pod()).count(1000)])
+                .here()
+                .clients(1000, 1000),
+            &[(Unexplained, Unknown, 1000, 0)],
         ),
     ]);
 }
