@@ -14,6 +14,24 @@ pub type PortLine = [u16; PORTS_PER_LINE];
 /// Words of the set of unchecked ports: one bit per TCP port.
 pub const UNCHECKED_WORDS: u32 = 65_536 / 64;
 
+/// Prefixes of own addresses that no interface holds (AnyIP), at most.
+pub const OWN_PREFIXES: u32 = 256;
+
+/// A hardware address as the programs look it up: six bytes as they stand in memory,
+/// and two of zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mac([u32; 2]);
+
+impl Mac {
+    /// The first four bytes and the last two, as they stand in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(first: u32, last: u16) -> Self {
+        Self([first, last as u32])
+    }
+}
+
 /// Version of the layout shared by kernel object and daemon; both carry it.
 pub const ABI: u32 = 4;
 

@@ -83,6 +83,20 @@ pub fn ethernet<P: Packet>(packet: &P) -> Result<Link, Skip> {
     Ok(link)
 }
 
+/// Whether a tag within the frame names a VLAN other than 0, which is none.
+#[inline(always)]
+pub fn is_in_vlan<P: Packet>(packet: &P, link: &Link) -> bool {
+    (0..MAX_TAGS as u32).any(|i| {
+        let tag = 14 + 4 * i;
+        let control = if tag < link.offset {
+            packet.half(tag)
+        } else {
+            None
+        };
+        control.is_some_and(|control| u16::from_be(control) & 0xfff != 0)
+    })
+}
+
 /// What the IP header says.
 #[derive(Clone, Copy, Debug)]
 pub struct Ip {

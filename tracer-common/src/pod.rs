@@ -1,6 +1,7 @@
 //! Types that userspace copies to and from maps and globals byte by byte.
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait")]
 
+use crate::config::Mac;
 use crate::counters::PortCounters;
 use crate::failure::{Backend, FailureKey, Note, Record, ServedKey};
 use crate::first_bytes::ProbeMethods;
@@ -8,6 +9,8 @@ use crate::flow::{Addr, Flow, FlowKey, Forwarded};
 
 // SAFETY: `repr(C)` arrays of integers without padding; any bytes are a value.
 unsafe impl aya::Pod for Addr {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Mac {}
 // SAFETY: as above.
 unsafe impl aya::Pod for FlowKey {}
 // SAFETY: as above; its padding is an explicit field.

@@ -17,7 +17,7 @@ use tracer_common::{
 
 use crate::{
     maps::{self, Port, lost},
-    notes, records, served,
+    notes, own, records, served,
     verifier::forget,
 };
 
@@ -104,7 +104,7 @@ impl Effects {
             failure: failed.failure as u8,
             reply: failed.reply as u8,
             code: failed.code,
-            address: maps::number_of(&flow.node),
+            address: own::number_of(&flow.node),
             seen: note.seen,
             interface: failed.interface,
             netns: note.netns,

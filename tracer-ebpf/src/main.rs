@@ -20,6 +20,7 @@ mod kernel;
 mod maps;
 mod nat;
 mod notes;
+mod own;
 mod records;
 mod resets;
 mod retransmits;

@@ -6,7 +6,7 @@ use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd, is_val_statically_k
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG},
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, lpm_trie},
+    maps::{Array, LpmTrie, PerCpuArray, ProgramArray, lpm_trie},
     programs::SkBuffContext,
 };
 use tracer_common::{
@@ -26,9 +26,6 @@ static PORT_SLOTS: Array<PortLine> = Array::with_max_entries(PORT_LINES, BPF_F_R
 /// Counters by position; the loader sets the number and maps them into memory.
 #[map]
 static PORTS: Array<PortCounters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// The node's own addresses, each with its number ([`tracer_common::failure::FailureKey`]).
-#[map]
-static LOCAL: HashMap<Addr, u8> = HashMap::with_max_entries(1024, 0);
 /// Configured probe sources.
 #[map]
 static PROBE_SOURCES: LpmTrie<Addr, u8> = LpmTrie::with_max_entries(1024, 0);
@@ -94,19 +91,6 @@ pub fn work() -> Option<&'static mut Work> {
 pub fn slot_of(port: u16) -> Option<u16> {
     let line = PORT_SLOTS.get(u32::from(port) / PORTS_PER_LINE as u32)?;
     line.get(usize::from(port) % PORTS_PER_LINE)?.checked_sub(1)
-}
-
-/// One of the node's own addresses.
-#[inline(always)]
-pub fn is_local(addr: &Addr) -> bool {
-    LOCAL.get_ptr(addr).is_some()
-}
-
-/// The number of an own address; 0: it has none.
-#[inline(always)]
-pub fn number_of(addr: &Addr) -> u8 {
-    // SAFETY: the daemon alone writes it; a byte is read whole.
-    LOCAL.get_ptr(addr).map_or(0, |number| unsafe { *number })
 }
 
 /// Within a configured probe range.

@@ -22,6 +22,7 @@ use crate::{
     maps::{self, Port},
     nat,
     notes::{self, Subject},
+    own,
 };
 
 /// 1 where `tcp_retransmit_skb` has its third argument.
@@ -102,7 +103,7 @@ fn on_synack(request: Sock) {
         // A pod may listen on a port of the same number, and whoever has a namespace
         // of its own at any address there.
         && netns == 0
-        && maps::is_local(&key.node)
+        && own::is_local(&key.node)
     {
         count(slot, Retransmit::SynAck);
     }

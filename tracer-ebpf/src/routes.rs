@@ -5,7 +5,7 @@
 use aya_ebpf::{macros::map, maps::LruHashMap};
 use tracer_common::flow::{Addr, FlowKey};
 
-use crate::maps;
+use crate::own;
 
 /// Interface index by client; the oldest are displaced.
 #[map]
@@ -21,7 +21,7 @@ pub fn leads_to(client: &Addr, ifindex: u32) -> bool {
 /// A segment that answers, or ends, a flow of the node's leaves by the interface.
 #[inline(always)]
 pub fn learn(flow: &FlowKey, ifindex: u32) {
-    if !maps::is_local(&flow.node) || leads_to(&flow.client, ifindex) {
+    if !own::is_local(&flow.node) || leads_to(&flow.client, ifindex) {
         return;
     }
     // Displaces the oldest when full; cannot fail otherwise.

@@ -25,6 +25,19 @@ const FARTHEST: u32 = 0x3fff;
 /// call; packet-socket filters may not.
 pub struct Skb<const DIRECT: bool>(*mut __sk_buff);
 
+/// `PACKET_HOST` and the like (include/uapi/linux/if_packet.h).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Addressee {
+    /// The interface.
+    Host,
+    /// Another one on the same link.
+    OtherHost,
+    /// It leaves by the interface.
+    Outgoing,
+    /// All, or a group.
+    Many,
+}
+
 impl From<&TcContext> for Skb<true> {
     #[inline(always)]
     fn from(ctx: &TcContext) -> Self {
@@ -54,12 +67,24 @@ impl<const DIRECT: bool> Skb<DIRECT> {
         unsafe { (*self.0).mark }
     }
 
-    /// True when the packet leaves by the interface (`PACKET_OUTGOING`).
+    /// Whom the frame is for, as the driver found by its hardware address.
     #[inline(always)]
-    pub fn outgoing(&self) -> bool {
-        const PACKET_OUTGOING: u32 = 4;
+    pub fn addressee(&self) -> Addressee {
         // SAFETY: a field of the program's own context.
-        unsafe { (*self.0).pkt_type == PACKET_OUTGOING }
+        match unsafe { (*self.0).pkt_type } {
+            0 => Addressee::Host,
+            3 => Addressee::OtherHost,
+            4 => Addressee::Outgoing,
+            _ => Addressee::Many,
+        }
+    }
+
+    /// The VLAN of the tag that the kernel has taken off the frame; 0: none.
+    #[inline(always)]
+    pub fn vlan(&self) -> u32 {
+        // SAFETY: fields of the program's own context.
+        let (present, tag) = unsafe { ((*self.0).vlan_present, (*self.0).vlan_tci) };
+        if present == 0 { 0 } else { tag & 0xfff }
     }
 
     /// Who made a RST that leaves: a packet which came in by an interface was

@@ -15,7 +15,7 @@ use crate::{
     flows::{self, Entry},
     globals,
     maps::{self, Port, Work},
-    routes,
+    own, routes,
     skb::{Skb, SkbPayload},
     verifier::forget,
 };
@@ -27,7 +27,7 @@ pub fn tap<const DIRECT: bool>(skb: &Skb<DIRECT>, to_node: bool, has_link_header
         Seen::Segment(work) => {
             // From here on everything is read from `work` again: see there.
             forget();
-            on_segment(skb, work);
+            on_segment(skb, has_link_header, work);
         }
         Seen::Unreachable(work) => {
             forget();
@@ -57,6 +57,9 @@ fn read<const DIRECT: bool>(skb: &Skb<DIRECT>, to_node: bool, has_link_header: b
     } else {
         no_link_header(skb)
     };
+    if link.is_ok_and(|link| own::is_in_vlan(skb, &link)) {
+        return Seen::Nothing;
+    }
     let ip = match link.and_then(|link| packet::ip(skb, link)) {
         Ok(ip) => ip,
         Err(Skip::Fragment) => return Seen::Lost(Lost::Fragment),
@@ -151,7 +154,7 @@ fn read_quote<const DIRECT: bool>(skb: &Skb<DIRECT>, ip: &Ip) -> Seen {
 }
 
 #[inline(always)]
-fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
+fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, has_link_header: bool, work: &mut Work) {
     let Some(mut port) = Port::at(work.slot) else {
         return;
     };
@@ -162,7 +165,7 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, work: &mut Work) {
         len,
     };
     if work.segment.to_node && work.segment.is_syn() {
-        if !maps::is_local(&work.key.node) {
+        if !own::is_local(&work.key.node) || !own::takes(skb, has_link_header) {
             return;
         }
         work.segment.probe_source =

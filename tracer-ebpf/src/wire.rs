@@ -9,7 +9,11 @@ use aya_ebpf::{
 };
 use tracer_common::config::Tail;
 
-use crate::{maps, skb::Skb, tap::tap};
+use crate::{
+    maps,
+    skb::{Addressee, Skb},
+    tap::tap,
+};
 
 /// Verdict of a tcx program: on to the next one (include/uapi/linux/bpf.h).
 const TCX_NEXT: i32 = -1;
@@ -69,7 +73,7 @@ pub fn wire_packet_l3(ctx: SkBuffContext) -> i64 {
 #[inline(always)]
 pub fn wire_packet_tail(ctx: SkBuffContext) -> i64 {
     let skb = Skb::from(&ctx);
-    tap(&skb, !skb.outgoing(), true);
+    tap(&skb, skb.addressee() != Addressee::Outgoing, true);
     0
 }
 
@@ -78,6 +82,6 @@ pub fn wire_packet_tail(ctx: SkBuffContext) -> i64 {
 #[inline(always)]
 pub fn wire_packet_l3_tail(ctx: SkBuffContext) -> i64 {
     let skb = Skb::from(&ctx);
-    tap(&skb, !skb.outgoing(), false);
+    tap(&skb, skb.addressee() != Addressee::Outgoing, false);
     0
 }

@@ -18,7 +18,7 @@ mod links;
 mod look;
 mod looks;
 mod namespaces;
-mod netlink;
+pub mod netlink;
 mod node;
 mod pods;
 mod processes;

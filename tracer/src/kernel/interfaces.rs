@@ -1,13 +1,16 @@
 //! The node's interfaces and addresses, read afresh whenever the kernel says
 //! that something about them has changed (rtnetlink(7)).
 
+mod links;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use nix::{
     ifaddrs::getifaddrs,
     net::if_::{InterfaceFlags, if_nametoindex},
@@ -15,7 +18,9 @@ use nix::{
         AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
     },
 };
-use tracer_common::flow::Addr;
+use tracer_common::{config::Mac, flow::Addr};
+
+use self::links::{Link, bridges_translate, links, prefixes};
 
 /// An interface that packets of the outside world may come in by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +29,14 @@ pub struct Interface {
     pub name: String,
     /// Packets carry an Ethernet header (as opposed to tunnels of plain IP).
     pub ethernet: bool,
-    /// It is up and holds an address that peers can send to.
+    /// It holds an address that peers can send to.
+    pub has_address: bool,
+    /// It is up, and SYNs for the node come by it before anything translates them; no
+    /// other tapped interface shows the same packets earlier.
     pub edge: bool,
+    /// How its packets start is known ([`libc::ARPHRD_ETHER`] and the like).
+    readable: bool,
+    up: bool,
 }
 
 /// What the node has at one moment.
@@ -36,6 +47,11 @@ pub struct Inventory {
     /// All own addresses, and whether an interface that is up holds them which peers
     /// can send to.
     pub addresses: BTreeMap<IpAddr, bool>,
+    /// Prefixes that routes of type local make the node's own without an interface that
+    /// holds them (AnyIP).
+    pub prefixes: BTreeSet<IpNet>,
+    /// Hardware addresses of bridges whose ports are edges in their place.
+    pub bridges: BTreeSet<Mac>,
 }
 
 /// Reads interfaces and addresses of the current network namespace.
@@ -52,26 +68,78 @@ pub fn inventory() -> anyhow::Result<Inventory> {
             .or_insert_with(|| Interface {
                 name: entry.interface_name.clone(),
                 ethernet: false,
+                has_address: false,
                 edge: false,
+                readable: false,
+                up: false,
             });
+        interface.up |= entry.flags.contains(InterfaceFlags::IFF_UP);
         let Some(address) = entry.address else {
             continue;
         };
         if let Some(link) = address.as_link_addr() {
             // The loopback interface has an Ethernet header, of zeros, as well.
-            interface.ethernet =
-                matches!(link.hatype(), libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
+            let kind = link.hatype();
+            interface.ethernet = matches!(kind, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK);
+            interface.readable = kind == libc::ARPHRD_ETHER || PLAIN_IP.contains(&kind);
         }
         let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
         let v6 = address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
         if let Some(ip) = v4.or(v6) {
             let outer = entry.flags.contains(InterfaceFlags::IFF_UP) && reachable(ip);
-            interface.edge |= outer;
+            interface.has_address |= outer;
             *inventory.addresses.entry(ip).or_default() |= outer;
         }
     }
+    inventory.prefixes = prefixes(&inventory.addresses)?;
+    let links = links().map_err(|failed| anyhow::anyhow!("{failed}"));
+    let links = links.context("read how interfaces stand upon one another")?;
+    inventory.find_edges(&links, bridges_translate());
     Ok(inventory)
 }
+
+impl Inventory {
+    /// Which interfaces see SYNs first and as they were sent. Whether they hold an
+    /// address does not matter: the kernel takes what is for any of the node's own by
+    /// whatever interface it comes.
+    fn find_edges(&mut self, links: &BTreeMap<u32, Link>, for_all: bool) {
+        let translates = |index: u32| {
+            let link = links.get(&index);
+            link.is_some_and(|link| link.is_translating_bridge(for_all))
+        };
+        for (index, interface) in &mut self.interfaces {
+            let link = links.get(index);
+            let master = link.and_then(|link| link.master);
+            let above = master.and_then(|master| links.get(&master));
+            let first = match (master, above.map(|above| above.kind.as_str())) {
+                (Some(master), Some("bridge")) => translates(master),
+                // A bond, a team, Open vSwitch: it shows what its ports bring.
+                (Some(_), kind) => kind == Some("vrf"),
+                (None, _) => !translates(*index),
+            };
+            let readable = interface.readable || interface.has_address;
+            interface.edge = interface.up && readable && first;
+        }
+        let bridges = links.iter().filter(|(index, _)| translates(**index));
+        self.bridges = bridges.filter_map(|(_, link)| link.mac).collect();
+    }
+}
+
+/// Types of interfaces whose packets start with the IP header (if_arp.h): PPP, tunnels of
+/// IP in IP, SIT, GRE, raw IP, and those of no type (WireGuard, tun).
+const PLAIN_IP: [u16; 8] = [
+    libc::ARPHRD_PPP,
+    libc::ARPHRD_TUNNEL,
+    libc::ARPHRD_TUNNEL6,
+    libc::ARPHRD_SIT,
+    libc::ARPHRD_IPGRE,
+    ARPHRD_IP6GRE,
+    ARPHRD_RAWIP,
+    libc::ARPHRD_NONE,
+];
+/// linux/if_arp.h; not in libc.
+const ARPHRD_IP6GRE: u16 = 823;
+const ARPHRD_RAWIP: u16 = 519;
 
 /// Neither loopback nor link-local: every pod's veth has a link-local address.
 fn reachable(ip: IpAddr) -> bool {

@@ -2,8 +2,6 @@
 //! coarse clock on and sweeps the flow table.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc,
@@ -14,17 +12,18 @@ use std::{
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData},
+    maps::{Array, MapData},
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tracer_common::{flow::Addr, machine::Now};
+use tracer_common::machine::Now;
 
 use super::{
     failures::Tables,
     flows::{Flows, monotonic},
-    interfaces::{Changes, Inventory, addr, inventory},
+    interfaces::{Changes, Inventory, inventory},
     log::KernelLog,
     misses::misses,
+    own::Own,
     wire::Taps,
 };
 use crate::privileges::{self, Opens, Role};
@@ -36,6 +35,10 @@ const SWEEP_EVERY_MS: u16 = 1000;
 /// Seconds between two looks for failures and backends that are long past.
 const CLEAN_EVERY_S: u32 = 60;
 
+/// Seconds between two looks at what the kernel gives no notice of that is heard: routes
+/// of type local, and whether bridges have netfilter translate.
+const LOOK_EVERY_S: u32 = 30;
+
 /// Everything the thread owns; dropping it detaches all programs.
 pub struct Keeper {
     pub ebpf: Ebpf,
@@ -43,18 +46,14 @@ pub struct Keeper {
     pub flows: Flows,
     pub changes: Changes,
     pub clock: Array<MapData, u32>,
-    pub local: HashMap<MapData, Addr, u8>,
-    /// What is in `local`, with its number, and what had no place there.
-    pub known: BTreeMap<IpAddr, u8>,
-    pub refused: BTreeSet<IpAddr>,
+    pub own: Own,
     pub flow_count: Arc<AtomicU64>,
     pub misses: Arc<AtomicU64>,
     /// Interfaces that are tapped.
     pub tapped: Arc<AtomicUsize>,
-    /// Own addresses that are known to the programs.
-    pub addresses: Arc<AtomicUsize>,
     pub tables: Arc<Tables>,
     pub next_clean_s: u32,
+    pub next_look_s: u32,
     pub log: Option<KernelLog>,
 }
 
@@ -92,7 +91,7 @@ impl Keeper {
     /// One round: changes of the node, then the clock, then the sweep, and now
     /// and then what is long past.
     pub fn round(&mut self) -> anyhow::Result<()> {
-        if self.changes.drain() {
+        if self.changes.drain() || coarse_s() >= self.next_look_s {
             let (_, tapped) = self.follow()?;
             // Reported there already, and tried again at the next change.
             drop(tapped);
@@ -114,8 +113,9 @@ impl Keeper {
     /// Reads the node's interfaces and addresses and makes taps and map fit;
     /// returns what there is and whether all of it could be tapped.
     pub fn follow(&mut self) -> anyhow::Result<(Inventory, anyhow::Result<()>)> {
+        self.next_look_s = coarse_s().saturating_add(LOOK_EVERY_S);
         let now = inventory()?;
-        self.follow_addresses(&now.addresses);
+        self.own.follow(&now, &self.tables);
         // Before the taps: who comes by an interface tells its name.
         self.tables.tapped().follow(self.taps.wanted(&now));
         let raised = privileges::raise();
@@ -125,67 +125,10 @@ impl Keeper {
         Ok((now, tapped))
     }
 
-    /// Tells of changes, but not of what is there at the start.
-    fn follow_addresses(&mut self, now: &BTreeMap<IpAddr, bool>) {
-        let starting = self.known.is_empty();
-        self.forget_addresses(now);
-        let refused = std::mem::take(&mut self.refused);
-        let mut news = Vec::new();
-        let mut order: Vec<(&IpAddr, bool)> = now.iter().map(|(ip, outer)| (ip, *outer)).collect();
-        // Those that peers can send to first: there may not be room for all.
-        order.sort_by_key(|(ip, outer)| (!outer, **ip));
-        for (new, outer) in order {
-            let known = self.known.get(new).copied();
-            if known.is_some_and(|number| number != 0) {
-                continue;
-            }
-            let number = self.tables.numbers().give(*new, outer);
-            if known == Some(number) {
-                continue;
-            }
-            match self.local.insert(addr(*new), number, 0) {
-                // Tried again at the next change.
-                Err(error) => {
-                    if !refused.contains(new) {
-                        news.push((*new, error));
-                    }
-                    self.refused.insert(*new);
-                }
-                Ok(()) => {
-                    if !starting && known.is_none() {
-                        tracing::info!(address = %new, "own address added");
-                    }
-                    self.known.insert(*new, number);
-                }
-            }
-        }
-        if let Some((address, error)) = news.first() {
-            let count = news.len();
-            tracing::warn!(%address, count, %error, "SYNs to own addresses are not counted");
-        }
-        let known = self.local.keys().filter(Result::is_ok).count();
-        self.addresses.store(known, Ordering::Relaxed);
-    }
-
-    fn forget_addresses(&mut self, now: &BTreeMap<IpAddr, bool>) {
-        let now_s = u32::try_from(monotonic().as_secs()).unwrap_or(u32::MAX);
-        let known = std::mem::take(&mut self.known);
-        for (ip, number) in known {
-            if now.contains_key(&ip) {
-                self.known.insert(ip, number);
-                continue;
-            }
-            // Absent already: nothing to undo.
-            let _ = self.local.remove(&addr(ip));
-            self.tables.numbers().gone(ip, now_s);
-            tracing::info!(address = %ip, "own address removed");
-        }
-    }
-
     /// Moves the programs' coarse clock on.
     pub fn tick_clock(&mut self) -> anyhow::Result<Now> {
         let now = monotonic();
-        let s = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let s = coarse_s();
         self.clock
             .set(0, s, 0)
             .context("move the coarse clock on")?;
@@ -194,4 +137,9 @@ impl Keeper {
             s,
         })
     }
+}
+
+/// Seconds of the monotonic clock.
+fn coarse_s() -> u32 {
+    u32::try_from(monotonic().as_secs()).unwrap_or(u32::MAX)
 }

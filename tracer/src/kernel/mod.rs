@@ -13,6 +13,7 @@ mod log;
 mod misses;
 mod numbers;
 mod object;
+mod own;
 mod preconditions;
 mod tapped;
 mod unchecked;
@@ -20,7 +21,6 @@ mod wire;
 pub mod xtables;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
@@ -44,6 +44,7 @@ use self::{
     flows::Flows,
     interfaces::Changes,
     keeper::Keeper,
+    own::Own,
     unchecked::Unchecked,
     wire::{Mode, Taps},
 };
@@ -115,15 +116,13 @@ impl Tracer {
         let mut hooks = plan.attach(&mut ebpf)?;
         let mut keeper = Keeper {
             clock: object::take(&mut ebpf, "CLOCK")?,
-            local: object::take(&mut ebpf, "LOCAL")?,
-            known: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            own: Own::new(&mut ebpf, Arc::clone(&addresses))?,
             flow_count: Arc::clone(&flow_count),
             misses: Arc::clone(&misses),
             tapped: Arc::clone(&interfaces),
-            addresses: Arc::clone(&addresses),
             tables: Arc::clone(&tables),
             next_clean_s: 0,
+            next_look_s: 0,
             ebpf,
             taps,
             flows,
@@ -183,8 +182,17 @@ fn tapped(keeper: &mut Keeper, config: &Config) -> anyhow::Result<HookStatus> {
         hook: WIRE,
         mode: keeper.taps.mode().as_str(),
         attached: true,
-        detail: interfaces.join(","),
+        detail: listed(&interfaces),
     })
+}
+
+/// Names of interfaces; of many the first ones, and how many there are.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 8;
+    match names.get(..MOST).zip(names.len().checked_sub(MOST)) {
+        Some((first, more)) if more > 0 => format!("{} and {more} more", first.join(",")),
+        _ => names.join(","),
+    }
 }
 
 fn read_lost(map: &PerCpuArray<MapData, u64>) -> anyhow::Result<[u64; Lost::COUNT]> {

@@ -7,6 +7,7 @@ use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, LpmTrie, Map, MapError, lpm_trie},
 };
+use ipnet::IpNet;
 use tracer_common::{
     config::{ABI, PORTS_PER_LINE, PortLine},
     first_bytes::ProbeMethods,
@@ -108,13 +109,19 @@ fn fill_ports(ebpf: &mut Ebpf, ports: &[u16]) -> anyhow::Result<()> {
 fn fill_probe_sources(ebpf: &mut Ebpf, config: &Config) -> anyhow::Result<()> {
     let mut map: LpmTrie<_, Addr, u8> = borrow(ebpf, "PROBE_SOURCES")?;
     for source in &config.probe_sources {
-        let mapped_bits = if source.addr().is_ipv4() { 96 } else { 0 };
-        let bits = mapped_bits + u32::from(source.prefix_len());
-        let key = lpm_trie::Key::new(bits, addr(source.network()));
-        map.insert(&key, 1, 0)
+        map.insert(&prefix_key(source), 1, 0)
             .with_context(|| format!("probe source {source}"))?;
     }
     Ok(())
+}
+
+/// A prefix as the programs look it up: IPv4 is mapped.
+pub fn prefix_key(net: &IpNet) -> lpm_trie::Key<Addr> {
+    let mapped_bits = if net.addr().is_ipv4() { 96 } else { 0 };
+    lpm_trie::Key::new(
+        mapped_bits + u32::from(net.prefix_len()),
+        addr(net.network()),
+    )
 }
 
 /// The operator's limits as the machine wants them.
