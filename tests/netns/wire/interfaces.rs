@@ -4,11 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 use testbed::{
-    Tracer,
-    addr::{NODE_V4, NODE_V6, phantom_v4, phantom_v6},
+    Topology, Tracer,
+    addr::{CLIENT_MAC, NODE_V4, NODE_V6, phantom_v4, phantom_v6},
     peer::{Behaviour, Dial, Server, thrift::Message},
     process::poll_until,
     raw::Answer,
+    segment::Segment,
+    topology::PodLink,
 };
 
 use crate::scene::{
@@ -27,14 +29,30 @@ const BRIDGE: &str = "\
     route replace fd00:60:1::/64 via fd00:60::10
 ";
 
+/// Whether netfilter translates what a bridge forwards.
+fn bridges_translate(scene: &Scene, on: &str) -> Result<()> {
+    let setting = |family| format!("net/bridge/bridge-nf-call-{family}tables");
+    scene
+        .bed
+        .node
+        .sysctls(&[(&setting("ip"), on), (&setting("ip6"), on)])
+}
+
 #[test]
 fn a_bridge_over_the_edge_interface() -> Result<()> {
     let scene = Scene::new()?;
     scene.bed.node.ip(BRIDGE)?;
-    // Both by name: with br_netfilter the bridge itself sees SYNs after DNAT.
-    let interfaces = ["--interface", "eth0", "--interface", "br0"];
-    for tap in TAPS {
-        let tracer = scene.trace(tap, &interfaces)?;
+    let named = ["--interface", "eth0", "--interface", "br0"];
+    // Where it translates, the bridge itself sees SYNs after DNAT.
+    for (tap, on, interfaces) in [
+        ("auto", "1", &named[..]),
+        ("packet", "1", &named),
+        ("auto", "1", &[]),
+        ("packet", "1", &[]),
+        ("auto", "0", &[]),
+    ] {
+        bridges_translate(&scene, on)?;
+        let tracer = scene.trace(tap, interfaces)?;
         for (from, to) in [
             (IpAddr::V4(phantom_v4(1)), IpAddr::V4(NODE_V4)),
             (phantom_v6(1).into(), NODE_V6.into()),
@@ -54,6 +72,84 @@ fn a_bridge_over_the_edge_interface() -> Result<()> {
         let messages = "tracer_thrift_messages_total";
         // The echo server sends every call back.
         assert_eq!(sum(&metrics, messages, port::OPEN, &[]), 4);
+    }
+    Ok(())
+}
+
+#[test]
+fn pods_on_a_bridge_dial_the_node() -> Result<()> {
+    let scene = Scene::build(&Topology::builder().pods(2).pod_link(PodLink::Bridge))?;
+    let (server, dialler) = (at(NODE_V4, port::OPEN), &scene.bed.pods[1]);
+    for (tap, on) in [("auto", "1"), ("packet", "1"), ("auto", "0")] {
+        bridges_translate(&scene, on)?;
+        let tracer = scene.trace(tap, &[])?;
+        let call = Message::call("getUser").strict();
+        for _ in 0..3 {
+            Dial::new(dialler, server).send(&[&call])?;
+            refused(dialler, at(NODE_V4, port::CLOSED))?;
+        }
+        expect(&tracer, port::CLOSED, &[("refused unknown", 3)])?;
+        nothing_else(&expect(&tracer, port::OPEN, &[("established thrift", 3)])?);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_interface_that_holds_no_address() -> Result<()> {
+    let scene = Scene::new()?;
+    link(&scene, "bare0", 66)?;
+    scene.bed.node.ip("addr flush dev bare0
+         route add 10.66.0.0/24 dev bare0
+         route add local 10.77.0.0/24 dev lo
+         route add local 10.78.0.1/32 dev lo
+        ")?;
+    // The client's way to the node, to a prefix that a route makes the node's own, and to
+    // an address of that kind.
+    scene
+        .bed
+        .client
+        .ip("neigh replace 10.66.0.1 dev bare0 lladdr 02:00:00:00:66:01
+         route add 10.77.0.0/24 via 10.66.0.1 dev bare0 src 10.66.0.10
+         route add 10.78.0.1/32 via 10.66.0.1 dev bare0 src 10.66.0.10
+         route add 10.79.0.1/32 via 10.66.0.1 dev bare0 src 10.66.0.10
+         route replace 10.60.0.1/32 via 10.66.0.1 dev bare0 src 10.66.0.10
+        ")?;
+    scene
+        .bed
+        .node
+        .ip("link set bare0 address 02:00:00:00:66:01\n")?;
+    for tap in TAPS {
+        let tracer = scene.trace(tap, &[])?;
+        for to in [
+            IpAddr::V4(NODE_V4),
+            [10, 77, 0, 9].into(),
+            [10, 78, 0, 1].into(),
+        ] {
+            refused(&scene.bed.client, at(to, port::CLOSED))?;
+        }
+        nothing_else(&expect(&tracer, port::CLOSED, &[("refused unknown", 3)])?);
+    }
+    Ok(())
+}
+
+#[test]
+fn frames_that_are_not_for_the_node() -> Result<()> {
+    let scene = Scene::new()?;
+    for tap in TAPS {
+        let tracer = scene.trace(tap, &[])?;
+        let syn = |source| Segment::syn(at(phantom_v4(1), source), at(NODE_V4, port::CLOSED), 7);
+        // Another's hardware address, everybody's, and a VLAN that the node has not.
+        for (source, mac) in [(5000, [2, 0, 0, 0, 0, 99]), (5001, [0xff; 6])] {
+            scene.raw.send_frame(&syn(source).frame(mac, CLIENT_MAC))?;
+        }
+        for (source, tags) in [(5002, vec![5]), (5003, vec![0, 5]), (5004, vec![0xa005])] {
+            let mut tagged = syn(source);
+            tagged.vlan = tags;
+            scene.raw.send(&tagged)?;
+        }
+        let metrics = scene.settle(&tracer, phantom_v4(1).into(), NODE_V4.into())?;
+        assert_eq!(attempts(&metrics, port::CLOSED), 0, "{tap}");
+        nothing_else(&metrics);
     }
     Ok(())
 }
