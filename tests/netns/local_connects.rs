@@ -26,7 +26,7 @@ use testbed::{
 };
 
 use bed::{
-    BEYOND, Bed, Counts, FAR_V4, FAR_V6, LIMIT, NODE_V4, begin, counts, ending,
+    BEYOND, Bed, Counts, FAR_V4, FAR_V6, LIMIT, NODE_V4, STRANGER, begin, counts, ending,
     established_then_reset, mapped, port,
 };
 
@@ -45,6 +45,14 @@ fn ordinary(bed: &Bed) -> Result<()> {
         bed.fails(FAR_V4, port::CLOSED, Errno::ECONNREFUSED)?;
         bed.fails(FAR_V6, port::CLOSED, Errno::ECONNREFUSED)?;
         bed.fails(mapped(FAR_V4), port::CLOSED, Errno::ECONNREFUSED)?;
+    }
+    // Neither this node's nor a Service's; and a pod's own loopback, which is not the
+    // node's either.
+    bed.fails(STRANGER, port::CLOSED, Errno::ECONNREFUSED)?;
+    established_then_reset(&bed.dial(STRANGER, port::RESET))?;
+    for own in [IpAddr::V4(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        let ended = Dial::new(&bed.far, (own, port::CLOSED)).connect()?.err();
+        ensure!(ended == Some(Errno::ECONNREFUSED), "{own}: {ended:?}");
     }
     bed.fails(FAR_V4, port::REJECTED, Errno::ECONNREFUSED)?;
     bed.fails(FAR_V6, port::REJECTED, Errno::ECONNREFUSED)?;

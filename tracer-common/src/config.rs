@@ -17,6 +17,9 @@ pub const UNCHECKED_WORDS: u32 = 65_536 / 64;
 /// Prefixes of own addresses that no interface holds (AnyIP), at most.
 pub const OWN_PREFIXES: u32 = 256;
 
+/// Addresses of Services that dials are looked up in, at most.
+pub const SERVICE_ADDRESSES: u32 = 16_384;
+
 /// A hardware address as the programs look it up: six bytes as they stand in memory,
 /// and two of zero.
 #[repr(C)]

@@ -38,6 +38,15 @@ impl Addr {
         ])
     }
 
+    /// Within 127.0.0.0/8, or `::1`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_loopback(&self) -> bool {
+        let [a, b, c, d] = self.0;
+        let mapped = c == 0xffff_u32.to_be() && u32::from_be(d) >> 24 == 127;
+        a == 0 && b == 0 && (mapped || c == 0 && d == 1_u32.to_be())
+    }
+
     /// The address as people write it: mapped ones become IPv4.
     #[must_use]
     pub fn ip(self) -> IpAddr {

@@ -30,7 +30,7 @@ use crate::{
     backends, connects, flows,
     kernel::{Sock, tcp},
     maps::{self, Port},
-    nat,
+    nat, own,
 };
 
 /// Dials in SYN_RECV by socket: the peer's SYN crossed theirs (simultaneous open,
@@ -85,18 +85,24 @@ fn opened(sock: Sock) {
     }
 }
 
-/// The port that a socket dials and the position of its counters, if it is watched.
+/// The port that a socket dials and the position of its counters, if it is watched, at
+/// an address of this node or of a Service.
 #[inline(always)]
 fn dialed(sock: Sock) -> Option<(u16, u16)> {
     let port = sock.remote_port()?;
     let slot = maps::slot_of(port)?;
-    sock.is_tcp().then_some((port, slot))
+    let is_ours = sock.is_tcp() && own::is_dialled(&sock.remote_addr()?, sock);
+    is_ours.then_some((port, slot))
 }
 
 /// The destination port is set already, the source port is not.
 #[inline(always)]
 fn began(sock: Sock) {
-    if dialed(sock).is_some() && FOLLOWED.get_ptr(sock.id()).is_some() {
+    if dialed(sock).is_none() {
+        return;
+    }
+    connects::began(sock);
+    if FOLLOWED.get_ptr(sock.id()).is_some() {
         // What is noted under this address belongs to a socket that is gone.
         let _ = FOLLOWED.remove(sock.id());
     }
@@ -114,8 +120,8 @@ fn ended(ctx: &impl EbpfContext, sock: Sock, new: i32) {
     let Some((port, slot)) = dialed(sock) else {
         return;
     };
-    // Inside, the return value will tell.
-    if connects::inside(sock) {
+    let unsent = new == tcp::CLOSE && sock.error() == 0 && sock.packets_out() == Some(0);
+    if connects::fails_inside(sock, unsent) {
         return;
     }
     let outcome = match new {

@@ -203,7 +203,7 @@ impl Sock {
 
     /// The peer's address.
     #[inline(always)]
-    fn remote_addr(self) -> Option<Addr> {
+    pub fn remote_addr(self) -> Option<Addr> {
         self.addr(&SKC_DADDR, &SKC_V6_DADDR)
     }
 
@@ -252,6 +252,21 @@ pub fn sockaddr_port(addr: *const u8, len: i32) -> Option<u16> {
     // stand alike in `sockaddr_in` and `sockaddr_in6` (ABI to user programs).
     let [family, port]: [u16; 2] = unsafe { bpf_probe_read_kernel(addr.cast()) }.ok()?;
     (family == AF_INET || family == AF_INET6).then_some(u16::from_be(port))
+}
+
+/// The address in what [`sockaddr_port`] took for a socket address.
+#[inline(always)]
+pub fn sockaddr_ip(addr: *const u8) -> Option<Addr> {
+    // SAFETY: the helper copies or fails, whatever the address.
+    let family: u16 = unsafe { bpf_probe_read_kernel(addr.cast()) }.ok()?;
+    if family == AF_INET {
+        // SAFETY: as above; `sockaddr_in.sin_addr`.
+        let word = unsafe { bpf_probe_read_kernel(addr.wrapping_add(4).cast()) };
+        return word.ok().map(Addr::mapped);
+    }
+    // SAFETY: as above; `sockaddr_in6.sin6_addr`.
+    let words = unsafe { bpf_probe_read_kernel(addr.wrapping_add(8).cast()) };
+    words.ok().map(Addr)
 }
 
 /// Bytes of payload in a queued segment (`sk_buff.len`, no header pushed yet).

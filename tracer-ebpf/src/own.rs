@@ -1,16 +1,20 @@
 //! What is the node's own: its addresses, and the frames that its stack takes.
 
 use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{HashMap, LpmTrie, lpm_trie},
 };
 use tracer_common::{
-    config::{Mac, OWN_PREFIXES},
+    config::{self, Mac, OWN_PREFIXES},
     flow::Addr,
     packet::{self, Link, Packet as _},
 };
 
-use crate::skb::{Addressee, Skb};
+use crate::{
+    kernel::Sock,
+    skb::{Addressee, Skb},
+};
 
 /// The node's own addresses, each with its number ([`tracer_common::failure::FailureKey`]).
 #[map]
@@ -18,6 +22,10 @@ static LOCAL: HashMap<Addr, u8> = HashMap::with_max_entries(1024, 0);
 /// Prefixes that are the node's own by a route of type local alone (AnyIP).
 #[map]
 static LOCAL_PREFIXES: LpmTrie<Addr, u8> = LpmTrie::with_max_entries(OWN_PREFIXES, 0);
+/// Addresses of Services, as far as the daemon knows any.
+#[map]
+static SERVICE_ADDRESSES: HashMap<Addr, u8> =
+    HashMap::with_max_entries(config::SERVICE_ADDRESSES, BPF_F_NO_PREALLOC);
 /// Hardware addresses of the bridges whose ports are tapped: what is sent to them is
 /// another's to the port.
 #[map]
@@ -34,6 +42,16 @@ pub fn is_local(addr: &Addr) -> bool {
 pub fn number_of(addr: &Addr) -> u8 {
     // SAFETY: the daemon alone writes it; a byte is read whole.
     LOCAL.get_ptr(addr).map_or(0, |number| unsafe { *number })
+}
+
+/// A dial of this socket to a watched port there is one to this node, or to a Service:
+/// in another network namespace loopback is another host's.
+#[inline(always)]
+pub fn is_dialled(to: &Addr, sock: Sock) -> bool {
+    if is_local(to) {
+        return !to.is_loopback() || sock.foreign_netns() == 0;
+    }
+    SERVICE_ADDRESSES.get_ptr(to).is_some()
 }
 
 /// The packet belongs to a VLAN. Where the node has that VLAN, the packet comes by its

@@ -27,6 +27,7 @@ use crate::{
     maps::{self, Port},
     nat,
     notes::{self, Subject},
+    own,
 };
 
 /// 1 where `tcp_send_reset` has its third argument.
@@ -150,7 +151,7 @@ fn on_reset(sock: Sock, origin: ResetOrigin) {
     let Some(key) = sock.dial_key(node_port) else {
         return;
     };
-    if dials::followed(sock, &key) {
+    if !own::is_dialled(&key.node, sock) || dials::followed(sock, &key) {
         return;
     }
     if let Some(mut port) = Port::at(slot) {

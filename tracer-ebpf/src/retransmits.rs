@@ -83,7 +83,7 @@ fn on_retransmit(sock: Sock, skb: *const u8) {
     let Some(key) = sock.dial_key(node_port) else {
         return;
     };
-    if !dials::followed(sock, &key) {
+    if own::is_dialled(&key.node, sock) && !dials::followed(sock, &key) {
         count(slot, kind);
     }
 }

@@ -223,7 +223,11 @@ mod tests {
             None
         }
 
-        fn set_unchecked(&self, _ports: &[u16]) -> anyhow::Result<()> {
+        fn set_services(
+            &self,
+            _: &[u16],
+            _: &std::collections::BTreeSet<std::net::IpAddr>,
+        ) -> anyhow::Result<()> {
             Ok(())
         }
 

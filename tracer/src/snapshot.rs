@@ -1,6 +1,9 @@
 //! The boundary between the kernel side and what shows its numbers.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use tracer_common::{
     failure::{Backend, FailureKey, Record, ServedKey},
@@ -123,12 +126,13 @@ pub trait Source: Send + Sync + 'static {
     /// The port whose counters stand at a position ([`FailureKey::slot`]).
     fn port_at(&self, slot: u16) -> Option<u16>;
 
-    /// Takes these ports, ascending, for those that the load balancer's health check
-    /// is known not to go to, from the next SYN on.
+    /// From now on takes the ports `unchecked`, ascending, for those that the load
+    /// balancer's health check is known not to go to, and `addresses` for those of
+    /// Services, to which dials made on this node count.
     ///
     /// # Errors
     /// When a map cannot be written.
-    fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()>;
+    fn set_services(&self, unchecked: &[u16], addresses: &BTreeSet<IpAddr>) -> anyhow::Result<()>;
 
     /// Whether everything required is attached and works.
     ///

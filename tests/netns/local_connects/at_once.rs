@@ -11,10 +11,24 @@ use crate::{
 
 #[test]
 fn vm_dials_at_once_are_each_counted() -> Result<()> {
+    each_is_counted("auto")
+}
+
+/// A kretprobe fires for a few calls at once alone, and says nothing of the others.
+#[test]
+fn vm_dials_at_once_are_each_counted_by_kprobe() -> Result<()> {
+    if !kernel::has_probes() {
+        println!("skipped: this kernel has no kprobes");
+        return Ok(());
+    }
+    each_is_counted("kprobe")
+}
+
+fn each_is_counted(hook: &str) -> Result<()> {
     const THREADS: u64 = 8;
     const EACH: u64 = 100;
     let bed = Bed::new()?;
-    let tracer = bed.trace(&[])?;
+    let tracer = bed.trace(&["--connect-hook", hook])?;
     let work = || -> Result<()> {
         for _ in 0..EACH {
             bed.dial(FAR_V4, port::OPEN).stream()?;

@@ -17,6 +17,7 @@ use nix::{
 };
 use testbed::{
     Metrics, Netns, Tracer,
+    cleanup::ScratchDir,
     peer::{Behaviour, Dial, Server},
     rules,
 };
@@ -56,9 +57,21 @@ const LINKS: &str = "\
 ";
 const FAR_LINKS: &str = "\
     addr add 10.61.0.2/24 dev e0
+    addr add 10.61.0.3/24 dev e0
     addr add fd00:61::2/64 dev e0 nodad
     link set e0 up
     route add unreachable 10.62.0.0/16
+";
+/// At the far side, and nobody's Service.
+pub const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 61, 0, 3);
+const SERVICES: &str = "\
+service_addresses:
+  - 10.61.0.2
+  - fd00:61::2
+  - 10.62.0.1
+  - 10.63.0.1
+  - 192.0.2.1
+  - 2001:db8::1
 ";
 pub const LIMIT: Duration = Duration::from_secs(10);
 
@@ -69,6 +82,7 @@ pub type Counts = BTreeMap<(u16, String), u64>;
 pub struct Bed {
     pub node: Netns,
     pub far: Netns,
+    names: ScratchDir,
     _servers: Vec<Server>,
     _turn: MutexGuard<'static, ()>,
 }
@@ -93,6 +107,8 @@ impl Bed {
             ("?net/ipv4/tcp_syn_linear_timeouts", "0"),
         ])?;
         let mut servers = Vec::new();
+        let reset = (STRANGER, port::RESET);
+        servers.push(Server::start(&far, reset, Behaviour::Reset)?);
         for address in [IpAddr::V4(FAR_V4), IpAddr::V6(FAR_V6)] {
             for open in [port::OPEN, port::NO_SOURCE, port::LOSSY] {
                 servers.push(Server::start(&far, (address, open), Behaviour::Sink)?);
@@ -115,14 +131,25 @@ impl Bed {
         Ok(Self {
             node,
             far,
+            names: ScratchDir::new()?,
             _servers: servers,
             _turn: turn,
         })
     }
 
-    /// The daemon with its wire tap where none of the dials pass.
+    /// The daemon with its wire tap where none of the dials pass; all addresses that are
+    /// dialled but [`STRANGER`] are Services'.
     pub fn trace(&self, options: &[&str]) -> Result<Tracer<'_>> {
-        let args = ["--interface", "quiet0", "--node-ports", port::ALL];
+        let names = self.names.write("services.yaml", SERVICES)?;
+        let names = names.to_str().context("not UTF-8")?;
+        let args = [
+            "--interface",
+            "quiet0",
+            "--node-ports",
+            port::ALL,
+            "--services",
+            names,
+        ];
         Tracer::start(&self.node, &[&args[..], options].concat())
     }
 

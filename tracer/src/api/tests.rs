@@ -48,7 +48,11 @@ impl Source for Node {
         vec![record; self.0.swap(0, Ordering::Relaxed) as usize]
     }
 
-    fn set_unchecked(&self, _ports: &[u16]) -> anyhow::Result<()> {
+    fn set_services(
+        &self,
+        _: &[u16],
+        _: &std::collections::BTreeSet<std::net::IpAddr>,
+    ) -> anyhow::Result<()> {
         Ok(())
     }
 

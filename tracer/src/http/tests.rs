@@ -42,7 +42,11 @@ impl Source for Fake {
         Vec::new()
     }
 
-    fn set_unchecked(&self, _ports: &[u16]) -> anyhow::Result<()> {
+    fn set_services(
+        &self,
+        _: &[u16],
+        _: &std::collections::BTreeSet<std::net::IpAddr>,
+    ) -> anyhow::Result<()> {
         Ok(())
     }
 

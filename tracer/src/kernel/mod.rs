@@ -15,12 +15,14 @@ mod numbers;
 mod object;
 mod own;
 mod preconditions;
+mod services;
 mod tapped;
-mod unchecked;
 mod wire;
 pub mod xtables;
 
 use std::{
+    collections::BTreeSet,
+    net::IpAddr,
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
@@ -45,7 +47,7 @@ use self::{
     interfaces::Changes,
     keeper::Keeper,
     own::Own,
-    unchecked::Unchecked,
+    services::Services,
     wire::{Mode, Taps},
 };
 pub use self::{
@@ -66,7 +68,7 @@ pub struct Tracer {
     counters: Counters,
     tables: Arc<Tables>,
     arrivals: Arrivals,
-    unchecked: Mutex<Unchecked>,
+    services: Mutex<Services>,
     lost: PerCpuArray<MapData, u64>,
     flow_count: Arc<AtomicU64>,
     misses: Arc<AtomicU64>,
@@ -102,7 +104,7 @@ impl Tracer {
         };
         let counters = Counters::map(&mut ebpf, config.ports.as_slice())?;
         let tables = Arc::new(Tables::new(&mut ebpf)?);
-        let unchecked = Unchecked::new(object::take(&mut ebpf, "UNCHECKED")?);
+        let services = Services::new(&mut ebpf)?;
         let lost = object::take(&mut ebpf, "LOST")?;
         let flow_count = Arc::new(AtomicU64::new(0));
         let misses = Arc::new(AtomicU64::new(0));
@@ -141,7 +143,7 @@ impl Tracer {
             counters,
             tables,
             arrivals,
-            unchecked: Mutex::new(unchecked),
+            services: Mutex::new(services),
             lost,
             flow_count,
             misses,
@@ -237,12 +239,12 @@ impl Source for Tracer {
         self.counters.port_at(slot)
     }
 
-    fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()> {
-        let mut unchecked = self.unchecked.lock();
-        let unchecked = unchecked
+    fn set_services(&self, unchecked: &[u16], addresses: &BTreeSet<IpAddr>) -> anyhow::Result<()> {
+        let mut services = self.services.lock();
+        let services = services
             .as_deref_mut()
             .map_err(|_| anyhow::anyhow!("a write of them has panicked"))?;
-        unchecked.set(ports).context("write the unchecked ports")
+        services.set(unchecked, addresses)
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -104,7 +104,7 @@ struct Shared {
     found: Mutex<found::Memory>,
     services: Services,
     /// What the source was told last.
-    unchecked: Mutex<Arc<Table>>,
+    told: Mutex<Arc<Table>>,
     /// Rounds that began late.
     late_rounds: AtomicU64,
     watched: PortSet,
@@ -154,13 +154,13 @@ impl Recorder {
             names: Mutex::new(names),
             found: Mutex::default(),
             services,
-            unchecked: Mutex::default(),
+            told: Mutex::default(),
             late_rounds: AtomicU64::default(),
             watched: config.ports.clone(),
             started: Instant::now(),
             run,
         });
-        shared.tell_unchecked();
+        shared.tell_services();
         let threads = Threads::start(&shared, facts).context("start a thread")?;
         Ok(Self {
             shared,
@@ -295,16 +295,22 @@ impl Recorder {
 }
 
 impl Shared {
-    /// Tells the source which ports no health check goes to, when names have changed.
-    fn tell_unchecked(&self) {
+    /// Tells the source what it needs to know of Services, when names have changed.
+    fn tell_services(&self) {
         let names = self.services.table();
-        let mut told = lock(&self.unchecked);
+        let mut told = lock(&self.told);
         if Arc::ptr_eq(&told, &names) {
             return;
         }
-        match self.source.set_unchecked(&names.unchecked()) {
+        match self
+            .source
+            .set_services(&names.unchecked(), names.addresses())
+        {
             Ok(()) => *told = names,
-            Err(e) => tracing::warn!(cause = format!("{e:#}"), "cannot set the unchecked ports"),
+            Err(e) => tracing::warn!(
+                cause = format!("{e:#}"),
+                "cannot tell the programs of Services"
+            ),
         }
     }
 }

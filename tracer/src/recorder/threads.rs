@@ -82,7 +82,7 @@ fn record(shared: &Shared, asker: &Asker, stopped: &Receiver<()>) {
         let now = shared.started.elapsed();
         let late = lateness.round(now, now.saturating_sub(due));
         shared.late_rounds.store(late, Ordering::Relaxed);
-        shared.tell_unchecked();
+        shared.tell_services();
         let judged = shared.judge(asker);
         if let (Err(e), true) = (&judged, well) {
             tracing::warn!(cause = format!("{e:#}"), "cannot read the counters");

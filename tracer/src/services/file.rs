@@ -19,6 +19,7 @@ const LARGEST: u64 = 8 << 20;
 struct Contents {
     ports: Option<Vec<Spanned<PortEntry>>>,
     pods: Option<Vec<Spanned<PodEntry>>>,
+    service_addresses: Option<Vec<IpAddr>>,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +78,8 @@ fn parse(text: &str) -> Result<Table, String> {
             Entry::Occupied(_) => return Err(format!("port {port} has two names{at}")),
         };
     }
+    let addresses = contents.service_addresses.unwrap_or_default();
+    table.addresses = addresses.iter().map(IpAddr::to_canonical).collect();
     for entry in contents.pods.unwrap_or_default() {
         let at = place(&entry);
         let (address, pod) = entry.value.check().map_err(|e| e + &at)?;
@@ -158,6 +161,7 @@ ports:
 pods:
   - {address: 10.244.0.2, namespace: thrift, pod: search-5d4f-x2}
   - {address: '::ffff:10.244.0.3', namespace: thrift, pod: users-0}
+service_addresses: [10.66.200.1, '2001:db8::1']
 ";
 
     #[test]
@@ -169,6 +173,8 @@ pods:
         assert_eq!(table.health_check_port(30101), None);
         assert_eq!(table.health_check_port(30102), Some(30101));
         assert_eq!(table.unchecked(), [30102]);
+        let addresses = ["10.66.200.1", "2001:db8::1"].map(|a| a.parse().unwrap());
+        assert_eq!(*table.addresses(), addresses.into());
         let pod = |address: &str| table.pod(address.parse().unwrap());
         assert_eq!(pod("10.244.0.2").as_deref(), Some("thrift/search-5d4f-x2"));
         assert_eq!(pod("10.244.0.3").as_deref(), Some("thrift/users-0"));

@@ -1,7 +1,7 @@
 //! The names of one moment.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     net::IpAddr,
     sync::Arc,
@@ -59,6 +59,8 @@ impl fmt::Display for Pod {
 pub struct Table {
     pub(super) ports: BTreeMap<u16, ServicePort>,
     pub(super) pods: HashMap<IpAddr, Pod>,
+    /// Of Services: cluster IPs, external IPs, those of load balancers.
+    pub(super) addresses: BTreeSet<IpAddr>,
     /// EndpointSlices by node port; none unless their list is complete.
     pub(super) sets: BTreeMap<u16, Set>,
     /// Who held which address.
@@ -89,6 +91,12 @@ impl Table {
     #[must_use]
     pub fn pod(&self, address: IpAddr) -> Option<String> {
         self.pod_at(address).map(Pod::to_string)
+    }
+
+    /// Addresses of Services, which the node translates as it does its own.
+    #[must_use]
+    pub fn addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.addresses
     }
 
     /// The backends that Kubernetes lists for a node port; `None`: that is not known,
@@ -226,9 +234,9 @@ impl Table {
             .get_or_insert(0);
     }
 
-    /// Whether there is no name.
+    /// Whether there is no name, and no address of a Service.
     pub(super) fn is_empty(&self) -> bool {
-        self.ports.is_empty() && self.pods.is_empty()
+        self.ports.is_empty() && self.pods.is_empty() && self.addresses.is_empty()
     }
 
     /// Takes from `lower` what is absent here.
@@ -240,6 +248,7 @@ impl Table {
         for (address, pod) in &lower.pods {
             self.pods.entry(*address).or_insert_with(|| pod.clone());
         }
+        self.addresses.extend(&lower.addresses);
         self.sets.clone_from(&lower.sets);
         self.tenants = Arc::clone(&lower.tenants);
         self

@@ -174,7 +174,11 @@ impl Source for Fake {
         std::mem::take(&mut self.lock().served)
     }
 
-    fn set_unchecked(&self, ports: &[u16]) -> anyhow::Result<()> {
+    fn set_services(
+        &self,
+        ports: &[u16],
+        _: &std::collections::BTreeSet<std::net::IpAddr>,
+    ) -> anyhow::Result<()> {
         self.lock().unchecked = ports.to_vec();
         Ok(())
     }

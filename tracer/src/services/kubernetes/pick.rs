@@ -15,6 +15,8 @@ use crate::services::{
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Ports of an EndpointSlice, at most; the API allows no more.
 const PORTS: usize = 100;
+/// Addresses of one Service, at most.
+const ADDRESSES: usize = 32;
 
 /// What is kept of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(super) struct Service {
     pub(super) health_check_node_port: Option<u16>,
     /// Where its load balancer's health check goes.
     pub(super) check: Check,
+    /// Its own addresses: cluster IPs, external IPs, those of its load balancer.
+    pub(super) addresses: Box<[IpAddr]>,
     /// Ports that cannot be right.
     pub(super) unusable: usize,
 }
@@ -45,6 +49,7 @@ pub(super) fn service(object: &Value) -> Option<Service> {
         ports: Vec::new(),
         check: Check::of(object),
         health_check_node_port: spec.get("healthCheckNodePort").and_then(port),
+        addresses: addresses(object),
         unusable: 0,
     };
     for listed in listed {
@@ -55,6 +60,21 @@ pub(super) fn service(object: &Value) -> Option<Service> {
         }
     }
     Some(service)
+}
+
+/// The addresses of a Service. (`None` of a headless one and the host names of load
+/// balancers are no addresses.)
+fn addresses(object: &Value) -> Box<[IpAddr]> {
+    let listed = |pointer| items(object.pointer(pointer));
+    let balancers = listed("/status/loadBalancer/ingress").filter_map(|entry| entry.get("ip"));
+    let all = listed("/spec/clusterIPs")
+        .chain(listed("/spec/externalIPs"))
+        .chain(balancers);
+    let parsed = all.filter_map(|address| address.as_str()?.parse().ok());
+    parsed
+        .take(ADDRESSES)
+        .map(|ip: IpAddr| ip.to_canonical())
+        .collect()
 }
 
 struct Unusable;

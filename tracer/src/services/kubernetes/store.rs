@@ -170,6 +170,11 @@ impl Store {
             table.tenants = self.tenancies(&services.known, &by_service, &table.sets);
         }
         table.pods = pods(&services.known, &by_service);
+        let addresses = services
+            .known
+            .values()
+            .flat_map(|service| &service.addresses);
+        table.addresses = addresses.copied().collect();
         table
     }
 

@@ -12,12 +12,15 @@ fn users() -> Value {
         "spec": {
             "type": "LoadBalancer",
             "healthCheckNodePort": 32000,
+            "clusterIPs": ["10.96.0.7", "fd00:96::7"],
+            "externalIPs": ["198.51.100.4", "nowhere"],
             "ports": [
                 {"name": "thrift", "protocol": "TCP", "port": 9090, "targetPort": 9090, "nodePort": 30101},
                 {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53, "nodePort": 30053},
                 {"name": "internal", "protocol": "TCP", "port": 9091, "targetPort": 9091},
             ],
         },
+        "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}, {"hostname": "lb.example"}]}},
     })
 }
 
@@ -44,6 +47,9 @@ fn a_service_comes_down_to_its_node_ports() {
     assert_eq!(service.ports, [(30101, "thrift".into())]);
     assert_eq!(service.health_check_node_port, Some(32000));
     assert_eq!(service.unusable, 0);
+    let addresses = ["10.96.0.7", "fd00:96::7", "198.51.100.4", "203.0.113.9"];
+    let addresses = addresses.map(|address| address.parse::<IpAddr>().unwrap());
+    assert_eq!(*service.addresses, addresses);
     assert_eq!(key(&users()), Some(("thrift".into(), "users".into())));
 }
 

@@ -20,6 +20,7 @@ fn service(ports: &[u16]) -> Option<Service> {
     Some(Service {
         ports: ports.collect(),
         health_check_node_port: None,
+        addresses: Box::default(),
         check: Check::default(),
         unusable: 0,
     })
