@@ -6,15 +6,23 @@
 
 mod capture;
 mod clock;
+mod destinations;
 mod duplicates;
+mod encapsulation;
 mod link;
 mod pcap;
 mod pcapng;
 mod player;
+mod seen;
 mod table;
+mod undecoded;
 mod window;
 
 pub use capture::{Capture, Direction, End, Next, Record};
 pub use clock::Clock;
-pub use player::{Player, Seen};
+pub use destinations::Destinations;
+pub use encapsulation::Encapsulation;
+pub use player::Player;
+pub use seen::Seen;
 pub use table::{FLOWS, Failures, Table};
+pub use undecoded::Undecoded;

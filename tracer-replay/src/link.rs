@@ -42,6 +42,18 @@ impl<'a> Captured<'a> {
         }
     }
 
+    /// Nothing of it lies beyond `end`: what follows is padding.
+    pub(crate) fn ends(&mut self, end: u32) {
+        let kept = self.bytes.len().min(end as usize);
+        self.bytes = self.bytes.get(..kept).unwrap_or_default();
+        self.original = self.original.min(end);
+    }
+
+    /// It has reached to `end` before something cut it.
+    pub(crate) fn reaches(&mut self, end: u32) {
+        self.original = self.original.max(end);
+    }
+
     /// Whether the capture was too short for what was asked for so far.
     pub(crate) fn was_short(&self) -> bool {
         self.short.get()
@@ -113,14 +125,18 @@ impl Payload for Cut<'_> {
 pub(crate) struct Frame<'a> {
     /// The bytes, link-layer header included.
     pub(crate) packet: Captured<'a>,
-    /// Where the IP header is.
+    /// What follows the headers read so far, and where: see
+    /// [`super::encapsulation::innermost`].
     pub(crate) link: Link,
-    /// The interface: its index on the host, or its number in the file plus one.
+    /// The interface: its index on the host, or its number in the file plus one; of a
+    /// packet that was encapsulated, a number that stands for the whole way.
     pub(crate) ifindex: u32,
     /// Which way it went.
     pub(crate) direction: Direction,
     /// It may have come by any of several interfaces, which are not told apart.
     pub(crate) any_interface: bool,
+    /// It was inside another IP packet.
+    pub(crate) encapsulated: bool,
 }
 
 /// Why a packet has no IP header that could be looked for.
@@ -149,6 +165,7 @@ pub(crate) fn frame<'a>(record: &Record<'a>) -> Result<Frame<'a>, NoFrame> {
         ifindex: record.interface,
         direction: record.direction,
         any_interface: false,
+        encapsulated: false,
     };
     frame.link = match record.link_type {
         ETHERNET => packet::ethernet(&frame.packet).map_err(|_| NoFrame::Short)?,
@@ -183,7 +200,10 @@ fn cooked(frame: &mut Frame<'_>) -> Result<Link, NoFrame> {
     let [_, kind] = array(&head, 0);
     frame.direction = direction(kind);
     frame.any_interface = true;
-    tagged(&frame.packet, u16::from_be_bytes(array(&head, 14)), 16)
+    Ok(Link {
+        ethertype: u16::from_be_bytes(array(&head, 14)),
+        offset: 16,
+    })
 }
 
 /// LINKTYPE_LINUX_SLL2: protocol, interface, ARPHRD, packet type.
@@ -196,7 +216,10 @@ fn cooked_v2(frame: &mut Frame<'_>) -> Result<Link, NoFrame> {
     frame.direction = direction(kind);
     // 0 would stand for no interface at all.
     frame.ifindex = u32::from_be_bytes(array(&head, 4)).max(1);
-    tagged(&frame.packet, u16::from_be_bytes(array(&head, 0)), 20)
+    Ok(Link {
+        ethertype: u16::from_be_bytes(array(&head, 0)),
+        offset: 20,
+    })
 }
 
 fn direction(packet_type: u8) -> Direction {
@@ -205,23 +228,4 @@ fn direction(packet_type: u8) -> Direction {
     } else {
         Direction::In
     }
-}
-
-/// Follows VLAN tags behind a cooked header.
-fn tagged(packet: &Captured<'_>, protocol: u16, offset: u32) -> Result<Link, NoFrame> {
-    let mut link = Link {
-        ethertype: protocol,
-        offset,
-    };
-    for _ in 0..2 {
-        if !matches!(link.ethertype, ethertype::VLAN | ethertype::QINQ) {
-            break;
-        }
-        let next = packet.load(link.offset + 2).ok_or(NoFrame::Short)?;
-        link = Link {
-            ethertype: u16::from_be_bytes(next),
-            offset: link.offset + 4,
-        };
-    }
-    Ok(link)
 }

@@ -1,7 +1,7 @@
 //! What is done with one packet: the order of the kernel's wire tap
 //! (`tracer-ebpf/src/tap.rs`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use ipnet::IpNet;
 use tracer_common::{
@@ -17,13 +17,13 @@ use tracer_common::{
 use super::{
     capture::{Direction, Record},
     clock::Clock,
-    duplicates::Duplicates,
+    duplicates::{Duplicates, Way},
+    encapsulation::{self, Stop},
     link::{self, Captured, Frame, NoFrame},
+    seen::Seen,
     table::Table,
+    undecoded::Undecoded,
 };
-
-/// Node addresses and link types that are remembered, each.
-const REMEMBERED: usize = 1024;
 
 /// Everything that a replay keeps.
 pub struct Player {
@@ -39,31 +39,6 @@ pub struct Player {
     probe_sources: Vec<IpNet>,
     /// Ports that the load balancer's health check is known not to go to.
     pub unchecked: HashSet<u16>,
-}
-
-/// What the capture had.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Packets.
-    pub packets: u64,
-    /// Opening SYNs by the address that they went to.
-    pub nodes: HashMap<Addr, u64>,
-    /// Opening SYNs to watched ports of other addresses than the node's.
-    pub elsewhere: u64,
-    /// Opening SYNs to watched ports that the capturing host itself sent.
-    pub dialled: u64,
-    /// Opening SYNs to ports that are not watched, by port.
-    pub unwatched: BTreeMap<u16, u64>,
-    /// Packets by link type that is not known here.
-    pub link_types: BTreeMap<u16, u64>,
-    /// Packets of which not even the headers were captured.
-    pub short: u64,
-    /// Packets longer in the capture than on the wire.
-    pub overlong: u64,
-    /// Packets on the loopback interface, of captures of all interfaces.
-    pub loopback: u64,
-    /// What the daemon would not have taken into account either.
-    pub lost: [u64; Lost::COUNT],
 }
 
 impl Player {
@@ -90,16 +65,14 @@ impl Player {
         let now = self.clock.advance(record.time);
         self.table.pass(now);
         match link::frame(record) {
-            Ok(frame) => {
-                self.look(&frame, now);
+            Ok(mut frame) => {
+                self.look(&mut frame, now);
                 self.seen.short += u64::from(frame.packet.was_short());
             }
             Err(NoFrame::Short) => self.seen.short += 1,
             Err(NoFrame::Loopback) => self.seen.loopback += 1,
-            Err(NoFrame::LinkType(link_type)) => {
-                *self.seen.link_types.entry(link_type).or_default() += 1;
-            }
-            Err(NoFrame::NotIp) => {}
+            Err(NoFrame::LinkType(link_type)) => self.seen.pass(Undecoded::LinkType(link_type)),
+            Err(NoFrame::NotIp) => self.seen.pass(Undecoded::NotIp),
         }
     }
 
@@ -110,32 +83,37 @@ impl Player {
         self.duplicates.count
     }
 
+    /// SYNs that came again by another way, plain or encapsulated.
+    #[must_use]
+    pub fn mirrored(&self) -> u64 {
+        self.duplicates.mirrored
+    }
+
     /// Time has passed, and nothing more comes.
     pub fn finish(&mut self) {
         self.table.finish(self.clock.now());
     }
 
     #[inline]
-    fn look(&mut self, frame: &Frame<'_>, now: Now) {
-        let ip = match packet::ip(&frame.packet, frame.link) {
+    fn look(&mut self, frame: &mut Frame<'_>, now: Now) {
+        let ip = match encapsulation::innermost(frame, &mut self.seen.encapsulated) {
             Ok(ip) => ip,
-            Err(Skip::Fragment) => return self.lose(Lost::Fragment),
-            Err(Skip::NotOurs | Skip::Malformed) => return,
+            Err(Stop::Fragment) => return self.seen.lose(Lost::Fragment),
+            Err(Stop::Undecoded(what)) => return self.seen.pass(what),
+            Err(Stop::Short) => return,
         };
         match packet::tcp(&frame.packet, &ip) {
             Ok(header) => self.segment(frame, &ip, &header, now),
-            Err(Skip::NotOurs) if frame.direction != Direction::In => {
-                self.unreachable(&frame.packet, &ip, now);
+            Err(Skip::NotOurs) => {
+                let read =
+                    frame.direction != Direction::In && self.unreachable(&frame.packet, &ip, now);
+                if !read && !frame.packet.was_short() {
+                    self.seen.pass(Undecoded::Protocol(ip.protocol));
+                }
             }
             // What the capture lacks the node had.
-            Err(Skip::Malformed) if !frame.packet.was_short() => self.lose(Lost::Malformed),
+            Err(_) if !frame.packet.was_short() => self.seen.lose(Lost::Malformed),
             Err(_) => {}
-        }
-    }
-
-    fn lose(&mut self, why: Lost) {
-        if let Some(count) = self.seen.lost.get_mut(why.index()) {
-            *count += 1;
         }
     }
 
@@ -143,6 +121,7 @@ impl Player {
     /// capture leaves that open.
     #[inline]
     fn segment(&mut self, frame: &Frame<'_>, ip: &Ip, header: &TcpHeader, now: Now) {
+        self.seen.segments += 1;
         if frame.direction != Direction::Out && self.table.watches(header.dst_port) {
             let key = FlowKey {
                 client: ip.src,
@@ -155,7 +134,7 @@ impl Player {
             }
         }
         if header.flags & (SYN | ACK | RST) == SYN {
-            self.note_other(frame.direction, header.dst_port);
+            self.note_other(frame.direction, ip.dst, header.dst_port);
         }
         if frame.direction != Direction::In && self.table.watches(header.src_port) {
             let key = FlowKey {
@@ -191,7 +170,7 @@ impl Player {
         };
         let opens = to_node && segment.is_syn();
         if opens && !self.is_node(&key.node) {
-            self.seen.elsewhere += 1;
+            self.seen.elsewhere.note(key.node, key.node_port);
             return false;
         }
         if frame.any_interface {
@@ -201,7 +180,14 @@ impl Player {
             }
         }
         if opens {
-            self.note_node(&key.node);
+            let way = Way {
+                ifindex: frame.ifindex,
+                encapsulated: frame.encapsulated,
+            };
+            if self.duplicates.is_mirrored(&key, segment.seq, way, now.ns) {
+                return true;
+            }
+            self.seen.note_node(key.node);
             segment.probe_source = self.is_probe_source(&key);
             segment.unchecked = self.unchecked.contains(&key.node_port);
         } else if !to_node {
@@ -213,25 +199,16 @@ impl Player {
     }
 
     /// An opening SYN that is no attempt at a watched port of the node.
-    fn note_other(&mut self, direction: Direction, port: u16) {
+    fn note_other(&mut self, direction: Direction, to: Addr, port: u16) {
         if !self.table.watches(port) {
-            *self.seen.unwatched.entry(port).or_default() += 1;
+            self.seen.unwatched.note(to, port);
         } else if direction == Direction::Out {
-            self.seen.dialled += 1;
+            self.seen.dialled.note(to, port);
         }
     }
 
     fn is_node(&self, address: &Addr) -> bool {
         self.nodes.is_empty() || self.nodes.contains(address)
-    }
-
-    fn note_node(&mut self, address: &Addr) {
-        let nodes = &mut self.seen.nodes;
-        if let Some(count) = nodes.get_mut(address) {
-            *count += 1;
-        } else if nodes.len() < REMEMBERED {
-            nodes.insert(*address, 1);
-        }
     }
 
     fn is_probe_source(&self, key: &FlowKey) -> bool {
@@ -242,9 +219,10 @@ impl Player {
         self.probe_sources.iter().any(|net| net.contains(&client))
     }
 
-    fn unreachable(&mut self, packet: &Captured<'_>, ip: &Ip, now: Now) {
+    /// Applies an ICMP error; false: it is none that quotes TCP.
+    fn unreachable(&mut self, packet: &Captured<'_>, ip: &Ip, now: Now) -> bool {
         let Ok(quote) = packet::unreachable(packet, ip) else {
-            return;
+            return false;
         };
         if self.table.watches(quote.dst_port) {
             let key = FlowKey {
@@ -255,6 +233,7 @@ impl Player {
             };
             self.table.unreachable(&key, &quote, now);
         }
+        true
     }
 }
 

@@ -138,6 +138,44 @@ fn what_cannot_be_read_ends_with_one() {
     );
 }
 
+/// Nobody can say from packets that were not read that nobody tried.
+#[test]
+fn where_nothing_was_analysed_it_ends_with_one_and_the_reason() {
+    let mut elsewhere = write::syn(START, 40_000);
+    elsewhere.bytes[22..24].copy_from_slice(&9_090_u16.to_be_bytes());
+    let behind_nat = Form::PLAIN.capture(&[elsewhere]);
+    let unknown = Form {
+        link_type: 105,
+        ..Form::PLAIN
+    };
+    let mut broken = Form::PLAIN.header();
+    broken.extend([0xff; 16]);
+    for (bytes, why) in [
+        (Form::PLAIN.header(), "no packet is in it"),
+        (
+            unknown.capture(&mixed()),
+            "24 of 24 packets are of link type 105",
+        ),
+        (
+            behind_nat,
+            "it goes to 10.0.3.17:9090 (1 SYN): these are other ports",
+        ),
+        (broken, "no packet can be read, it is broken at byte 24"),
+    ] {
+        let capture = Capture::new("nothing", &bytes);
+        for args in [&[][..], &["-o", "json"], &["--openmetrics"]] {
+            let output = replay(&capture, args);
+            assert_eq!(output.status.code(), Some(1), "{why}");
+            let (out, err) = (text(&output.stdout), text(&output.stderr));
+            assert!(err.contains(why), "{err}");
+            assert!(
+                !out.contains("Nobody") && !out.contains("security"),
+                "{out}"
+            );
+        }
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_two() {
     let capture = Capture::new("usage", b"");

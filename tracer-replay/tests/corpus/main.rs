@@ -14,6 +14,8 @@ mod packet;
 mod replay;
 mod seeds;
 #[expect(dead_code, reason = "the command's tests use all of it")]
+mod wrap;
+#[expect(dead_code, reason = "the command's tests use all of it")]
 mod write;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};

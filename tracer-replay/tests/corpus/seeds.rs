@@ -1,6 +1,9 @@
 //! What the fuzzers start from.
 
-use super::write::{CALL, ETHERNET, Form, SLL, SLL2, framed, mixed, tagged};
+use super::{
+    wrap,
+    write::{CALL, ETHERNET, Form, Packet, SLL, SLL2, framed, mixed, tagged},
+};
 
 type Seeds = Vec<(String, Vec<u8>)>;
 
@@ -42,7 +45,15 @@ fn captures() -> Seeds {
         };
         seeds.push((name.to_owned(), form.capture(packets)));
     }
+    seeds.push(("encapsulated".to_owned(), encapsulated(&packets[0])));
     seeds
+}
+
+/// The packet in each of the encapsulations.
+fn encapsulated(packet: &Packet) -> Vec<u8> {
+    let frames = wrap::ALL.iter().map(|(_, wrap)| wrap(packet));
+    let records = frames.flat_map(|frame| Form::PLAIN.record(packet.at, &frame));
+    [Form::PLAIN.header(), records.collect()].concat()
 }
 
 fn packets() -> Seeds {

@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tracer_common::{
+    counters::Cell,
     failure::{Failure, FailureKey, Record, Reply},
     flow::Addr,
     words::Traffic,
 };
 
-use tracer_replay::{FLOWS, Player, Table};
+use tracer_replay::{Encapsulation, FLOWS, Player, Seen, Table};
 
-use super::warnings::warnings;
+use super::{conclusion::inconclusive, unread, warnings::warnings};
 use crate::{
     counted::Counted,
     evidence::{Absent, Evidence, PACKETS_ONLY, Row},
@@ -21,6 +22,9 @@ use crate::{
     snapshot::Snapshot,
     verdict::{self, Verdict},
 };
+
+/// Destinations of SYNs passed over that are listed, for each reason.
+const PASSED_OVER: usize = 20;
 
 /// What packets cannot tell.
 const NOT_VISIBLE: [&str; 7] = [
@@ -46,6 +50,16 @@ pub struct Answer {
     pub inferred: bool,
     /// What was wrong with the capture.
     pub warnings: Vec<String>,
+    /// Why nothing can be concluded: no attempt was read.
+    pub inconclusive: Option<String>,
+    /// Packets that were decoded out of an encapsulation, by the outermost one.
+    pub encapsulated: Vec<Packets>,
+    /// Packets that were not decoded, the most first.
+    pub undecoded: Vec<Packets>,
+    /// SYNs that open no attempt at the node, the most first.
+    pub passed_over: Vec<PassedOver>,
+    /// SYNs that open none either, to other destinations than these.
+    pub passed_over_elsewhere: u64,
     /// Ports, problems, and what cannot be seen.
     #[serde(flatten)]
     pub explanation: Explanation,
@@ -64,6 +78,29 @@ pub struct Node {
     pub syns: u64,
 }
 
+/// Packets of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packets {
+    /// The kind.
+    pub what: String,
+    /// How many.
+    pub packets: u64,
+}
+
+/// SYNs that open no attempt at the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// Where they went.
+    pub address: IpAddr,
+    /// The port there.
+    pub port: u16,
+    /// How many, those sent again too.
+    pub syns: u64,
+    /// Why they are none: `other_address` (no `--node-address`), `sent_by_host` (the
+    /// capturing host's own) or `unwatched_port`.
+    pub why: String,
+}
+
 /// Answers after the last packet.
 pub(super) fn answer(
     player: &Player,
@@ -76,12 +113,20 @@ pub(super) fn answer(
     let ports = evidence.ports.iter();
     let ports = ports.map(|(port, counters)| recorder::port_row(*port, counters, &evidence));
     about.extend(warnings(player, &evidence.ports));
+    let attempts = evidence.ports.iter().map(|(_, c)| c.get(Cell::ATTEMPTS));
+    let inconclusive = (attempts.sum::<u64>() == 0).then(|| inconclusive(player));
+    let (passed_over, passed_over_elsewhere) = passed_over(&player.seen);
     Answer {
         packets: player.seen.packets,
         from: player.clock.start(),
         nodes: nodes(player),
         inferred,
         warnings: about,
+        inconclusive: inconclusive.map(|why| format!("{}; {}", why.cause, why.remedy)),
+        encapsulated: encapsulated(&player.seen),
+        undecoded: undecoded(&player.seen),
+        passed_over,
+        passed_over_elsewhere,
         explanation: Explanation {
             window_s: evidence.window.as_secs_f64(),
             ports: ports.collect(),
@@ -92,6 +137,47 @@ pub(super) fn answer(
         failures: events(player, &evidence),
         failures_left_out: player.table.failures.unrecorded,
     }
+}
+
+fn encapsulated(seen: &Seen) -> Vec<Packets> {
+    let kinds = Encapsulation::ALL.iter().zip(seen.encapsulated);
+    let kinds = kinds.filter(|(_, packets)| *packets > 0);
+    let kinds = kinds.map(|(what, packets)| Packets {
+        what: what.name().to_owned(),
+        packets,
+    });
+    kinds.collect()
+}
+
+fn undecoded(seen: &Seen) -> Vec<Packets> {
+    let kinds = unread::by_count(seen).into_iter();
+    let kinds = kinds.map(|(what, packets)| Packets {
+        what: what.to_string(),
+        packets,
+    });
+    kinds.collect()
+}
+
+/// SYNs by destination, and those to others.
+fn passed_over(seen: &Seen) -> (Vec<PassedOver>, u64) {
+    let (mut listed, mut all) = (Vec::new(), 0);
+    for (destinations, why) in [
+        (&seen.elsewhere, "other_address"),
+        (&seen.dialled, "sent_by_host"),
+        (&seen.unwatched, "unwatched_port"),
+    ] {
+        all += destinations.total();
+        let most = destinations.sorted().into_iter().take(PASSED_OVER);
+        listed.extend(most.map(|(at, syns)| PassedOver {
+            address: at.ip(),
+            port: at.port(),
+            syns,
+            why: why.to_owned(),
+        }));
+    }
+    listed.sort_by_key(|one| std::cmp::Reverse(one.syns));
+    let told: u64 = listed.iter().map(|one| one.syns).sum();
+    (listed, all.saturating_sub(told))
 }
 
 fn nodes(player: &Player) -> Vec<Node> {

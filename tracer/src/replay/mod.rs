@@ -2,11 +2,13 @@
 //! from captures. The machine is the kernel programs' own.
 
 mod answer;
+mod conclusion;
 mod input;
 mod interrupt;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unread;
 mod warnings;
 
 use std::{collections::BTreeMap, path::Path};
@@ -60,6 +62,13 @@ pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
         text::render(&answer, args.files.len(), args.all)
     };
     cli::print(out.as_bytes())?;
+    if let Some(why) = &answer.inconclusive {
+        let what = match &args.files[..] {
+            [file] => named(file),
+            files => format!("{} files", files.len()),
+        };
+        return Err(Exit::runtime(format!("analyse {what}"), why));
+    }
     Ok(explain::ended(&answer.explanation))
 }
 
@@ -75,11 +84,7 @@ fn player(args: &Replay, config: &Config, names: &services::Table) -> Result<Pla
 /// Plays one file to its end; returns what was wrong with it.
 fn read(path: &Path, player: &mut Player, interrupt: &Interrupt) -> Result<Vec<String>, Exit> {
     let piped = path == Path::new("-");
-    let name = if piped {
-        "standard input".to_owned()
-    } else {
-        path.display().to_string()
-    };
+    let name = named(path);
     let refused = |cause: String| {
         Exit::runtime(format!("read {name}"), cause)
             .remedy("give files that tcpdump, dumpcap or tshark wrote")
@@ -88,14 +93,35 @@ fn read(path: &Path, player: &mut Player, interrupt: &Interrupt) -> Result<Vec<S
     let mut capture = Capture::open(reader).map_err(refused)?;
     // Ctrl-C ends a capturing tcpdump as well, whose last packets are read.
     let stop = || interrupt.came() && !piped;
-    Ok(play(&mut capture, player, &stop)
-        .into_iter()
-        .map(|what| format!("{name}: {what}"))
-        .collect())
+    let before = player.seen.packets;
+    let played = play(&mut capture, player, &stop);
+    if player.seen.packets == before
+        && let Some(why) = played.fault
+    {
+        return Err(refused(format!("no packet can be read, it is {why}")));
+    }
+    let about = played.about.into_iter().chain(played.fault);
+    Ok(about.map(|what| format!("{name}: {what}")).collect())
 }
 
-/// Plays a capture; returns what was wrong with it.
-fn play(capture: &mut Capture, player: &mut Player, stop: &dyn Fn() -> bool) -> Vec<String> {
+fn named(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
+
+/// What was wrong with a capture.
+#[derive(Debug, Default)]
+struct Played {
+    about: Vec<String>,
+    /// Why it ended before its end.
+    fault: Option<String>,
+}
+
+/// Plays a capture.
+fn play(capture: &mut Capture, player: &mut Player, stop: &dyn Fn() -> bool) -> Played {
     let mut about = Vec::new();
     let mut skipped: BTreeMap<&'static str, u64> = BTreeMap::new();
     let end = loop {
@@ -119,13 +145,13 @@ fn play(capture: &mut Capture, player: &mut Player, stop: &dyn Fn() -> bool) -> 
             .map(|(why, count)| format!("{why} ({})", crate::human::counted(count, "time"))),
     );
     let at = capture.position();
-    match (end, capture.take_error()) {
-        (_, Some(e)) => about.push(format!("cannot be read any further than byte {at}: {e}")),
-        (End::Whole, None) => {}
-        (End::Cut, None) => about.push(format!("cut short within a record after byte {at}")),
-        (End::Broken(why), None) => about.push(format!(
+    let fault = match (end, capture.take_error()) {
+        (_, Some(e)) => Some(format!("not readable any further than byte {at}: {e}")),
+        (End::Whole, None) => None,
+        (End::Cut, None) => Some(format!("cut short within a record after byte {at}")),
+        (End::Broken(why), None) => Some(format!(
             "broken at byte {at}, nothing after it is read: {why}"
         )),
-    }
-    about
+    };
+    Played { about, fault }
 }

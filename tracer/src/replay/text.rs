@@ -16,10 +16,17 @@ pub(super) fn render(answer: &Answer, files: usize, all: bool) -> String {
     let bold = Style::new().bold();
     let _ = writeln!(out, "{bold}{}{bold:#}", title(answer, files));
     let _ = writeln!(out, "{}", nodes(answer));
+    if !answer.encapsulated.is_empty() {
+        let _ = writeln!(out, "{}", encapsulated(answer));
+    }
     let yellow = AnsiColor::Yellow.on_default();
     for warning in &answer.warnings {
         let warning = human::printable(warning);
         let _ = writeln!(out, "{yellow}warning:{yellow:#} {warning}.");
+    }
+    if answer.inconclusive.is_some() {
+        let _ = writeln!(out, "\nNo attempt at a watched port was read.");
+        return out;
     }
     out.push('\n');
     out.push_str(&explain::body(&answer.explanation, all));
@@ -60,6 +67,13 @@ fn nodes(answer: &Answer) -> String {
         (false, 0) => "node: no SYN to a watched port of a --node-address".to_owned(),
         (false, _) => format!("node: {named}{more}, as given"),
     }
+}
+
+fn encapsulated(answer: &Answer) -> String {
+    let kinds = answer.encapsulated.iter();
+    let kinds =
+        kinds.map(|kind| format!("{} ({})", kind.what, human::counted(kind.packets, "packet")));
+    format!("decoded out of: {}", Vec::from_iter(kinds).join(", "))
 }
 
 fn failures(answer: &Answer, out: &mut String) {

@@ -3,16 +3,17 @@
 use tracer_common::{counters::Cell, words::Lost};
 use tracer_replay::{Clock, FLOWS, Player, Seen};
 
+use super::unread;
 use crate::{counted::Counted, human::counted};
 
-/// Link types that are named one by one.
+/// Destinations that are named one by one.
 const NAMED: usize = 8;
 
 /// What the replay as a whole has to say.
 pub(super) fn warnings(player: &Player, ports: &[(u16, Counted)]) -> Vec<String> {
     let mut lines = Vec::new();
-    link_types(&player.seen, &mut lines);
-    elsewhere(&player.seen, ports.is_empty(), &mut lines);
+    unread::warnings(&player.seen, &mut lines);
+    elsewhere(&player.seen, &mut lines);
     headers(&player.seen, &mut lines);
     times(&player.clock, &mut lines);
     let again = player.duplicates();
@@ -22,6 +23,13 @@ pub(super) fn warnings(player: &Player, ports: &[(u16, Counted)]) -> Vec<String>
              capture of all interfaces (cooked v1) does not say which interface each is from; \
              `tcpdump -y LINUX_SLL2` does",
             counted(again, "segment")
+        ));
+    }
+    let mirrored = player.mirrored();
+    if mirrored > 0 {
+        lines.push(format!(
+            "{} came both plain and encapsulated, or in several encapsulations, and were taken once",
+            counted(mirrored, "SYN")
         ));
     }
     let untracked: u64 = ports.iter().map(|(_, c)| c.get(Cell::UNTRACKED)).sum();
@@ -34,22 +42,8 @@ pub(super) fn warnings(player: &Player, ports: &[(u16, Counted)]) -> Vec<String>
     lines
 }
 
-fn link_types(seen: &Seen, lines: &mut Vec<String>) {
-    for (link_type, count) in seen.link_types.iter().take(NAMED) {
-        lines.push(format!(
-            "{} of link type {link_type} left out: only Ethernet (1), Linux cooked (113, 276), \
-             raw IP (101, 228, 229) and loopback (0, 108) are read",
-            counted(*count, "packet")
-        ));
-    }
-    let rest = seen.link_types.iter().skip(NAMED);
-    let rest: u64 = rest.map(|(_, count)| count).sum();
-    if rest > 0 {
-        lines.push(format!(
-            "{} of other link types left out",
-            counted(rest, "packet")
-        ));
-    }
+/// SYNs to watched ports that are no attempts at the node.
+fn elsewhere(seen: &Seen, lines: &mut Vec<String>) {
     if seen.loopback > 0 {
         lines.push(format!(
             "{} on the loopback interface left out: dials made on the node itself are no traffic \
@@ -57,45 +51,37 @@ fn link_types(seen: &Seen, lines: &mut Vec<String>) {
             counted(seen.loopback, "packet")
         ));
     }
-}
-
-/// Attempts that are none at a watched port of the node.
-fn elsewhere(seen: &Seen, nothing: bool, lines: &mut Vec<String>) {
-    if seen.elsewhere > 0 {
+    let sorted = seen.elsewhere.sorted();
+    for (at, syns) in sorted.iter().take(NAMED) {
         lines.push(format!(
-            "{} to watched ports of other addresses than the node's left out",
-            counted(seen.elsewhere, "SYN")
+            "{} to {at} passed over: {} is no --node-address (a Service's address, or another \
+             host's)",
+            counted(*syns, "SYN"),
+            at.ip()
         ));
     }
-    if seen.dialled > 0 {
+    let told: u64 = sorted.iter().take(NAMED).map(|(_, syns)| syns).sum();
+    let others = seen.elsewhere.total().saturating_sub(told);
+    if others > 0 {
         lines.push(format!(
-            "{} to watched ports left out that the capturing host itself sent: it is the client \
-             there, not the node",
-            counted(seen.dialled, "SYN")
+            "{} to watched ports of yet other addresses passed over",
+            counted(others, "SYN")
         ));
     }
-    let others: u64 = seen.unwatched.values().sum();
-    if !nothing || others == 0 {
-        return;
+    let dialled = seen.dialled.total();
+    if dialled > 0 {
+        lines.push(format!(
+            "{} to watched ports passed over that the capturing host itself sent ({}): it is the \
+             client there, not the node",
+            counted(dialled, "SYN"),
+            unread::destinations(&seen.dialled, NAMED)
+        ));
     }
-    let mut ports: Vec<(u16, u64)> = seen.unwatched.iter().map(|(p, n)| (*p, *n)).collect();
-    ports.sort_by_key(|(port, count)| (std::cmp::Reverse(*count), *port));
-    let most = ports.iter().take(NAMED).map(|(port, _)| port.to_string());
-    lines.push(format!(
-        "{} to ports that are not watched, most of them to {}: name the ones that matter with \
-         --node-ports",
-        counted(others, "SYN"),
-        most.collect::<Vec<_>>().join(", ")
-    ));
 }
 
 fn headers(seen: &Seen, lines: &mut Vec<String>) {
     if seen.short > 0 {
-        lines.push(format!(
-            "{} too short for their headers left out: capture with a larger snaplen (tcpdump -s \
-             128 or more)",
-            counted(seen.short, "packet")
-        ));
+        lines.push(unread::too_short(seen));
     }
     if seen.overlong > 0 {
         lines.push(format!(

@@ -76,7 +76,7 @@ fn unknown_link_types_are_named() {
         ..Form::PLAIN
     };
     let (_, answer) = played(&[&form.capture(&mixed())], &[]);
-    assert!(answer.warnings[0].starts_with("24 packets of link type 105 left out"));
+    assert!(answer.warnings[0].starts_with("24 of 24 packets are of link type 105"));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Replays of captures that are written here.
 
 mod broken;
+mod encapsulated;
 mod same;
+#[path = "../../../../tracer-replay/tests/corpus/wrap.rs"]
+mod wrap;
 #[path = "../../../../tracer-replay/tests/corpus/write.rs"]
 mod write;
 
@@ -32,7 +35,10 @@ fn played(captures: &[&[u8]], nodes: &[std::net::IpAddr]) -> (Player, Answer) {
     let mut about = Vec::new();
     for bytes in captures {
         match Capture::open(Box::new(Cursor::new(bytes.to_vec()))) {
-            Ok(mut capture) => about.extend(play(&mut capture, &mut player, &|| false)),
+            Ok(mut capture) => {
+                let played = play(&mut capture, &mut player, &|| false);
+                about.extend(played.about.into_iter().chain(played.fault));
+            }
             Err(why) => about.push(why),
         }
     }

@@ -93,9 +93,9 @@ fn vlan_tags_and_gzip_change_nothing() {
     let reader = super::super::input::unzipped(Cursor::new(zipped.finish().unwrap()));
     let mut capture = Capture::open(reader.unwrap()).unwrap();
     let mut player = player(&[]);
-    let about = play(&mut capture, &mut player, &|| false);
+    let played = play(&mut capture, &mut player, &|| false);
     player.finish();
-    assert_eq!(about, Vec::<String>::new());
+    assert_eq!((played.about, played.fault), (Vec::new(), None));
     assert_eq!(counters(&player), counters(&expected));
 }
 
@@ -135,7 +135,27 @@ fn only_the_node_s_own_addresses_are_its_edge() {
     assert_eq!((attempts(&player), answer.inferred), (6, false));
     let (player, answer) = played(&[&capture], &[ip(CLIENT)]);
     assert!(player.table.counters().is_empty());
-    assert!(answer.warnings[0].starts_with("7 SYNs to watched ports of other addresses"));
+    let told = "7 SYNs to 10.0.3.17:30080 passed over: 10.0.3.17 is no --node-address";
+    assert!(
+        answer.warnings[0].starts_with(told),
+        "{:?}",
+        answer.warnings
+    );
+    let [passed] = &answer.passed_over[..] else {
+        panic!("{:?}", answer.passed_over);
+    };
+    let found = (
+        passed.address,
+        passed.port,
+        passed.syns,
+        passed.why.as_str(),
+    );
+    assert_eq!(found, (ip(NODE), PORT, 7, "other_address"));
+    let why = answer.inconclusive.unwrap();
+    assert!(
+        why.contains("goes to a --node-address, 7 SYNs to other"),
+        "{why}"
+    );
 }
 
 /// Each packet twice, 0.2 ms apart, on two interfaces.
@@ -187,7 +207,7 @@ fn syns_that_are_no_attempts_at_the_node_are_told() {
     sent.to_node = false;
     let (player, answer) = played(&[&form.capture(&[sent.clone(), sent])], &[]);
     assert!(player.table.counters().is_empty());
-    let told = "2 SYNs to watched ports left out that the capturing host itself sent";
+    let told = "2 SYNs to watched ports passed over that the capturing host itself sent";
     assert!(
         answer.warnings[0].starts_with(told),
         "{:?}",
@@ -197,10 +217,8 @@ fn syns_that_are_no_attempts_at_the_node_are_told() {
     let mut other = syn(START, 40_000);
     other.bytes[22..24].copy_from_slice(&80_u16.to_be_bytes());
     let (_, answer) = played(&[&Form::PLAIN.capture(&[other])], &[]);
-    let told = "1 SYN to ports that are not watched, most of them to 80: name";
-    assert!(
-        answer.warnings[0].starts_with(told),
-        "{:?}",
-        answer.warnings
-    );
+    let why = answer.inconclusive.unwrap();
+    let told = "the only SYN in it does not go to a watched port, it goes to 10.0.3.17:80 (1 SYN)";
+    assert!(why.starts_with(told), "{why}");
+    assert_eq!(answer.passed_over[0].why, "unwatched_port");
 }
