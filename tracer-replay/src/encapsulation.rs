@@ -13,7 +13,7 @@ use tracer_common::packet::{self, Ip, Link, Skip, ethertype};
 use super::{
     capture::Direction,
     link::{Captured, Frame},
-    undecoded::Undecoded,
+    undecoded::{LENGTHS, Undecoded},
 };
 
 /// Headers that are followed in one packet.
@@ -167,6 +167,8 @@ fn behind(packet: &Captured<'_>, at: Link) -> Result<(Link, Option<Encapsulation
         BRIDGED => Ok((ethernet(packet, offset)?, None)),
         MPLS | MPLS_MULTICAST => Ok((label::mpls(packet, offset)?, Some(Encapsulation::Mpls))),
         PPPOE => Ok((label::pppoe(packet, offset)?, Some(Encapsulation::Pppoe))),
+        // A length is as good as another.
+        ..LENGTHS => Err(Stop::Undecoded(Undecoded::EtherType(0))),
         other => Err(Stop::Undecoded(Undecoded::EtherType(other))),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Ethernet frames with a length in place of an `EtherType` (IEEE 802.3, section 3.2.6).
-const LENGTHS: u16 = 1_536;
+pub(crate) const LENGTHS: u16 = 1_536;
 
 /// Why a packet was not read to its TCP header. Ordered so that what names a protocol
 /// comes before what names a fault.
@@ -11,7 +11,7 @@ const LENGTHS: u16 = 1_536;
 pub enum Undecoded {
     /// A link-layer header type (the registry of tcpdump.org).
     LinkType(u16),
-    /// An `EtherType`, or a length where the frame has none.
+    /// An `EtherType`; 0: the frame has a length in its place.
     EtherType(u16),
     /// A protocol in IP.
     Protocol(u8),
@@ -85,6 +85,7 @@ const fn plain_ethertype(number: u16) -> Option<&'static str> {
         0x8809 => "slow protocols, LACP",
         0x8863 => "PPPoE discovery",
         0x888e => "EAPOL",
+        0x88a2 => "ATA over Ethernet",
         0x88cc => "LLDP",
         0x88f7 => "PTP",
         0x8902 => "CFM",

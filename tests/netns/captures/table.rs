@@ -43,6 +43,13 @@ pub const CAPTURES: &[Entry] = &[
         tshark: [8, 8, 0, 0, 5, 0, 0, 0],
         differences: &[],
     },
+    // GRE.
+    Entry {
+        path: "pdu-1.5.1/tests/pcaps/gre-sample.pcap",
+        sha256: "7954870d76d20e7bc4df98e5334e5c7b91a135007b7a5e4d2756226ecc8a85c4",
+        tshark: [1, 1, 0, 0, 0, 0, 0, 0],
+        differences: &[],
+    },
     // Ethernet.
     Entry {
         path: "protolens-0.2.3/tests/pcap/ftp_pasv.pcap",

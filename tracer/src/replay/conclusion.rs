@@ -52,7 +52,9 @@ pub(super) fn inconclusive(player: &Player) -> Inconclusive {
 
 /// Not one TCP header.
 fn nothing_read(seen: &Seen) -> Inconclusive {
-    let mut causes: Vec<String> = unread::by_count(seen)
+    let kinds = unread::by_count(seen);
+    let hidden = seen.short > 0 || kinds.iter().any(|(what, _)| what.may_hide_tcp());
+    let mut causes: Vec<String> = kinds
         .into_iter()
         .map(|(what, count)| unread::sentence(what, count, seen.packets))
         .collect();
@@ -73,7 +75,12 @@ fn nothing_read(seen: &Seen) -> Inconclusive {
         ));
     }
     causes.truncate(unread::NAMED);
-    let cause = format!("no TCP segment in it could be read: {}", causes.join("; "));
+    let which = if hidden {
+        "no TCP segment in it could be read"
+    } else {
+        "no TCP segment is in it"
+    };
+    let cause = format!("{which}: {}", causes.join("; "));
     Inconclusive::new(cause, CAPTURE_AT_THE_EDGE)
 }
 

@@ -42,6 +42,7 @@ pub(super) fn sentence(what: Undecoded, count: u64, packets: u64) -> String {
              IP (101, 228, 229) and loopback (0, 108) are"
         ),
         Undecoded::Fragment | Undecoded::Nested => format!("{of} {what}, which are not decoded"),
+        plain if !plain.may_hide_tcp() => format!("{of} {what}"),
         Undecoded::Malformed(_) => format!("{of} not decoded for a {what}"),
         _ => format!("{of} {what}, which is not decoded"),
     }
