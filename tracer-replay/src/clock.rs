@@ -82,6 +82,11 @@ pub(crate) fn now(ns: u64) -> Now {
     }
 }
 
+/// The beginning of a second, in the machine's form.
+pub(crate) fn at_second(s: u32) -> Now {
+    now(u64::from(s) * NS_PER_S.cast_unsigned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
