@@ -82,6 +82,7 @@ impl<'a> Captured<'a> {
         Cut {
             bytes: bytes.get(..have).unwrap_or_default(),
             len,
+            missed: Cell::new(false),
         }
     }
 }
@@ -107,6 +108,15 @@ impl Packet for Captured<'_> {
 pub(crate) struct Cut<'a> {
     bytes: &'a [u8],
     len: u32,
+    /// What was not captured would have decided something.
+    missed: Cell<bool>,
+}
+
+impl Cut<'_> {
+    /// Whether a class could not be told for want of bytes.
+    pub(crate) fn was_missed(&self) -> bool {
+        self.missed.get()
+    }
 }
 
 impl Payload for Cut<'_> {
@@ -118,6 +128,13 @@ impl Payload for Cut<'_> {
     #[inline(always)]
     fn read(&self, offset: u32) -> Chunk {
         self.bytes.read(offset)
+    }
+
+    #[inline(always)]
+    fn is_cut(&self) -> bool {
+        let cut = self.bytes.len() < self.len as usize;
+        self.missed.set(cut);
+        cut
     }
 }
 

@@ -62,6 +62,7 @@ impl Player {
     pub fn play(&mut self, record: &Record<'_>) {
         self.seen.packets += 1;
         self.seen.overlong += u64::from(record.overlong);
+        self.seen.measure(record);
         let now = self.clock.advance(record.time);
         self.table.pass(now);
         match link::frame(record) {
@@ -194,8 +195,11 @@ impl Player {
             segment.origin = origin(frame);
         }
         let payload = frame.packet.payload(header.payload, header.payload_len);
-
-        self.table.segment(&key, &segment, &payload, now)
+        let taken = self.table.segment(&key, &segment, &payload, now);
+        if payload.was_missed() {
+            self.seen.miss(header.payload);
+        }
+        taken
     }
 
     /// An opening SYN that is no attempt at a watched port of the node.

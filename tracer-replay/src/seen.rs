@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use tracer_common::{flow::Addr, words::Lost};
 
-use super::{destinations::Destinations, encapsulation::Encapsulation, undecoded::Undecoded};
+use super::{
+    capture::Record, destinations::Destinations, encapsulation::Encapsulation, undecoded::Undecoded,
+};
 
 /// Addresses of the node that are remembered.
 const REMEMBERED: usize = 1024;
+/// Bytes of a payload that decide, with a short PROXY header before them.
+const FIRST_BYTES: u32 = 64;
 
 /// What the capture had.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +34,12 @@ pub struct Seen {
     pub undecoded: BTreeMap<Undecoded, u64>,
     /// Packets of which not even the headers were captured.
     pub short: u64,
+    /// Connections whose class would be told by bytes that were not captured.
+    pub unclassified: u64,
+    /// Bytes from a packet's beginning within which these would have been.
+    pub needed: u32,
+    /// Bytes captured of the longest packet that was cut; 0: none was.
+    pub snaplen: usize,
     /// Packets longer in the capture than on the wire.
     pub overlong: u64,
     /// Packets on the loopback interface, of captures of all interfaces.
@@ -39,6 +49,21 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Notes how much of a packet was captured.
+    #[inline]
+    pub(crate) fn measure(&mut self, record: &Record<'_>) {
+        let captured = record.bytes.len();
+        if captured < record.original as usize {
+            self.snaplen = self.snaplen.max(captured);
+        }
+    }
+
+    /// A connection whose first bytes, from `payload` on, were not captured.
+    pub(crate) fn miss(&mut self, payload: u32) {
+        self.unclassified += 1;
+        self.needed = self.needed.max(payload.saturating_add(FIRST_BYTES));
+    }
+
     /// A packet that is not read to a TCP header.
     pub(crate) fn pass(&mut self, what: Undecoded) {
         *self.undecoded.entry(what).or_default() += 1;

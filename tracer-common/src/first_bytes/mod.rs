@@ -66,6 +66,8 @@ pub enum Decision {
     Other,
     /// A PROXY version 2 header with command LOCAL.
     HealthCheck,
+    /// Nobody can say: the bytes that decide are missing, see [`Payload::is_cut`].
+    Missing,
 }
 
 /// What is kept of a connection until its first bytes are decided: 36 bytes
@@ -151,7 +153,12 @@ impl FirstBytes {
         };
         // Later bytes could not be joined to these.
         if unread && decision == Some(Decision::Undecided) {
-            return Some(Decision::Other);
+            let missing = payload.is_cut();
+            return Some(if missing {
+                Decision::Missing
+            } else {
+                Decision::Other
+            });
         }
         decision
     }

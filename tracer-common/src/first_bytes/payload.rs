@@ -18,6 +18,13 @@ pub trait Payload {
     /// Up to [`CHUNK`] bytes from `offset`, of those that [`Payload::len`] counts;
     /// none when nothing is there or reading failed.
     fn read(&self, offset: u32) -> Chunk;
+
+    /// True when bytes of it are missing for good, as in a capture with a short
+    /// snaplen. Asked where they would have decided; never so in the kernel.
+    #[inline(always)]
+    fn is_cut(&self) -> bool {
+        false
+    }
 }
 
 /// Bytes of a payload, as the BPF verifier likes them: in words, without a loop.

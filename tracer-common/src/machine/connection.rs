@@ -3,7 +3,7 @@
 use super::{Fate, Limits, Now, Segment, WINDOW, near, tcp};
 use crate::counters::{Cell, Tally};
 use crate::failure::{Failure, Got, Way};
-use crate::first_bytes::{Chunk, Decision, Message, MessageType, Payload, message_in};
+use crate::first_bytes::{Chunk, Decision, FirstBytes, Message, MessageType, Payload, message_in};
 use crate::flow::{Flow, flag, mark, state};
 use crate::words::{Outcome, Retransmit, Traffic};
 
@@ -21,6 +21,10 @@ impl<P: Payload + ?Sized> Payload for Beyond<'_, P> {
     #[inline(always)]
     fn read(&self, offset: u32) -> Chunk {
         self.payload.read(offset.saturating_add(self.known))
+    }
+    #[inline(always)]
+    fn is_cut(&self) -> bool {
+        self.payload.is_cut()
     }
 }
 
@@ -216,6 +220,18 @@ impl Flow {
             Decision::Probe(message) => self.on_class(Traffic::HealthCheck, Some(message), tally),
             Decision::HealthCheck => self.on_class(Traffic::HealthCheck, None, tally),
             Decision::Other => self.on_class(Traffic::Other, None, tally),
+            Decision::Missing => self.on_missing(tally),
+        }
+    }
+
+    /// What the client sent first is not in the capture.
+    #[inline(always)]
+    fn on_missing<T: Tally>(&mut self, tally: &mut T) {
+        if self.state == state::ESTABLISHED {
+            self.settle(Traffic::Unknown, tally);
+        } else {
+            self.flags |= flag::HOLE;
+            self.first = FirstBytes::default();
         }
     }
 

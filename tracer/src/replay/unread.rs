@@ -50,10 +50,40 @@ pub(super) fn sentence(what: Undecoded, count: u64, packets: u64) -> String {
 
 /// Headers that the capture has not.
 pub(super) fn too_short(seen: &Seen) -> String {
+    let packets = counted(seen.short, "packet");
     format!(
-        "{} too short for their headers left out: capture with a larger snaplen (tcpdump -s 128 or \
-         more)",
-        counted(seen.short, "packet")
+        "{packets} too short for their headers left out: {}",
+        snaplen(seen)
+    )
+}
+
+/// First bytes that the capture has not.
+pub(super) fn unclassified(seen: &Seen) -> String {
+    let (which, first) = match seen.unclassified {
+        1 => ("1 connection is".to_owned(), "its"),
+        many => (format!("{many} connections are"), "their"),
+    };
+    format!(
+        "{which} of traffic `unknown`, for the client's first bytes are not in the capture, which \
+         would tell {first} class: {}",
+        snaplen(seen)
+    )
+}
+
+/// What cut packets short, and how to capture.
+fn snaplen(seen: &Seen) -> String {
+    /// Ethernet, IPv6 and TCP with all of its options, and what encapsulates them.
+    const HEADERS: [u32; 2] = [128, 192];
+    let encapsulated = seen.encapsulated.iter().any(|packets| *packets > 0);
+    let headers = HEADERS[usize::from(encapsulated)];
+    let least = seen.needed.max(headers).next_multiple_of(32);
+    if seen.snaplen == 0 {
+        return "what mirrored them has cut them; let it send whole packets".to_owned();
+    }
+    let snaplen = seen.snaplen;
+    format!(
+        "its snaplen is {snaplen} bytes; capture whole packets (`tcpdump -s 0`) or at least \
+         {least} bytes of each (`tcpdump -s {least}`)"
     )
 }
 

@@ -83,6 +83,9 @@ fn headers(seen: &Seen, lines: &mut Vec<String>) {
     if seen.short > 0 {
         lines.push(unread::too_short(seen));
     }
+    if seen.unclassified > 0 {
+        lines.push(unread::unclassified(seen));
+    }
     if seen.overlong > 0 {
         lines.push(format!(
             "{} longer in the capture than on the wire: taken as captured",

@@ -1,7 +1,10 @@
 //! Captures that are not as they should be.
 
 use proptest::prelude::*;
-use tracer_common::counters::Cell;
+use tracer_common::{
+    counters::Cell,
+    words::{Outcome, Traffic},
+};
 
 use super::{attempts, counters, played, write::*};
 
@@ -61,12 +64,44 @@ fn headers_that_were_not_captured_are_counted() {
     };
     let (player, answer) = played(&[&form.capture(&mixed())], &[]);
     assert!(player.table.counters().is_empty());
-    let short = "24 packets too short for their headers left out";
+    let short = "24 packets too short for their headers left out: its snaplen is 42 bytes; capture \
+                 whole packets (`tcpdump -s 0`) or at least 128 bytes";
     assert!(
         answer.warnings.iter().any(|w| w.starts_with(short)),
         "{:?}",
         answer.warnings
     );
+}
+
+#[test]
+fn first_bytes_that_were_not_captured_leave_the_class_unknown() {
+    for (kept, thrift) in [(0, 0), (3, 0), (4, 2)] {
+        let form = Form {
+            snaplen: 14 + 20 + 20 + kept,
+            ..Form::PLAIN
+        };
+        let (player, answer) = played(&[&form.capture(&mixed())], &[]);
+        let counters = counters(&player);
+        let classes = [Traffic::Thrift, Traffic::Unknown, Traffic::Other];
+        let found = classes.map(|class| counters.get(Cell::connection(class)));
+        assert_eq!(found, [thrift, 2 - thrift, 0], "{kept}");
+        let established = |class| counters.get(Cell::handshake(Outcome::Established, class));
+        assert_eq!(established(Traffic::Unknown), 2 - thrift, "{kept}");
+        let told = format!(
+            "2 connections are of traffic `unknown`, for the client's first bytes are not in the \
+             capture, which would tell their class: its snaplen is {} bytes; capture whole \
+             packets (`tcpdump -s 0`) or at least 128 bytes of each (`tcpdump -s 128`)",
+            form.snaplen
+        );
+        let told = Vec::from_iter((thrift == 0).then_some(told));
+        // The quote of an ICMP error is longer.
+        let found = answer.warnings.iter().filter(|told| told.contains("class"));
+        assert_eq!(
+            found.collect::<Vec<_>>(),
+            told.iter().collect::<Vec<_>>(),
+            "{kept}"
+        );
+    }
 }
 
 #[test]
