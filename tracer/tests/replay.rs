@@ -96,6 +96,11 @@ fn a_problem_ends_with_three_and_is_told_in_every_form() {
     let output = replay(&capture, &["-o", "json", "--failures", "1"]);
     assert_eq!(output.status.code(), Some(3));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert!(json["node"].is_null());
+    let time = json["time"].as_str().unwrap();
+    assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
     assert_eq!(json["ports"][0]["outcomes"]["timed_out"], 1);
     assert_eq!(json["failures"].as_array().unwrap().len(), 1);
     assert_eq!(json["failures_left_out"], 3);

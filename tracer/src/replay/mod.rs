@@ -3,6 +3,7 @@
 
 mod answer;
 mod conclusion;
+mod document;
 mod input;
 mod interrupt;
 #[cfg(test)]
@@ -56,8 +57,7 @@ pub fn run(args: &Replay, config: &Config) -> Result<Ended, Exit> {
         )
         .map_err(|e| Exit::runtime("write metrics", e))?
     } else if args.output == Output::Json {
-        let json = serde_json::to_string_pretty(&answer);
-        json.map_err(|e| Exit::runtime("write JSON", e))? + "\n"
+        document::json(&answer)?
     } else {
         text::render(&answer, args.files.len(), args.all)
     };
