@@ -254,11 +254,13 @@ fn the_prometheus_rule_holds_all_rules() -> Result<()> {
             .iter()
             .all(|g| g["interval"] == "1m")
     );
-    let url = "https://runbooks.example/tracer/docs/runbooks/";
     let alerts = rules().filter(|rule| rule["alert"].is_string());
     assert!(alerts.clone().count() > 10);
     for alert in alerts {
-        assert!(text(&alert["annotations"]["runbook_url"]).starts_with(url));
+        let page = format!("docs/runbooks/{}.md", text(&alert["alert"]));
+        assert!(repository(&page).exists(), "{page}");
+        let url = format!("https://runbooks.example/tracer/{page}");
+        assert_eq!(text(&alert["annotations"]["runbook_url"]), url);
     }
     assert!(rules().any(|rule| rule["record"] == "node_port:tracer_node_port_info:majority"));
     Ok(())
