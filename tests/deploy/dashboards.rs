@@ -167,6 +167,56 @@ fn dashboards_have_what_all_need() -> Result<()> {
     Ok(())
 }
 
+/// A Service's name alone is not its own: another namespace may have one of the same.
+#[test]
+fn drill_downs_keep_what_was_chosen() -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for name in NAMES {
+        let board = dashboard(name)?;
+        for panel in panels(&board) {
+            let overrides = list(&panel["fieldConfig"]["overrides"]).iter();
+            let properties = overrides.flat_map(|one| list(&one["properties"]));
+            for link in properties
+                .filter(|p| p["id"] == "links")
+                .flat_map(|p| list(&p["value"]))
+            {
+                let (target, query) = text(&link["url"]).split_once('?').context("no query")?;
+                let carried: BTreeSet<&str> = query.split('&').map(parameter).collect();
+                for variable in VARIABLES {
+                    // A node has all Services, a Service all nodes.
+                    let needed = (target, variable) != ("/d/tracer-service", "instance");
+                    assert!(
+                        !needed || carried.contains(variable),
+                        "{name}: {variable}: {query}"
+                    );
+                }
+                assert!(carried.contains("__url_time_range"), "{name}: {query}");
+                seen.insert((name, target.to_owned()));
+            }
+        }
+        for link in list(&board["links"]) {
+            assert_eq!(
+                (&link["includeVars"], &link["keepTime"]),
+                (&true.into(), &true.into())
+            );
+        }
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    Ok(())
+}
+
+/// The variable that a part of a link's query carries.
+fn parameter(part: &str) -> &str {
+    let value = part
+        .strip_prefix("${")
+        .map(|rest| rest.trim_end_matches('}'));
+    let value = value.map(|rest| rest.trim_end_matches(":queryparam"));
+    let named = part
+        .strip_prefix("var-")
+        .and_then(|rest| rest.split_once('='));
+    value.or(named.map(|(name, _)| name)).unwrap_or(part)
+}
+
 /// A window of its own would show nothing at long scrape intervals and lie at short ones.
 #[test]
 fn rates_follow_the_scrape_interval() -> Result<()> {
