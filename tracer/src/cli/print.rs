@@ -49,7 +49,9 @@ fn man(about: clap::Command) -> std::io::Result<Vec<u8>> {
     let examples = about.get_after_long_help().map(ToString::to_string);
     let mut page = Vec::new();
     let about = about.after_long_help(Resettable::Reset);
-    clap_mangen::Man::new(about).render(&mut page)?;
+    let source = concat!("tracer ", env!("CARGO_PKG_VERSION"));
+    let manual = clap_mangen::Man::new(about).source(source);
+    manual.render(&mut page)?;
     if let Some(examples) = examples {
         let mut roff = Roff::new();
         roff.control("SH", ["EXAMPLES"]).control("nf", []);
@@ -114,6 +116,8 @@ mod tests {
             let examples = command.get_after_long_help().unwrap().to_string();
             assert!(examples.starts_with("Examples:\n"), "{command}");
             let page = String::from_utf8(man(command.clone()).unwrap()).unwrap();
+            let title = format!(".TH tracer-{} 1  \"tracer ", command.get_name());
+            assert!(page.contains(&title), "{page}");
             let (_, kept) = page.split_once(".SH EXAMPLES\n.nf\n").unwrap();
             assert_eq!(kept.lines().count(), examples.lines().count(), "{page}");
         }

@@ -32,6 +32,8 @@ pub const PROBE_SOURCES_MAX: usize = 1024;
 pub struct Config {
     /// Interfaces to watch; empty: all that hold an address of this node.
     pub interfaces: Vec<String>,
+    /// What the node is called; `None`: as its host.
+    pub node_name: Option<String>,
     /// Watched ports.
     pub ports: PortSet,
     /// Time without an answer until an attempt has failed, 100 ms to 10 min.
@@ -102,6 +104,7 @@ impl Config {
         let seconds = Duration::from_secs;
         let config = Self {
             interfaces: all.interface.into_iter().map(|i| i.0).collect(),
+            node_name: all.node_name.map(|name| name.0),
             ports: all.node_ports.unwrap_or_default(),
             handshake_timeout: all.handshake_timeout.map_or(seconds(5), |d| d.0),
             idle_after: all.idle_after.map_or(seconds(5), |d| d.0),

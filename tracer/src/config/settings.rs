@@ -9,7 +9,10 @@ use serde::{Deserialize, Deserializer};
 use super::{
     ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, PortSet,
     TracepointHook, WireTap,
-    values::{Between, Cidr, Flows, Interface, Listen, Number, ProbeMethod, Socket, TelemetryPath},
+    values::{
+        Between, Cidr, Flows, Interface, Listen, NodeName, Number, ProbeMethod, Socket,
+        TelemetryPath,
+    },
 };
 
 const SECOND: u64 = 1_000;
@@ -30,6 +33,11 @@ pub struct Settings {
     )]
     #[serde(deserialize_with = "present")]
     pub(super) interface: Vec<Interface>,
+
+    /// What this node is called, in Kubernetes the Node's name [default: the host's
+    /// name]
+    #[arg(long, value_name = "NAME", env = "TRACER_NODE_NAME")]
+    pub(super) node_name: Option<NodeName>,
 
     /// Ports to watch: a range, or a list of ports and ranges [default:
     /// 30000-32767]
@@ -203,6 +211,7 @@ impl Settings {
     pub(super) fn or(self, lower: Self) -> Self {
         Self {
             interface: first(self.interface, lower.interface),
+            node_name: self.node_name.or(lower.node_name),
             node_ports: self.node_ports.or(lower.node_ports),
             handshake_timeout: self.handshake_timeout.or(lower.handshake_timeout),
             idle_after: self.idle_after.or(lower.idle_after),

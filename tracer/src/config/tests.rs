@@ -34,6 +34,7 @@ fn defaults_are_those_of_the_design() {
 fn a_file_sets_everything() {
     let text = "
 interface: [eth0, ens5]
+node_name: ip-10-0-3-18.ec2.internal
 node_ports: [30080, 30100-30102]
 handshake_timeout: 2s
 idle_after: 500ms
@@ -63,6 +64,10 @@ log:
 ";
     let config = config(text).unwrap();
     assert_eq!(config.interfaces, ["eth0", "ens5"]);
+    assert_eq!(
+        config.node_name.as_deref(),
+        Some("ip-10-0-3-18.ec2.internal")
+    );
     assert_eq!(config.ports.as_slice(), [30080, 30100, 30101, 30102]);
     assert_eq!(config.handshake_timeout, Duration::from_secs(2));
     assert_eq!(config.idle_after, Duration::from_millis(500));

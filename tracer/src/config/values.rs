@@ -54,6 +54,31 @@ impl FromStr for Interface {
     }
 }
 
+/// Name of a Kubernetes Node: a DNS subdomain (RFC 1123).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct NodeName(pub(super) String);
+
+impl FromStr for NodeName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let label = |label: &str| match label.as_bytes() {
+            [first, .., last] => plain(*first) && plain(*last),
+            [only] => plain(*only),
+            [] => false,
+        };
+        let all = text.bytes().all(|c| plain(c) || c == b'-' || c == b'.');
+        if text.len() > 253 || !all || !text.split('.').all(label) {
+            return Err(format!(
+                "`{text}` is no name of a Node such as ip-10-0-3-18.ec2.internal (`kubectl get nodes`)"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// A range of addresses, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -206,7 +231,15 @@ macro_rules! from_string {
         }
     )+};
 }
-from_string!(Cidr, Interface, ProbeMethod, Listen, Socket, TelemetryPath);
+from_string!(
+    Cidr,
+    Interface,
+    NodeName,
+    ProbeMethod,
+    Listen,
+    Socket,
+    TelemetryPath
+);
 
 impl<const MIN_MS: u64, const MAX_MS: u64> TryFrom<String> for Between<MIN_MS, MAX_MS> {
     type Error = String;

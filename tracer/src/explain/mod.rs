@@ -61,7 +61,7 @@ where
         Output::Json => serde_json::to_string_pretty(&explanation)
             .map(|json| json + "\n")
             .map_err(|e| Exit::runtime("write JSON", e))?,
-        Output::Text => text::render(&explanation, &frame(args, asked)),
+        Output::Text => text::render(&explanation, &frame(args, config, asked)),
     };
     cli::print(out.as_bytes())?;
     Ok(ended(&explanation))
@@ -117,10 +117,11 @@ pub fn finding(number: usize, finding: &Finding, width: usize) -> String {
     text::finding(number, finding, width)
 }
 
-/// Name of this node.
+/// Name of this node: as it was told, else its host's.
 #[must_use]
-pub fn node() -> String {
-    named(UtsName::nodename)
+pub fn node(config: &Config) -> String {
+    let host = || named(UtsName::nodename);
+    config.node_name.clone().unwrap_or_else(host)
 }
 
 fn named(of: fn(&UtsName) -> &OsStr) -> String {
@@ -129,10 +130,10 @@ fn named(of: fn(&UtsName) -> &OsStr) -> String {
     name.map_or("?".to_owned(), Cow::into_owned)
 }
 
-fn frame(args: &Explain, asked: Duration) -> Frame {
+fn frame(args: &Explain, config: &Config, asked: Duration) -> Frame {
     let (kernel, release) = (named(UtsName::sysname), named(UtsName::release));
     Frame {
-        node: node(),
+        node: node(config),
         kernel: format!("{kernel} {release}"),
         asked_s: asked.as_secs_f64(),
         ports: args.ports.clone(),

@@ -45,6 +45,28 @@ fn interfaces_are_names_the_kernel_takes() {
 }
 
 #[test]
+fn nodes_are_named_as_in_kubernetes() {
+    for good in ["n", "node-1", "ip-10-0-3-18.eu-west-1.compute.internal"] {
+        assert!(good.parse::<NodeName>().is_ok(), "{good}");
+    }
+    let long = "a".repeat(254);
+    for bad in [
+        "",
+        "Node",
+        "a_b",
+        "-a",
+        "a-",
+        "a..b",
+        "a.",
+        "a b",
+        "\u{1b}[2J",
+        &long,
+    ] {
+        assert!(bad.parse::<NodeName>().is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn probe_methods_follow_the_classifier() {
     assert!("Health:ping".parse::<ProbeMethod>().is_ok());
     assert!("a_name_of_21_letters_".parse::<ProbeMethod>().is_err());
