@@ -12,6 +12,8 @@ const CHART: &str = "deploy/chart";
 const MANIFEST: &str = "deploy/manifest/tracer.yaml";
 /// What the manifest is rendered with.
 const NAMESPACE: [&str; 4] = ["--namespace", "tracer", "--set", "namespace.create=true"];
+/// Without it nothing is rendered.
+pub(super) const IMAGE: [&str; 2] = ["--set", "image.repository=registry.example/tracer"];
 /// Everything that is off unless asked for.
 const ALL_ON: [&str; 8] = [
     "--set",
@@ -24,20 +26,31 @@ const ALL_ON: [&str; 8] = [
     "prometheusRule.interval=1m,prometheusRule.runbookBaseUrl=https://runbooks.example/tracer/",
 ];
 
-fn rendered(args: &[&str]) -> Result<String> {
+pub(super) fn rendered(args: &[&str]) -> Result<String> {
     let mut helm = python_tool("helm", "deploy")?;
-    helm.args(["template", "tracer", "chart"]).args(args);
+    helm.args(["template", "tracer", "chart"])
+        .args(IMAGE)
+        .args(args);
     run(helm, "")
 }
 
 /// The object of a kind, which has to be the only one.
-fn of_kind(objects: &[Value], kind: &str) -> Result<Value> {
+pub(super) fn of_kind(objects: &[Value], kind: &str) -> Result<Value> {
     let mut found = objects.iter().filter(|object| object["kind"] == kind);
     match (found.next(), found.next()) {
         (Some(object), None) => Ok(object.clone()),
         (None, _) => bail!("no {kind}"),
         _ => bail!("several of kind {kind}"),
     }
+}
+
+/// The object of a kind and a name.
+pub(super) fn of_name(objects: &[Value], kind: &str, name: &str) -> Result<Value> {
+    let mut found = objects
+        .iter()
+        .filter(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    let found = found.next().with_context(|| format!("no {kind} {name}"));
+    found.cloned()
 }
 
 fn kinds(objects: &[Value]) -> BTreeSet<&str> {
@@ -66,7 +79,7 @@ fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
 fn helm_lints_the_chart() -> Result<()> {
     for args in [&[][..], &ALL_ON] {
         let mut helm = python_tool("helm", CHART)?;
-        helm.args(["lint", "--strict", "."]).args(args);
+        helm.args(["lint", "--strict", "."]).args(IMAGE).args(args);
         run(helm, "")?;
     }
     Ok(())
@@ -74,7 +87,8 @@ fn helm_lints_the_chart() -> Result<()> {
 
 #[test]
 fn the_manifest_is_the_rendered_chart() -> Result<()> {
-    let command = format!("helm template tracer deploy/chart {}", NAMESPACE.join(" "));
+    let set = [&IMAGE[..], &NAMESPACE].concat().join(" ");
+    let command = format!("helm template tracer deploy/chart {set}");
     assert!(
         rendered(&NAMESPACE)? == read(MANIFEST)?,
         "{MANIFEST} is stale: {command} > {MANIFEST}"
@@ -158,10 +172,14 @@ fn a_web_config_reaches_daemon_probes_and_prometheus() -> Result<()> {
     let args = ["--set", set, "--set", endpoint];
     let objects = documents(&rendered(&args)?)?;
     let template = of_kind(&objects, "DaemonSet")?["spec"]["template"].clone();
-    assert_eq!(
-        template["metadata"]["annotations"]["prometheus.io/scheme"],
-        "https"
-    );
+    let annotations = |args: &[&str]| {
+        let objects = documents(&rendered(args)?)?;
+        let template = of_kind(&objects, "DaemonSet")?["spec"]["template"].clone();
+        Ok::<Value, anyhow::Error>(template["metadata"]["annotations"].clone())
+    };
+    let scraped = annotations(&["--set", "web.scheme=https"])?;
+    assert_eq!(scraped["prometheus.io/scheme"], "https");
+    assert_eq!(scraped["prometheus.io/path"], "/metrics");
     let container = &template["spec"]["containers"][0];
     let argument = "--web.config.file=/etc/tracer-web/web.yml";
     assert!(list(&container["args"]).contains(&argument.into()));
@@ -219,10 +237,7 @@ fn options_reach_the_pod() -> Result<()> {
     let default = args(&pod(&[])?);
     assert!(default.contains(&"--kubernetes=on".into()), "{default:?}");
     let objects = documents(&rendered(&ALL_ON)?)?;
-    let config = objects
-        .iter()
-        .find(|o| o["kind"] == "ConfigMap" && o["metadata"]["name"] == "tracer");
-    let config = config.context("no ConfigMap of this name")?;
+    let config = of_name(&objects, "ConfigMap", "tracer")?;
     assert_eq!(yaml(text(&config["data"]["tracer.yaml"]))?["flows"], 8192);
     let pod = pod(&ALL_ON)?;
     let off = super::chart::pod(&["--set", "kubernetes.enabled=false"])?;
@@ -263,6 +278,13 @@ fn the_prometheus_rule_holds_all_rules() -> Result<()> {
         assert_eq!(text(&alert["annotations"]["runbook_url"]), url);
     }
     assert!(rules().any(|rule| rule["record"] == "node_port:tracer_node_port_info:majority"));
+    // Without a place there is no path that looks like one.
+    let without = documents(&rendered(&["--set", "prometheusRule.enabled=true"])?)?;
+    assert!(
+        !of_kind(&without, "PrometheusRule")?
+            .to_string()
+            .contains("runbook")
+    );
     Ok(())
 }
 
@@ -276,6 +298,12 @@ fn wrong_values_are_refused() -> Result<()> {
         ("seccompProfile.type=Localhost", "seccompProfile"),
         ("podMonitor.interval=soon", "podMonitor.interval"),
         ("prometheusRule.runbookBaseUrl=docs", "runbookBaseUrl"),
+        ("commonLabels.app\\.kubernetes\\.io/name=x", "commonLabels"),
+        ("image.repository=", "image.repository is empty"),
+        (
+            "podMonitor.enabled=true,serviceMonitor.enabled=true",
+            "scrape each node twice",
+        ),
     ] {
         let error =
             rendered(&["--set", wrong]).map_or_else(|e| format!("{e:#}"), |_| String::new());

@@ -16,6 +16,8 @@ mod crates;
 mod dashboards;
 mod package;
 mod rules;
+mod settings;
+mod subchart;
 
 /// A path of the repository.
 fn repository(path: &str) -> PathBuf {

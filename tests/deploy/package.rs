@@ -2,6 +2,7 @@
 //! this machine's files, removed with everything that was done in it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -10,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{
-    Netns, Proc,
+    Netns, Proc, Tracer,
     cleanup::ScratchDir,
     http,
     process::{poll_until, run},
@@ -44,7 +45,6 @@ fn the_package_holds_what_it_should() -> Result<()> {
         "usr/bin/tracer",
         "lib/systemd/system/tracer.service",
         "etc/default/tracer",
-        "usr/share/man/man1/tracer.1.gz",
         "usr/share/bash-completion/completions/tracer",
         "usr/share/zsh/vendor-completions/_tracer",
         "usr/share/fish/vendor_completions.d/tracer.fish",
@@ -62,6 +62,61 @@ fn the_package_holds_what_it_should() -> Result<()> {
             "{line}"
         );
     }
+    Ok(())
+}
+
+/// The page of `tracer` refers to one of each command.
+#[test]
+fn every_command_has_its_manual_page() -> Result<()> {
+    let mut help = Command::new(Tracer::binary()?);
+    let help = run(
+        {
+            help.arg("--help");
+            help
+        },
+        "",
+    )?;
+    let (_, commands) = help.split_once("Commands:\n").context("no commands")?;
+    let commands = commands.lines().take_while(|line| line.starts_with("  "));
+    let names = commands.filter_map(|line| line.split_whitespace().next());
+    let mut expected: BTreeSet<String> = names
+        .filter(|name| *name != "help")
+        .map(|name| format!("tracer-{name}"))
+        .collect();
+    assert!(expected.len() > 5, "{help}");
+    expected.insert("tracer".to_owned());
+    let dir = ScratchDir::new()?;
+    let mut unpack = Command::new("dpkg-deb");
+    unpack.arg("--extract").arg(package()?).arg(dir.path());
+    run(unpack, "")?;
+    let pages = dir.path().join("usr/share/man/man1");
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(&pages)? {
+        let path = entry?.path();
+        let mut man = Command::new("man");
+        man.args(["--local-file", "--warnings=w"]).arg(&path);
+        let output = man
+            .env("MANWIDTH", "80")
+            .output()
+            .context("is man installed?")?;
+        let (shown, complaints) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        let name = path.file_name().context("no name")?.to_string_lossy();
+        let name = name.strip_suffix(".1.gz").context("not compressed")?;
+        ensure!(
+            output.status.success() && complaints.is_empty(),
+            "{name}: {complaints}"
+        );
+        ensure!(shown.starts_with(&format!("{name}(1)")), "{shown}");
+        ensure!(
+            shown.contains("EXAMPLES") && shown.contains("SYNOPSIS"),
+            "{shown}"
+        );
+        found.insert(name.to_owned());
+    }
+    assert_eq!(found, expected);
     Ok(())
 }
 

@@ -17,11 +17,19 @@ app.kubernetes.io/name: {{ include "tracer.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* A version as labels and tags may have it: a + is allowed in neither. */}}
+{{- define "tracer.plain" -}}
+{{- . | replace "+" "_" | trunc 63 | trimAll "-_." }}
+{{- end }}
+
 {{- define "tracer.labels" -}}
 {{ include "tracer.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "tracer.plain" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ include "tracer.plain" (printf "%s-%s" .Chart.Name .Chart.Version) }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "tracer.serviceAccount" -}}
@@ -33,11 +41,69 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "tracer.image" -}}
-{{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
-{{- else }}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- if not .Values.image.repository }}
+{{- fail "\n\nimage.repository is empty: where is the image? No registry has one for all; build it with `cargo xtask image`, push it, and name it, for example\n  --set image.repository=registry.example.com/tracer" }}
 {{- end }}
+{{- $name := .Values.image.repository }}
+{{- with default .Values.image.registry (.Values.global).imageRegistry }}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) $name }}
+{{- end }}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" $name .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" $name (default (include "tracer.plain" .Chart.AppVersion) .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* Those of the chart and of all charts, each once; a string is a Secret's name. */}}
+{{- define "tracer.pullSecrets" -}}
+{{- $all := list }}
+{{- range concat .Values.imagePullSecrets (default list (.Values.global).imagePullSecrets) }}
+{{- $all = append $all (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with $all | uniq }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "tracer.metricsPath" -}}
+{{- default "/metrics" (.Values.settings.web).telemetry_path }}
+{{- end }}
+
+{{/* Whether the Prometheus operator scrapes: annotations would make a second job of the
+same targets. */}}
+{{- define "tracer.monitored" -}}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}
+{{- fail "\n\npodMonitor.enabled and serviceMonitor.enabled would scrape each node twice: set one of them" }}
+{{- end }}
+{{- if or .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}yes{{ end }}
+{{- end }}
+
+{{/* What PodMonitor and ServiceMonitor have in common: `values` are those of one of them. */}}
+{{- define "tracer.endpoint" -}}
+- port: metrics
+  path: {{ include "tracer.metricsPath" .root }}
+  interval: {{ .values.interval }}
+  scrapeTimeout: {{ .values.scrapeTimeout }}
+  {{- if eq .root.Values.web.scheme "https" }}
+  scheme: https
+  {{- end }}
+  # `namespace` of tracer_node_port_info is the Service's.
+  honorLabels: true
+  relabelings:
+    # A node keeps its series when its pod is replaced.
+    - sourceLabels: [__meta_kubernetes_pod_node_name]
+      targetLabel: instance
+    - action: labeldrop
+      regex: pod|container|endpoint
+  {{- with .values.metricRelabelings }}
+  metricRelabelings:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .values.endpoint }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
 
 {{/* With a web config the pages may want a password or a certificate, which the kubelet
