@@ -84,6 +84,11 @@ pub(crate) const DEPLOYMENT: &[Package] = &[
         probe: "systemd-nspawn",
     },
     Package {
+        name: "man-db",
+        why: "sets the manual pages of the Debian package",
+        probe: "man",
+    },
+    Package {
         name: "podman",
         why: "builds the container image and runs it with the chart's rights",
         probe: "podman",

@@ -1,4 +1,4 @@
-//! The Debian package: binary, systemd unit, manual page, completions.
+//! The Debian package: binary, systemd unit, manual pages, completions.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,19 @@ const COMPLETIONS: [(&str, &str); 3] = [
     ("fish", "usr/share/fish/vendor_completions.d/tracer.fish"),
 ];
 
+/// Commands of `tracer`, each with a manual page; `tests/deploy` holds them to its help.
+const COMMANDS: [&str; 9] = [
+    "run",
+    "top",
+    "explain",
+    "events",
+    "replay",
+    "check",
+    "health",
+    "completions",
+    "man",
+];
+
 /// Packs `binary`, which has to be static, into `target/deb/tracer_VERSION_amd64.deb`.
 ///
 /// # Errors
@@ -49,10 +62,7 @@ pub(crate) fn package(binary: &Path) -> Result<PathBuf> {
         let text = proc::output(workspace::command(binary).args(["completions", shell]))?;
         tree::write(&root.join(to), text.as_bytes(), 0o644)?;
     }
-    let manual = proc::output(workspace::command(binary).arg("man"))?;
-    let page = root.join("usr/share/man/man1/tracer.1");
-    tree::write(&page, manual.as_bytes(), 0o644)?;
-    compress(&page)?;
+    manuals(binary, &root)?;
     let log = root.join("usr/share/doc/tracer/changelog");
     tree::copy(&workspace::root().join("CHANGELOG.md"), &log, 0o644)?;
     compress(&log)?;
@@ -76,6 +86,18 @@ pub(crate) fn package(binary: &Path) -> Result<PathBuf> {
         LIMIT,
     )?;
     Ok(package)
+}
+
+/// A page for `tracer` and one for each of its commands, which that of `tracer` refers to.
+fn manuals(binary: &Path, root: &Path) -> Result<()> {
+    for command in std::iter::once(None).chain(COMMANDS.map(Some)) {
+        let manual = proc::output(workspace::command(binary).arg("man").args(command))?;
+        let name = command.map_or("tracer".to_owned(), |command| format!("tracer-{command}"));
+        let page = root.join(format!("usr/share/man/man1/{name}.1"));
+        tree::write(&page, manual.as_bytes(), 0o644)?;
+        compress(&page)?;
+    }
+    Ok(())
 }
 
 /// `gzip -9n`, as Debian's policy wants it.
