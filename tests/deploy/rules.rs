@@ -6,7 +6,10 @@ use anyhow::Result;
 use serde_json::Value;
 use testbed::process::run;
 
-use super::{list, read, repository, text, tool, yaml};
+use super::{
+    chart::{ALL_ON, of_kind, rendered},
+    documents, list, read, repository, text, tool, yaml,
+};
 
 const RULES: [&str; 2] = ["tracer.rules.yaml", "tracer.alerts.yaml"];
 const PROMETHEUS: &str = "deploy/prometheus";
@@ -82,5 +85,44 @@ fn each_alert_has_its_page() -> Result<()> {
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<BTreeSet<_>>>()?;
     assert_eq!(there, pages);
+    Ok(())
+}
+
+/// promtool reads what Helm has made of the rules.
+#[test]
+fn the_prometheus_rule_holds_all_rules() -> Result<()> {
+    let objects = documents(&rendered(&ALL_ON)?)?;
+    let rule = of_kind(&objects, "PrometheusRule")?;
+    let dir = testbed::cleanup::ScratchDir::new()?;
+    let file = dir.write("rules.yaml", &rule["spec"].to_string())?;
+    let mut check = std::process::Command::new("promtool");
+    check.args(["check", "rules"]).arg(&file);
+    run(check, "")?;
+    let rules = || {
+        list(&rule["spec"]["groups"])
+            .iter()
+            .flat_map(|g| list(&g["rules"]))
+    };
+    assert!(
+        list(&rule["spec"]["groups"])
+            .iter()
+            .all(|g| g["interval"] == "1m")
+    );
+    let alerts = rules().filter(|rule| rule["alert"].is_string());
+    assert!(alerts.clone().count() > 10);
+    for alert in alerts {
+        let page = format!("docs/runbooks/{}.md", text(&alert["alert"]));
+        assert!(repository(&page).exists(), "{page}");
+        let url = format!("https://runbooks.example/tracer/{page}");
+        assert_eq!(text(&alert["annotations"]["runbook_url"]), url);
+    }
+    assert!(rules().any(|rule| rule["record"] == "node_port:tracer_node_port_info:majority"));
+    // Without a place there is no path that looks like one.
+    let without = documents(&rendered(&["--set", "prometheusRule.enabled=true"])?)?;
+    assert!(
+        !of_kind(&without, "PrometheusRule")?
+            .to_string()
+            .contains("runbook")
+    );
     Ok(())
 }
