@@ -7,6 +7,8 @@
 mod api;
 #[path = "faults/clock.rs"]
 mod clock;
+#[path = "faults/files.rs"]
+mod files;
 #[path = "faults/output.rs"]
 mod output;
 #[path = "faults/refused.rs"]

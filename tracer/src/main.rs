@@ -10,6 +10,7 @@ mod events;
 mod evidence;
 mod exit;
 mod explain;
+mod files;
 mod health;
 mod hooks;
 mod http;
@@ -17,6 +18,7 @@ mod human;
 mod kernel;
 mod logging;
 mod metrics;
+mod preflight;
 mod privileges;
 mod recorder;
 mod replay;
@@ -33,7 +35,6 @@ use std::{env, io::IsTerminal as _, process::ExitCode, sync::Arc};
 use cli::{Command, Common, Invocation};
 use config::{Config, LogLevel};
 use exit::{Code, Exit};
-use http::Web;
 use snapshot::Source;
 
 fn main() -> ExitCode {
@@ -70,11 +71,11 @@ fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
         Command::Run(common) => run::run(&invocation.config(common)?, load),
         Command::Check { common, output } => {
             let config = invocation.config(common)?;
-            if let Some(path) = &config.web_config {
-                Web::open(path)?;
-            }
+            preflight::settings(&config)?;
             let checked = kernel::check(&config);
             cli::print(check::render(&checked, *output).as_bytes())?;
+            // In the words of `tracer run`, where that is why.
+            kernel::privileged()?;
             check::verdict(&checked.hooks)
         }
         Command::Explain(args) => {

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     exit::Exit,
     http::{self, Web},
-    logging,
+    logging, preflight,
     privileges::{self, Opens, Role},
     recorder::Recorder,
     services::Services,
@@ -63,7 +63,7 @@ where
         interfaces = interfaces(config),
         "starting"
     );
-    let web = config.web_config.as_deref().map(Web::open).transpose()?;
+    let web = preflight::settings(config)?;
     let listener = http::bind(config.listen).await?;
     let address = listener
         .local_addr()

@@ -3,7 +3,11 @@
 use std::path::Path;
 
 use super::Settings;
-use crate::{exit::Exit, yaml};
+use crate::{
+    exit::Exit,
+    files::{self, LARGEST},
+    yaml,
+};
 
 /// Reads a YAML file: every key is a long flag with `_` for `-`; the flags
 /// `--web.…` and `--log.…` are the keys of the sections `web` and `log`, where
@@ -14,8 +18,7 @@ use crate::{exit::Exit, yaml};
 /// a bad value; the message has the line and column.
 pub fn read(path: &Path) -> Result<Settings, Exit> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Exit::config(format!("read {shown}"), e).remedy("check --config"))?;
+    let text = files::read_text(path, LARGEST).map_err(|e| e.exit(path, "--config"))?;
     parse(&text).map_err(|cause| {
         Exit::config(shown, cause)
             .remedy("the keys are the long flags of `tracer run --help`, with _ for -")

@@ -54,6 +54,7 @@ pub use self::{
     check::{Checked, Loaded, check},
     interfaces::addr,
     object::limits,
+    preconditions::{interfaces_exist, privileges as privileged},
 };
 use crate::{
     config::{Config, KernelLog},
@@ -89,7 +90,7 @@ impl Tracer {
         preconditions::privileges()?;
         preconditions::permitted()?;
         let plan = Plan::new(config).map_err(|e| Exit::unavailable("find struct offsets", e))?;
-        preconditions::interfaces(config)?;
+        preconditions::interfaces_exist(config)?;
         Self::assemble(config, &plan).map_err(|e| {
             Exit::unavailable("load the kernel programs", e)
                 .remedy("`tracer check` shows what this kernel allows")

@@ -12,7 +12,10 @@ use super::interfaces::inventory;
 use crate::{config::Config, exit::Exit};
 
 /// Names the capability that is missing.
-pub(super) fn privileges() -> Result<(), Exit> {
+///
+/// # Errors
+/// [`crate::exit::Code::Unavailable`] with all that are.
+pub fn privileges() -> Result<(), Exit> {
     let status = procfs::process::Process::myself().and_then(|p| p.status());
     let Ok(status) = status else { return Ok(()) };
     const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
@@ -49,7 +52,10 @@ pub(super) fn permitted() -> Result<(), Exit> {
 }
 
 /// All configured interfaces are there.
-pub(super) fn interfaces(config: &Config) -> Result<(), Exit> {
+///
+/// # Errors
+/// [`crate::exit::Code::Config`] with the first that is not, and those that are.
+pub fn interfaces_exist(config: &Config) -> Result<(), Exit> {
     let inventory = inventory().map_err(|e| Exit::runtime("look at the interfaces", e))?;
     for wanted in &config.interfaces {
         let names = || inventory.interfaces.values().map(|i| i.name.as_str());

@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +13,8 @@ use landlock::{
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+use crate::files;
 
 /// What stands around the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +130,7 @@ pub fn wall(opens: Opens<'_>, removes: Option<&Path>) -> &'static str {
 
 /// The folders of a file: where its name lies, and where it leads to.
 pub fn folders(file: &Path) -> Vec<PathBuf> {
-    let real = fs::canonicalize(file).ok();
+    let real = files::canonical(file).ok();
     let files = [Some(file.to_owned()), real].into_iter().flatten();
     let folder = |file: PathBuf| match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -194,7 +195,7 @@ fn seccomp() -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, net::TcpListener, net::TcpStream, thread};
+    use std::{fs, fs::File, net::TcpListener, net::TcpStream, thread};
 
     use super::*;
 

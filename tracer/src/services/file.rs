@@ -1,6 +1,6 @@
 //! The file of names.
 
-use std::{collections::btree_map::Entry, fs::File, io::Read as _, net::IpAddr, path::Path};
+use std::{collections::btree_map::Entry, net::IpAddr, path::Path};
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -9,9 +9,9 @@ use super::{
     name,
     table::{Pod, ServicePort, Table},
 };
-use crate::{exit::Exit, yaml};
+use crate::{exit::Exit, files, yaml};
 
-/// Largest file.
+/// Largest file, bytes.
 const LARGEST: u64 = 8 << 20;
 
 #[derive(Default, Deserialize)]
@@ -48,23 +48,10 @@ struct PodEntry {
 /// bad value, or a port or address twice; the message has the line and column.
 pub(super) fn read(path: &Path) -> Result<Table, Exit> {
     let shown = path.display();
-    let text = text(path)
-        .map_err(|e| Exit::config(format!("read {shown}"), e).remedy("check --services"))?;
+    let text = files::read_text(path, LARGEST).map_err(|e| e.exit(path, "--services"))?;
     parse(&text).map_err(|cause| {
         Exit::config(shown, cause).remedy("the README shows what a file for --services looks like")
     })
-}
-
-fn text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?
-        .take(LARGEST + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        let mib = LARGEST >> 20;
-        return Err(std::io::Error::other(format!("larger than {mib} MiB")));
-    }
-    Ok(text)
 }
 
 fn parse(text: &str) -> Result<Table, String> {

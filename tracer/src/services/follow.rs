@@ -1,7 +1,7 @@
 //! Reads the file of names again when it changes.
 
 use std::{
-    fs, io,
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -12,8 +12,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Shared, file};
-use crate::privileges::{self, Opens, Role};
+use super::{Shared, end, file};
+use crate::{
+    exit::Code,
+    files::{self, Refusal},
+    privileges::{self, Opens, Role},
+};
 
 /// How often the file is looked at. A look is one call; being told of changes
 /// would need a watch on every directory that a mounted ConfigMap's links lead
@@ -46,10 +50,8 @@ impl Follow {
 impl Drop for Follow {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that reads names panicked");
+        if let Some(thread) = self.thread.take() {
+            end(thread);
         }
     }
 }
@@ -61,9 +63,12 @@ type Version = (u64, u64, u64, (i64, i64), (i64, i64));
 /// A file and the version that was read last.
 pub(super) struct Watched {
     path: PathBuf,
+    /// `None`: it is to be read, whatever its version.
     version: Option<Version>,
-    /// Whether the last version could be used.
-    good: bool,
+    /// The file has been looked at before.
+    looked: bool,
+    /// What is wrong with it, as told; `None`: nothing.
+    told: Option<String>,
 }
 
 impl Watched {
@@ -73,7 +78,8 @@ impl Watched {
             path: path.to_owned(),
             // It may have changed since: it is read once more.
             version: None,
-            good: true,
+            looked: false,
+            told: None,
         }
     }
 
@@ -83,32 +89,39 @@ impl Watched {
         }
     }
 
-    /// Takes a new version, if there is one. A bad one changes nothing.
+    /// Takes a new version, if there is one. A bad one changes nothing, and is told once.
     pub(super) fn look(&mut self, shared: &Shared) {
         let version = version(&self.path).ok();
-        if version == self.version && (version.is_some() || !self.good) {
+        if version.is_some() && version == self.version {
             return;
         }
-        let first = self.version.is_none() && self.good;
-        self.version = version;
+        let first = !self.looked;
+        self.looked = true;
         match file::read(&self.path) {
             Ok(table) => {
+                self.version = version;
                 let changed = shared.set_file(table);
-                if !self.good || (changed && !first) {
+                let was_wrong = self.told.take().is_some();
+                if was_wrong || (changed && !first) {
                     tracing::info!(path = %self.path.display(), "names read anew");
                 }
-                self.good = true;
             }
             Err(e) => {
-                self.good = false;
-                tracing::warn!(cause = %e, "the names stay as they were");
+                // What is wrong may pass without a change: a file system that hangs.
+                let is_file = e.code() == Code::Config;
+                self.version = version.filter(|_| is_file);
+                let cause = e.to_string();
+                if self.told.as_ref() != Some(&cause) {
+                    tracing::warn!(cause, "the names stay as they were");
+                }
+                self.told = Some(cause);
             }
         }
     }
 }
 
-fn version(path: &Path) -> io::Result<Version> {
-    let about = fs::metadata(path)?;
+fn version(path: &Path) -> Result<Version, Refusal> {
+    let about = files::metadata(path)?;
     Ok((
         about.dev(),
         about.ino(),

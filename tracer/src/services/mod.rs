@@ -10,7 +10,11 @@ mod name;
 mod table;
 mod tenants;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    thread::{JoinHandle, sleep},
+    time::{Duration, Instant},
+};
 
 #[cfg(test)]
 pub use endpoints::Listed;
@@ -61,6 +65,24 @@ struct Sources {
     kubernetes: Arc<Table>,
 }
 
+/// How long a thread that was told to end is waited for.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// Waits for the end of a thread that was told to end; one that hangs in a file system is left
+/// behind.
+fn end(thread: JoinHandle<()>) {
+    let until = Instant::now() + ENDING;
+    while !thread.is_finished() && Instant::now() < until {
+        sleep(Duration::from_millis(2));
+    }
+    let name = thread.thread().name().unwrap_or_default().to_owned();
+    if !thread.is_finished() {
+        tracing::warn!(thread = name, "a thread hangs, and is not waited for");
+    } else if thread.join().is_err() {
+        tracing::error!(thread = name, "a thread panicked");
+    }
+}
+
 impl Services {
     /// Reads the names that `config` points to and follows their changes. What
     /// Kubernetes says comes later, if at all.
@@ -87,6 +109,21 @@ impl Services {
             shared,
             _threads: Arc::new(threads),
         })
+    }
+
+    /// Tries what [`Services::start`] needs: the file of names, and the way to the API, which is
+    /// not asked.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(config: &Config) -> Result<(), Exit> {
+        if let Some(path) = &config.services {
+            file::read(path)?;
+        }
+        match kubernetes::access(config)? {
+            Some(access) => access.check(),
+            None => Ok(()),
+        }
     }
 
     /// The names of a file as they are now; without one, none.

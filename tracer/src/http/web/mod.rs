@@ -41,7 +41,11 @@ use self::{
     users::{Users, Verdict},
 };
 use super::listen::Peer;
-use crate::{exit::Exit, privileges};
+use crate::{
+    exit::Exit,
+    files::{self, LARGEST},
+    privileges,
+};
 
 /// The file, as of its last reading.
 #[derive(Clone)]
@@ -71,15 +75,16 @@ struct Last {
 
 impl Last {
     fn settings(&mut self, path: &Path) -> Result<Arc<Settings>, String> {
-        let bytes = tls::read(path).map_err(|e| format!("read it: {}", tls::told(&e)))?;
+        let bytes = files::read(path, LARGEST);
+        let bytes = bytes.map_err(|e| format!("read it: {}", tls::told(&e)))?;
         if let Some((known, settings)) = &self.settings
             && *known == bytes
         {
             return Ok(Arc::clone(settings));
         }
-        let text = str::from_utf8(&bytes).map_err(|e| e.to_string())?;
+        let text = files::text(bytes.clone()).map_err(|e| e.to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let settings = Arc::new(format::parse(text, folder)?);
+        let settings = Arc::new(format::parse(&text, folder)?);
         *self = Self {
             settings: Some((bytes, Arc::clone(&settings))),
             server: None,
@@ -110,14 +115,18 @@ impl Web {
     /// Reads the file and all that it names.
     ///
     /// # Errors
-    /// [`crate::exit::Code::Config`] with what is wrong, and where.
+    /// [`crate::exit::Code::Config`] with what is wrong, and where;
+    /// [`crate::exit::Code::Runtime`] when a file system does not answer.
     pub fn open(path: &Path) -> Result<Self, Exit> {
         let bad = |cause: String| {
             Exit::config(format!("web config file {}", path.display()), cause)
                 .remedy("docs/web-config.md says what may stand in it")
         };
         let mut last = Last::default();
+        answers(path)?;
         let settings = last.settings(path).map_err(bad)?;
+        let tls = settings.tls.iter();
+        tls.flat_map(tls::Tls::files).try_for_each(answers)?;
         let secure = last.server(path).map_err(bad)?.is_some();
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
@@ -222,6 +231,14 @@ impl Inner {
             None if !was_good => tracing::info!(%path, "web config is right again"),
             _ => {}
         }
+    }
+}
+
+/// Whether the file system of a file does; what else is wrong with it is not for here.
+fn answers(path: &Path) -> Result<(), Exit> {
+    match files::read(path, LARGEST) {
+        Err(e) if e.is_late() => Err(e.exit(path, "--web.config.file")),
+        _ => Ok(()),
     }
 }
 

@@ -1,8 +1,6 @@
 //! TLS as the file wants it.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,10 +13,10 @@ use rustls::{
 };
 
 use super::clients::Clients;
-use crate::privileges;
-
-/// Largest file that is read.
-const LARGEST: u64 = 1 << 20;
+use crate::{
+    files::{self, LARGEST, Refusal},
+    privileges,
+};
 
 /// The section `tls_server_config`, checked.
 #[derive(Debug)]
@@ -79,24 +77,11 @@ pub(super) enum Source {
 impl Source {
     fn read(&self, what: &str) -> Result<Vec<u8>, String> {
         match self {
-            Self::File(path) => {
-                read(path).map_err(|e| format!("{what}: read {}: {}", path.display(), told(&e)))
-            }
+            Self::File(path) => files::read(path, LARGEST)
+                .map_err(|e| format!("{what}: read {}: {}", path.display(), told(&e))),
             Self::Text(text) => Ok(text.clone().into_bytes()),
         }
     }
-}
-
-/// Reads a file of a size that such files have.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(LARGEST + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other("larger than 1 MiB"));
-    }
-    Ok(bytes)
 }
 
 /// The PEM of a moment.
@@ -107,14 +92,14 @@ pub(super) struct Pem {
     authority: Option<Vec<u8>>,
 }
 
-/// An error of [`read`], and what may be behind it.
-pub(super) fn told(e: &io::Error) -> String {
-    match e.kind() {
-        io::ErrorKind::PermissionDenied if privileges::begun() => {
-            format!("{e} (tracer run reads as its user, and only in folders named at its start)")
-        }
-        _ => e.to_string(),
+/// Why a file was not read, and what may be behind it.
+pub(super) fn told(refusal: &Refusal) -> String {
+    if refusal.is_denied() && privileges::begun() {
+        return format!(
+            "{refusal} (tracer run reads as its user, and only in folders named at its start)"
+        );
     }
+    refusal.to_string()
 }
 
 impl Tls {

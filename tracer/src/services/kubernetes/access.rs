@@ -6,21 +6,21 @@ use std::{
     sync::Arc,
 };
 
-use kube::{
-    Client,
-    client::ClientBuilder,
-    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
-};
+use kube::{Client, client::ClientBuilder, config::AuthInfo};
 
-use super::{Health, transport::Transport};
+use super::{Health, kubeconfig, token::Token, transport::Transport};
 use crate::{
     config::{Config, Kubernetes},
     exit::Exit,
-    privileges,
+    files::{self, LARGEST},
 };
 
 /// Where a pod finds the token of its service account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+/// And who vouches for the API server.
+const AUTHORITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+/// Names kubeconfigs, as a list of paths.
+const KUBECONFIG: &str = "KUBECONFIG";
 
 /// Where to find the API, and who we are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,61 +52,81 @@ fn found(given: Option<&Path>, is_set: impl Fn(&str) -> bool, token: &Path) -> O
     if let Some(path) = given {
         return Some(Access::Kubeconfig(Some(path.to_owned())));
     }
-    if is_set("KUBECONFIG") {
+    if is_set(KUBECONFIG) {
         return Some(Access::Kubeconfig(None));
     }
-    (is_set("KUBERNETES_SERVICE_HOST") && token.exists()).then_some(Access::InCluster)
+    (is_set("KUBERNETES_SERVICE_HOST") && files::metadata(token).is_ok())
+        .then_some(Access::InCluster)
 }
 
 impl Access {
-    /// A client whose answers are bounded in size and time, and told to `health`.
-    pub(super) async fn client(&self, health: &Arc<Health>) -> Result<Client, Exit> {
-        let mut config = self.config().await?;
-        // The watches come back by themselves, and count what went wrong.
-        config.default_retry = false;
-        let builder = ClientBuilder::try_from(config).map_err(|e| {
-            Exit::config("reach Kubernetes", format!("{:#}", anyhow::Error::new(e)))
-        })?;
-        Ok(builder.with_layer(&Transport::layer(health)).build())
+    /// Tries what can be tried without asking the API.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is wrong, or names a program to run.
+    pub fn check(&self) -> Result<(), Exit> {
+        let (config, token) = self.config()?;
+        token.map(Token::read).transpose()?;
+        ClientBuilder::try_from(config).map(drop).map_err(refused)
     }
 
-    async fn config(&self) -> Result<kube::Config, Exit> {
-        let chain = |e: anyhow::Error| format!("{e:#}");
-        let path = match self {
-            Self::InCluster => {
-                return kube::Config::incluster().map_err(|e| {
-                    Exit::config("use the service account", chain(e.into()))
-                        .remedy("mount its token, or set --kubernetes off")
-                });
-            }
-            Self::Kubeconfig(path) => path,
-        };
-        let read = match path {
-            Some(path) => Kubeconfig::read_from(path).map(Some),
-            None => Kubeconfig::from_env(),
-        };
-        let shown = path
-            .as_ref()
-            .map_or("KUBECONFIG".into(), |p| p.to_string_lossy());
-        let bad = |e: anyhow::Error| {
-            Exit::config(format!("kubeconfig {shown}"), chain(e)).remedy("check --kubeconfig")
-        };
-        let kubeconfig = read.map_err(|e| bad(e.into()))?.unwrap_or_default();
-        let options = KubeConfigOptions::default();
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let config = config.map_err(|e| bad(e.into()))?;
-        // The daemon may start no programs once it runs, and their tokens end.
-        match program(&config.auth_info) {
-            Some(program) if privileges::begun() => {
-                let cause = format!("its user gets a token by running `{program}`");
-                Err(Exit::config(format!("kubeconfig {shown}"), cause).remedy(
-                    "tracer run starts no programs: use a tokenFile, a client certificate or the \
-                     token of a service account",
-                ))
-            }
-            _ => Ok(config),
-        }
+    /// A client whose answers are bounded in size and time, and told to `health`; and the token
+    /// that it goes by, if that is in a file.
+    pub(super) fn client(
+        &self,
+        health: &Arc<Health>,
+    ) -> Result<(Client, Option<Arc<Token>>), Exit> {
+        let (mut config, token) = self.config()?;
+        // The watches come back by themselves, and count what went wrong.
+        config.default_retry = false;
+        let token = token.map(Token::read).transpose()?.map(Arc::new);
+        let layer = Transport::layer(health, token.clone());
+        let builder = ClientBuilder::try_from(config).map_err(refused)?;
+        Ok((builder.with_layer(&layer).build(), token))
     }
+
+    /// Where the API is, and the file of the token, which the client does not know of: it would
+    /// read it without a deadline.
+    fn config(&self) -> Result<(kube::Config, Option<PathBuf>), Exit> {
+        let paths = match self {
+            Self::InCluster => return in_cluster(),
+            Self::Kubeconfig(Some(path)) => vec![path.clone()],
+            Self::Kubeconfig(None) => {
+                let named = env::var_os(KUBECONFIG).unwrap_or_default();
+                let paths = env::split_paths(&named);
+                paths.filter(|path| !path.as_os_str().is_empty()).collect()
+            }
+        };
+        let (config, token) = kubeconfig::read(&paths)?;
+        // The daemon may start no programs once it runs, and their tokens end.
+        if let Some(program) = program(&config.auth_info) {
+            let cause = format!("its user gets a token by running `{program}`");
+            let what = format!("kubeconfig {}", kubeconfig::shown(&paths));
+            return Err(Exit::config(what, cause).remedy(
+                "tracer run starts no programs: use a tokenFile, a client certificate or the \
+                 token of a service account",
+            ));
+        }
+        Ok((config, token))
+    }
+}
+
+fn refused(e: kube::Error) -> Exit {
+    Exit::config("reach Kubernetes", format!("{:#}", anyhow::Error::new(e)))
+}
+
+/// The files are the kubelet's, in memory.
+fn in_cluster() -> Result<(kube::Config, Option<PathBuf>), Exit> {
+    let bad = |cause: String| {
+        Exit::config("use the service account", cause)
+            .remedy("mount its token, or set --kubernetes off")
+    };
+    files::read(Path::new(AUTHORITY), LARGEST)
+        .map_err(|e| bad(format!("read {AUTHORITY}: {e}")))?;
+    let config = kube::Config::incluster();
+    let mut config = config.map_err(|e| bad(format!("{:#}", anyhow::Error::new(e))))?;
+    let token = config.auth_info.token_file.take().map(PathBuf::from);
+    Ok((config, token))
 }
 
 /// The program that a user's token comes from.

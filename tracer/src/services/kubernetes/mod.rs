@@ -4,14 +4,17 @@
 mod access;
 mod check;
 mod health;
+mod kubeconfig;
 mod objects;
 mod pick;
 mod store;
+mod token;
 mod transport;
 mod views;
 mod watch;
 
 use std::{
+    future::pending,
     sync::{Arc, mpsc},
     thread::{Builder, JoinHandle},
     time::{Duration, Instant},
@@ -22,12 +25,13 @@ use tokio::{sync::oneshot, time::sleep};
 pub(super) use access::{Access, access};
 pub use health::Health;
 
-use super::Shared;
+use super::{Shared, end};
 use crate::{
     exit::Exit,
     privileges::{self, Opens, Role},
 };
 use store::Store;
+use token::Token;
 use watch::{Dirty, watch_services, watch_slices};
 
 /// Changes that come within this time after one that was shown are shown together: a
@@ -71,10 +75,8 @@ impl Kubernetes {
 impl Drop for Kubernetes {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that watches Kubernetes panicked");
+        if let Some(thread) = self.thread.take() {
+            end(thread);
         }
     }
 }
@@ -89,7 +91,7 @@ fn thread(
     privileges::wall(Opens::Anything, None);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Names of hosts are looked up there.
+        // Names of hosts are looked up there, and tokens read.
         .max_blocking_threads(2)
         .build();
     let runtime = match runtime {
@@ -99,7 +101,7 @@ fn thread(
     runtime.block_on(async {
         // There is one wherever there is a watch.
         let health = shared.health.clone().unwrap_or_default();
-        let client = match access.client(&health).await {
+        let (client, token) = match access.client(&health) {
             Ok(client) => client,
             Err(exit) => return say(tell, Err(exit)),
         };
@@ -112,6 +114,7 @@ fn thread(
             () = watch_services(client.clone(), &store, &dirty) => {}
             () = watch_slices(client, &store, &dirty) => {}
             () = publish(&store, &dirty, shared) => {}
+            () = follow(token) => {}
             _ = stopped => {}
         }
     });
@@ -122,6 +125,14 @@ fn thread(
 fn say(tell: &mpsc::SyncSender<Result<(), Exit>>, what: Result<(), Exit>) {
     // Whoever started this waits for it.
     let _ = tell.send(what);
+}
+
+/// Keeps the token up to date, for ever.
+async fn follow(token: Option<Arc<Token>>) {
+    match token {
+        Some(token) => token.follow().await,
+        None => pending().await,
+    }
 }
 
 /// Shows what has changed, for ever.

@@ -13,12 +13,15 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
-use hyper::{Request, Response, body::Body};
+use hyper::{Request, Response, body::Body, header::AUTHORIZATION};
 use kube::client::Body as Sent;
 use tokio::time::timeout;
 use tower::{Layer, Service, layer::layer_fn};
 
-use super::health::{Health, Resource};
+use super::{
+    health::{Health, Resource},
+    token::Token,
+};
 
 /// Longest time until a list is here, or a watch has begun.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,16 +47,22 @@ type Failure = Box<dyn StdError + Send + Sync>;
 pub(super) struct Transport<S> {
     inner: S,
     health: Arc<Health>,
+    token: Option<Arc<Token>>,
     patience: Duration,
 }
 
 impl Transport<()> {
-    /// Puts the bounds around a service; tells when a watch has begun.
-    pub(super) fn layer<S>(health: &Arc<Health>) -> impl Layer<S, Service = Transport<S>> + use<S> {
+    /// Puts the bounds around a service, and a token that is in a file into its requests; tells
+    /// when a watch has begun.
+    pub(super) fn layer<S>(
+        health: &Arc<Health>,
+        token: Option<Arc<Token>>,
+    ) -> impl Layer<S, Service = Transport<S>> + use<S> {
         let health = Arc::clone(health);
         layer_fn(move |inner| Transport {
             inner,
             health: Arc::clone(&health),
+            token: token.clone(),
             patience: PATIENCE,
         })
     }
@@ -75,10 +84,13 @@ where
         self.inner.poll_ready(context).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<Sent>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Sent>) -> Self::Future {
         let watched = watched(&request);
         let health = Arc::clone(&self.health);
         let patience = self.patience;
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.header());
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answered = async {
@@ -126,7 +138,7 @@ mod tests {
             std::future::pending::<()>().await;
             Ok::<_, Failure>(Response::new(Full::<Bytes>::default()))
         });
-        let mut bounded = Transport::layer(&Arc::default()).layer(never);
+        let mut bounded = Transport::layer(&Arc::default(), None).layer(never);
         let asked = bounded.call(Request::new(Sent::empty())).await;
         assert!(asked.is_err_and(|e| e.is::<Late>()));
     }

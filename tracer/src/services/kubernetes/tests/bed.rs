@@ -78,15 +78,19 @@ impl Bed {
     }
 
     pub(super) fn trusting(name: &str, api: &Api, ca: &str) -> Self {
+        let file = api.kubeconfig(name, ca);
+        let bed = Self::by(Access::Kubeconfig(Some(file.clone())));
+        let _ = std::fs::remove_file(file);
+        bed
+    }
+
+    pub(super) fn by(access: Access) -> Self {
         let config = Config::new(Default::default(), Default::default()).unwrap();
         let shared = Arc::new(Shared {
             health: Some(Arc::default()),
             ..Shared::new(&config)
         });
-        let file = api.kubeconfig(name, ca);
-        let access = Access::Kubeconfig(Some(file.clone()));
         let kubernetes = Kubernetes::start(access, &shared).unwrap();
-        let _ = std::fs::remove_file(file);
         Self {
             shared,
             kubernetes: Some(kubernetes),

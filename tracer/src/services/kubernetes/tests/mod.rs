@@ -2,6 +2,7 @@
 
 mod api;
 mod bed;
+mod files;
 
 use serde_json::{Value, json};
 
