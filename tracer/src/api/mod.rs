@@ -38,6 +38,8 @@ pub const LIMITS: Limits = Limits {
     age: Duration::MAX,
     grace: Duration::from_secs(1),
     stop: Duration::from_secs(1),
+    // It is root's.
+    paced: false,
 };
 /// Answers that may be made, or be on their way, at once.
 const ANSWERS: usize = 4;

@@ -2,12 +2,14 @@
 
 mod accept;
 mod listen;
+mod pace;
 mod page;
 mod server;
 mod web;
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc};
 
+use crate::{build_info, recorder::Recorder};
 use axum::{
     Router,
     extract::State,
@@ -15,23 +17,16 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use tokio::{sync::Semaphore, time::timeout};
 
-use crate::{build_info, recorder::Recorder};
-
+use self::page::{Pages, Refused};
 pub use listen::bind;
 pub use server::{Limits, serve};
 pub use web::Web;
 
-/// Pages that may be on their way at once: a client that reads slowly holds one.
-const PAGES: usize = 4;
-/// How long a scrape waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 #[derive(Clone)]
 struct App {
     recorder: Recorder,
-    pages: Arc<Semaphore>,
+    pages: Arc<Pages>,
     telemetry_path: Arc<str>,
 }
 
@@ -39,7 +34,7 @@ struct App {
 pub fn router(recorder: Recorder, telemetry_path: &str) -> Router {
     let app = App {
         recorder,
-        pages: Arc::new(Semaphore::new(PAGES)),
+        pages: Arc::new(Pages::new()),
         telemetry_path: telemetry_path.into(),
     };
     Router::new()
@@ -75,33 +70,26 @@ async fn readyz(State(app): State<App>) -> Response {
 }
 
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
-    let turn = timeout(PATIENCE, Arc::clone(&app.pages).acquire_owned()).await;
-    let Ok(Ok(permit)) = turn else {
-        let later = [(header::RETRY_AFTER, "1")];
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            later,
-            "too many scrapes at once\n",
-        )
-            .into_response();
-    };
     let accept: Vec<&str> = headers
         .get_all(header::ACCEPT)
         .iter()
         .flat_map(|value| value.to_str())
         .collect();
     let format = accept::negotiate(&accept.join(","));
-    // A look at the counters may wait for another one's end.
-    let looked = tokio::task::spawn_blocking(move || app.recorder.scrape()).await;
-    match looked.unwrap_or_else(|e| Err(e.into())) {
-        Ok(scrape) => {
+    match app.pages.page(&app.recorder, format).await {
+        Ok(body) => {
             let about = [
                 (header::CONTENT_TYPE, format.content_type()),
                 (header::VARY, "Accept"),
             ];
-            (about, page::body(scrape, format, permit)).into_response()
+            (about, body).into_response()
         }
-        Err(e) => {
+        Err(Refused::Busy) => {
+            let later = [(header::RETRY_AFTER, "1")];
+            let what = "too many scrapes at once\n";
+            (StatusCode::SERVICE_UNAVAILABLE, later, what).into_response()
+        }
+        Err(Refused::Failed(e)) => {
             let cause = format!("{:#}", e.context("read the counters"));
             tracing::warn!(cause, "scrape failed");
             (StatusCode::INTERNAL_SERVER_ERROR, format!("{cause}\n")).into_response()

@@ -1,65 +1,177 @@
-//! A metrics page on its way: it is written as it is read, so that a long one is never in
-//! memory whole.
+//! Metrics pages on their way. Who scrapes while a page is being made gets that one, and while
+//! making pages takes more than a share of a CPU, everybody gets the last one for a second. A
+//! long page is sent as it is written instead, so that it is never in memory whole.
 
-use std::{fmt, io, mem};
+mod budget;
+mod chunks;
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex as Lock, PoisonError, Weak},
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream::poll_fn;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-
-use crate::{
-    metrics::{self, Format, Process},
-    recorder::Scrape,
+use futures_util::stream;
+use tokio::{
+    spawn,
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, sleep, timeout},
 };
 
-/// Bytes that are sent at once, about.
-const CHUNK: usize = 64 * 1024;
-/// Chunks that may wait for the client.
-const AHEAD: usize = 2;
+use self::{budget::Budget, chunks::Chunks};
+use crate::{
+    metrics::{self, Format, Process},
+    recorder::Recorder,
+};
 
-/// The page as a body, with which the turn ends. Who writes it waits for the client no
-/// longer than that.
-pub(super) fn body(scrape: Scrape, format: Format, turn: OwnedSemaphorePermit) -> Body {
-    let (to, mut from) = mpsc::channel(AHEAD);
+/// Pages that may be in memory or on their way at once: a client that reads slowly holds one.
+pub(super) const PAGES: usize = 6;
+/// How long a scrape waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How old a page may be, from its end, when it is given to somebody.
+const SHARED: Duration = Duration::from_secs(1);
+
+/// The pages in memory, by their form.
+pub(super) struct Pages {
+    text: Mutex<Shelf>,
+    open: Mutex<Shelf>,
+    turns: Arc<Semaphore>,
+    budget: Lock<Budget>,
+}
+
+/// The last page of one form; locked while the next is made.
+#[derive(Default)]
+struct Shelf(Option<Arc<Page>>);
+
+/// A page that is in memory whole.
+struct Page {
+    chunks: Vec<Bytes>,
+    ended: Instant,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// What a scrape gets.
+enum Rendered {
+    Whole(Arc<Page>),
+    /// It is still being written, as the client reads.
+    Long(Body),
+}
+
+/// Why a scrape gets nothing.
+pub(super) enum Refused {
+    /// Too many pages are on their way to clients that read slowly.
+    Busy,
+    /// The counters cannot be read.
+    Failed(anyhow::Error),
+}
+
+impl Pages {
+    pub(super) fn new() -> Self {
+        Self {
+            text: Mutex::default(),
+            open: Mutex::default(),
+            turns: Arc::new(Semaphore::new(PAGES)),
+            budget: Lock::default(),
+        }
+    }
+
+    /// A page that ended after this was called, or no longer than [`SHARED`] before.
+    pub(super) async fn page(
+        self: &Arc<Self>,
+        recorder: &Recorder,
+        format: Format,
+    ) -> Result<Body, Refused> {
+        let (pages, recorder) = (Arc::clone(self), recorder.clone());
+        // To its end, also for a client that goes: others may wait for it.
+        let made = spawn(pages.make(recorder, format, Instant::now())).await;
+        made.unwrap_or_else(|e| Err(Refused::Failed(e.into())))
+    }
+
+    async fn make(
+        self: Arc<Self>,
+        recorder: Recorder,
+        format: Format,
+        asked: Instant,
+    ) -> Result<Body, Refused> {
+        let locked = timeout(PATIENCE, self.shelf(format).lock()).await;
+        let mut shelf = locked.map_err(|_| Refused::Busy)?;
+        drop(shelf.0.take_if(|page| page.ended.elapsed() >= SHARED));
+        if let Some(page) = &shelf.0
+            && (page.ended > asked || self.budget().is_spent())
+        {
+            return Ok(page.body());
+        }
+        let turn = match (Arc::clone(&self.turns).try_acquire_owned(), &shelf.0) {
+            (Ok(turn), _) => turn,
+            (Err(_), Some(page)) => return Ok(page.body()),
+            (Err(_), None) => {
+                let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
+                turn.ok().and_then(Result::ok).ok_or(Refused::Busy)?
+            }
+        };
+        let began = Instant::now();
+        let rendered = render(recorder, format, turn).await;
+        self.budget().spend(began.elapsed());
+        Ok(match rendered.map_err(Refused::Failed)? {
+            Rendered::Whole(page) => {
+                shelf.0 = Some(Arc::clone(&page));
+                spawn(Arc::clone(&self).clear(format, Arc::downgrade(&page)));
+                page.body()
+            }
+            Rendered::Long(body) => body,
+        })
+    }
+
+    /// Takes a page from its shelf when nobody may get it any more.
+    async fn clear(self: Arc<Self>, format: Format, page: Weak<Page>) {
+        sleep(SHARED).await;
+        let mut shelf = self.shelf(format).lock().await;
+        let is_same = |shown: &mut Arc<Page>| Arc::as_ptr(shown) == page.as_ptr();
+        drop(shelf.0.take_if(is_same));
+    }
+
+    fn shelf(&self, format: Format) -> &Mutex<Shelf> {
+        match format {
+            Format::Text => &self.text,
+            Format::OpenMetrics => &self.open,
+        }
+    }
+
+    fn budget(&self) -> std::sync::MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Page {
+    fn body(self: &Arc<Self>) -> Body {
+        let page = Arc::clone(self);
+        let mut next = 0;
+        Body::from_stream(stream::poll_fn(move |_| {
+            let chunk = page.chunks.get(next).cloned();
+            next += 1;
+            chunk.map(Ok::<_, Infallible>).into()
+        }))
+    }
+}
+
+/// Looks at the counters and writes the page; a long one goes on being written.
+async fn render(
+    recorder: Recorder,
+    format: Format,
+    turn: OwnedSemaphorePermit,
+) -> anyhow::Result<Rendered> {
+    let (tell, told) = oneshot::channel();
+    // A look at the counters may wait for another one's end.
     tokio::task::spawn_blocking(move || {
-        let chunk = String::with_capacity(CHUNK);
-        let mut chunks = Chunks { to, chunk };
+        let scrape = match recorder.scrape() {
+            Ok(scrape) => scrape,
+            Err(e) => return drop(tell.send(Err(e))),
+        };
+        let mut chunks = Chunks::new(turn, tell);
         let written = metrics::write(scrape, Process::read(), format, &mut chunks);
-        if written.and_then(|()| chunks.send()).is_err() {
-            // A page that is cut short must not pass for a whole one. (That nobody reads
-            // any more is the usual reason; then nobody gets this either.)
-            let _ = chunks
-                .to
-                .blocking_send(Err(io::Error::other("the page is cut short")));
-        }
+        chunks.finish(written.is_ok());
     });
-    Body::from_stream(poll_fn(move |context| {
-        let _ = &turn;
-        from.poll_recv(context)
-    }))
-}
-
-/// Gathers what is written, and sends it in pieces.
-struct Chunks {
-    to: mpsc::Sender<io::Result<Bytes>>,
-    chunk: String,
-}
-
-impl Chunks {
-    fn send(&mut self) -> fmt::Result {
-        let chunk = mem::replace(&mut self.chunk, String::with_capacity(CHUNK));
-        let sent = self.to.blocking_send(Ok(chunk.into()));
-        sent.map_err(|_| fmt::Error)
-    }
-}
-
-impl fmt::Write for Chunks {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.chunk.push_str(text);
-        if self.chunk.len() < CHUNK {
-            return Ok(());
-        }
-        self.send()
-    }
+    told.await?
 }

@@ -33,6 +33,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::{
     Web,
     listen::{Listener, Peer},
+    pace::Pace,
 };
 
 /// What one client, and all clients together, may take.
@@ -53,6 +54,8 @@ pub struct Limits {
     pub grace: Duration,
     /// The same for all connections when the server stops.
     pub stop: Duration,
+    /// Requests are taken on no faster than a share of a CPU allows.
+    pub paced: bool,
 }
 
 impl Default for Limits {
@@ -64,6 +67,7 @@ impl Default for Limits {
             age: Duration::from_secs(60),
             grace: Duration::from_secs(10),
             stop: Duration::from_secs(1),
+            paced: true,
         }
     }
 }
@@ -82,6 +86,7 @@ pub async fn serve(
 ) {
     let mut stop = pin!(stop);
     let mut places = Places::new(limits.connections);
+    let pace = limits.paced.then(|| Arc::new(Pace::new()));
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     loop {
@@ -101,6 +106,7 @@ pub async fn serve(
             router: router.clone(),
             peer,
             limits,
+            pace: pace.clone(),
             answering: Arc::clone(&answering),
             stopped: stopped.clone(),
         };
@@ -187,6 +193,7 @@ struct Pages {
     router: Router,
     peer: Option<Peer>,
     limits: Limits,
+    pace: Option<Arc<Pace>>,
     answering: Arc<AtomicBool>,
     stopped: watch::Receiver<()>,
 }
@@ -202,7 +209,12 @@ async fn connection(
     let Some(web) = web else {
         return pages.serve(stream).await;
     };
-    let handshake = timeout(pages.limits.head, web.handshake(stream));
+    // A handshake costs as much as an answer.
+    let handshake = async {
+        wait(pages.pace.as_deref()).await;
+        web.handshake(stream).await
+    };
+    let handshake = timeout(pages.limits.head, handshake);
     let shaken = tokio::select! {
         shaken = handshake => shaken,
         _ = pages.stopped.changed() => return,
@@ -214,12 +226,19 @@ async fn connection(
     }
 }
 
+async fn wait(pace: Option<&Pace>) {
+    if let Some(pace) = pace {
+        pace.wait().await;
+    }
+}
+
 impl Pages {
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self {
             router,
             peer,
             limits,
+            pace,
             answering,
             mut stopped,
         } = self;
@@ -229,8 +248,10 @@ impl Pages {
                 request.extensions_mut().insert(peer);
             }
             let answering = Answering::begin(&answering);
-            let answer = router.call(request);
+            let (router, pace) = (router.clone(), pace.clone());
             async move {
+                wait(pace.as_deref()).await;
+                let answer = router.call(request);
                 let kept = move |body: Body| {
                     Body::new(body.map_frame(move |frame| {
                         let _ = &answering;

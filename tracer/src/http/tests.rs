@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -8,21 +11,25 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::oneshot,
+    time::timeout,
 };
 use tower::ServiceExt as _;
 use tracer_common::failure::Record;
 
-use super::*;
+use super::{page::PAGES, *};
 use crate::snapshot::{Failures, Snapshot, Source};
 
 #[derive(Default)]
 struct Fake {
     broken: AtomicBool,
+    /// How often the counters were looked at.
+    looks: AtomicUsize,
 }
 
 impl Source for Fake {
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
         anyhow::ensure!(!self.broken.load(Ordering::Relaxed), "map PORTS is gone");
+        self.looks.fetch_add(1, Ordering::Relaxed);
         Ok(Snapshot {
             ports: vec![],
             lost: Default::default(),
@@ -67,6 +74,7 @@ impl Source for Fake {
 fn broken() -> Arc<Fake> {
     Arc::new(Fake {
         broken: true.into(),
+        ..Fake::default()
     })
 }
 
@@ -146,25 +154,59 @@ async fn a_failed_read_is_an_error_with_its_cause() {
     );
 }
 
+/// A router, and its counters.
+fn counted() -> (Router, Arc<Fake>) {
+    let source = Arc::new(Fake::default());
+    let router = router(Recorder::bare(Arc::clone(&source) as _), "/metrics");
+    (router, source)
+}
+
+async fn scrape(router: &Router, accept: &str) -> Response {
+    let request = Request::builder().uri("/metrics").header("Accept", accept);
+    let request = request.body(Body::empty()).unwrap();
+    router.clone().oneshot(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn those_who_scrape_at_once_get_one_page() {
+    let (router, source) = counted();
+    let looks = || source.looks.load(Ordering::Relaxed);
+    let all = (0..40).map(|_| scrape(&router, "*/*"));
+    let answers = futures_util::future::join_all(all).await;
+    assert_eq!(looks(), 1);
+    for answer in answers {
+        assert_eq!(answer.status(), StatusCode::OK);
+        let page = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+        assert!(page.unwrap().ends_with(b"\n"));
+    }
+    // Who comes later gets numbers of that time.
+    scrape(&router, "*/*").await;
+    assert_eq!(looks(), 2);
+    // Another form is another page.
+    let open = "application/openmetrics-text";
+    let all = [scrape(&router, open), scrape(&router, open)];
+    futures_util::future::join_all(all).await;
+    assert_eq!(looks(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn pages_held_by_slow_readers_are_bounded() {
-    let router = router(Recorder::bare(Arc::new(Fake::default())), "/metrics");
-    let scrape = || {
-        let request = Request::builder()
-            .uri("/metrics")
-            .body(Body::empty())
-            .unwrap();
-        router.clone().oneshot(request)
-    };
+    let (router, source) = counted();
     let mut held = Vec::new();
     for _ in 0..PAGES {
-        held.push(scrape().await.unwrap());
+        held.push(scrape(&router, "*/*").await);
     }
-    let refused = scrape().await.unwrap();
+    let looks = || source.looks.load(Ordering::Relaxed);
+    assert_eq!(looks(), PAGES);
+    // For a second the last one is there for others too.
+    held.push(scrape(&router, "*/*").await);
+    assert_eq!((held[PAGES].status(), looks()), (StatusCode::OK, PAGES));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let refused = scrape(&router, "*/*").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers()["retry-after"], "1");
-    held.pop();
-    assert_eq!(scrape().await.unwrap().status(), StatusCode::OK);
+    held.remove(0);
+    assert_eq!(scrape(&router, "*/*").await.status(), StatusCode::OK);
 }
 
 /// A server on a loopback port of its own, with short times.
@@ -209,6 +251,7 @@ fn short() -> Limits {
         age: short * 4,
         grace: short,
         stop: short,
+        paced: false,
     }
 }
 
