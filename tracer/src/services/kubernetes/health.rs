@@ -1,9 +1,14 @@
 //! How the watches fare: for the metrics, and a log line per change.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +19,7 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    const COUNT: usize = 2;
+    pub(super) const COUNT: usize = 2;
 
     /// Its name in URLs and roles.
     pub(super) const fn plural(self) -> &'static str {
@@ -110,7 +115,15 @@ struct State {
     listed: bool,
     /// The troubles that were logged since it was last up to date.
     told: Vec<Trouble>,
+    /// When what was known was last too old to go on from.
+    outdated: Option<Instant>,
+    /// It has been too often, which was logged.
+    outdated_told: bool,
 }
+
+/// Time without such an event after which the next is an ordinary one: API servers forget after
+/// five minutes.
+const CALM: Duration = Duration::from_secs(120);
 
 /// How the watches fare; shared with those who show it.
 #[derive(Debug, Default)]
@@ -162,15 +175,36 @@ impl Health {
         }
     }
 
-    /// It did not work.
-    pub(super) fn failed(&self, what: Resource, trouble: Trouble, cause: &str) {
+    /// What is known is too old for a watch. The list is read anew, and the names stay meanwhile;
+    /// that is usual now and then, and told when it comes again and again.
+    pub(super) fn outdated(&self, what: Resource, cause: &str) {
+        self.count(Trouble::Gone);
+        let resource = what.plural();
+        if let Some(state) = self.states().get_mut(what as usize) {
+            let last = state.outdated.replace(Instant::now());
+            if last.is_none_or(|last| last.elapsed() > CALM) {
+                state.outdated_told = false;
+                tracing::debug!(resource, cause, "listing anew");
+            } else if !state.outdated_told {
+                state.outdated_told = true;
+                tracing::warn!(
+                    resource,
+                    cause,
+                    "names from Kubernetes are listed anew again and again: no watch of them lasts"
+                );
+            }
+        }
+    }
+
+    fn count(&self, trouble: Trouble) {
         if let Some(count) = self.errors.get(trouble as usize) {
             count.fetch_add(1, Relaxed);
         }
-        // The list is read anew at once, and the names stay meanwhile.
-        if trouble == Trouble::Gone {
-            return tracing::debug!(resource = what.plural(), cause, "listing anew");
-        }
+    }
+
+    /// It did not work.
+    pub(super) fn failed(&self, what: Resource, trouble: Trouble, cause: &str) {
+        self.count(trouble);
         if let Some(state) = self.states().get_mut(what as usize) {
             state.synced = Some(false);
             if !state.told.contains(&trouble) {
@@ -244,7 +278,7 @@ mod tests {
         let health = Health::default();
         health.listed(Resource::Services);
         health.listed(Resource::Slices);
-        health.failed(Resource::Services, Trouble::Gone, "too old");
+        health.outdated(Resource::Services, "too old");
         assert!(health.is_synced());
         health.start_over(Resource::Services);
         health.failed(Resource::Services, Trouble::Server, "500");
@@ -252,6 +286,24 @@ mod tests {
         assert!(!health.is_synced(), "the list is still missing");
         let counted: Vec<_> = health.errors().filter(|(_, n)| *n != 0).collect();
         assert_eq!(counted, [(Trouble::Gone, 1), (Trouble::Server, 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_never_lasts_is_told_once() {
+        let health = Health::default();
+        let told = || health.states()[0].outdated_told;
+        for _ in 0..3 {
+            health.outdated(Resource::Services, "too old");
+            assert!(!told(), "that is usual");
+            tokio::time::advance(CALM * 2).await;
+        }
+        health.outdated(Resource::Services, "too old");
+        for _ in 0..9 {
+            tokio::time::advance(CALM / 4).await;
+            health.outdated(Resource::Services, "too old");
+            health.listed(Resource::Services);
+            assert!(told());
+        }
     }
 
     #[test]

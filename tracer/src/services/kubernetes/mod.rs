@@ -6,6 +6,7 @@ mod check;
 mod health;
 mod kubeconfig;
 mod objects;
+mod paging;
 mod pick;
 mod store;
 mod token;

@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,11 +15,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::{Request, Response, body::Body, header::AUTHORIZATION};
 use kube::client::Body as Sent;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, layer::layer_fn};
 
 use super::{
     health::{Health, Resource},
+    paging::{Endless, Paging},
     token::Token,
 };
 
@@ -48,6 +49,7 @@ pub(super) struct Transport<S> {
     inner: S,
     health: Arc<Health>,
     token: Option<Arc<Token>>,
+    lists: Arc<Mutex<[Paging; Resource::COUNT]>>,
     patience: Duration,
 }
 
@@ -63,8 +65,23 @@ impl Transport<()> {
             inner,
             health: Arc::clone(&health),
             token: token.clone(),
+            lists: Arc::default(),
             patience: PATIENCE,
         })
+    }
+}
+
+impl<S> Transport<S> {
+    /// How long to wait before this page of a list is asked for.
+    fn pause(&self, request: &Request<Sent>) -> Result<Duration, Endless> {
+        let Some((resource, Asked::Page(token))) = asked(request) else {
+            return Ok(Duration::ZERO);
+        };
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        match lists.get_mut(resource as usize) {
+            Some(list) => list.next(token),
+            None => Ok(Duration::ZERO),
+        }
     }
 }
 
@@ -85,14 +102,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<Sent>) -> Self::Future {
-        let watched = watched(&request);
+        let watched = match asked(&request) {
+            Some((resource, Asked::Watch)) => Some(resource),
+            _ => None,
+        };
+        let pause = self.pause(&request);
         let health = Arc::clone(&self.health);
         let patience = self.patience;
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.header());
         }
+        // It does nothing until it is waited for.
         let answer = self.inner.call(request);
         Box::pin(async move {
+            sleep(pause?).await;
             let answered = async {
                 let answer = answer.await.map_err(Into::into)?;
                 let good = answer.status().is_success();
@@ -114,16 +137,28 @@ where
     }
 }
 
-/// What the request wants to watch, if anything.
-fn watched<B>(request: &Request<B>) -> Option<Resource> {
+/// What a request wants.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked<'a> {
+    /// Changes.
+    Watch,
+    /// A page of a list: the one of this name, or the first.
+    Page(Option<&'a str>),
+}
+
+/// What the request is about, and wants.
+fn asked<B>(request: &Request<B>) -> Option<(Resource, Asked<'_>)> {
     let uri = request.uri();
-    let mut parts = uri.query().unwrap_or_default().split('&');
-    if !parts.any(|part| part == "watch=true") {
-        return None;
-    }
-    [Resource::Services, Resource::Slices]
+    let resource = [Resource::Services, Resource::Slices]
         .into_iter()
-        .find(|resource| uri.path().ends_with(resource.plural()))
+        .find(|resource| uri.path().ends_with(resource.plural()))?;
+    let mut parts = uri.query().unwrap_or_default().split('&');
+    let asked = if parts.clone().any(|part| part == "watch=true") {
+        Asked::Watch
+    } else {
+        Asked::Page(parts.find_map(|part| part.strip_prefix("continue=")))
+    };
+    Some((resource, asked))
 }
 
 #[cfg(test)]
@@ -145,11 +180,22 @@ mod tests {
 
     #[test]
     fn watches_are_told_from_lists() {
-        let of = |uri: &str| watched(&Request::get(uri).body(()).unwrap());
+        let of = |uri: &'static str| {
+            let request = Request::get(uri).body(()).unwrap();
+            asked(&request).map(|(resource, asked)| (resource, format!("{asked:?}")))
+        };
         let slices = "/apis/discovery.k8s.io/v1/endpointslices?&watch=true&timeoutSeconds=240";
-        assert_eq!(of(slices), Some(Resource::Slices));
-        assert_eq!(of("/api/v1/services?&watch=true"), Some(Resource::Services));
-        assert_eq!(of("/api/v1/services?&limit=100"), None);
-        assert_eq!(of("/api/v1/services"), None);
+        let watch = |resource| Some((resource, "Watch".to_owned()));
+        let page = |token: &str| Some((Resource::Services, format!("Page({token})")));
+        assert_eq!(of(slices), watch(Resource::Slices));
+        assert_eq!(
+            of("/api/v1/services?&watch=true"),
+            watch(Resource::Services)
+        );
+        assert_eq!(of("/api/v1/services?&limit=100"), page("None"));
+        assert_eq!(of("/api/v1/services"), page("None"));
+        let next = "/api/v1/services?&limit=100&continue=ab";
+        assert_eq!(of(next), page("Some(\"ab\")"));
+        assert_eq!(of("/api/v1/pods?watch=true"), None);
     }
 }

@@ -14,6 +14,7 @@ use tokio::{sync::Notify, time::sleep};
 use super::{
     health::{Resource, Trouble},
     objects::{self, Pick, Picked},
+    paging::Endless,
     pick::Service,
     store::{Keep, Store},
     transport::Late,
@@ -125,7 +126,13 @@ impl<'a> Watch<'a> {
                     return;
                 }
                 let health = self.store.health();
-                health.failed(self.what, trouble, &cause(&failed));
+                // A watch may be too old to go on, a list never is.
+                let is_list = matches!(failed, watcher::Error::InitialListFailed(_));
+                if trouble == Trouble::Gone && !is_list {
+                    health.outdated(self.what, &cause(&failed));
+                } else {
+                    health.failed(self.what, trouble, &cause(&failed));
+                }
                 sleep(backoff.next().unwrap_or(LONGEST)).await;
                 match next(&failed, trouble) {
                     Next::Same => {}
@@ -208,7 +215,7 @@ fn trouble_of_cause(e: &(dyn StdError + 'static)) -> Option<Trouble> {
     if e.is::<Late>() {
         return Some(Trouble::Timeout);
     }
-    if e.is::<LengthLimitError>() {
+    if e.is::<LengthLimitError>() || e.is::<Endless>() {
         return Some(Trouble::TooLarge);
     }
     match e.downcast_ref::<io::Error>()?.kind() {

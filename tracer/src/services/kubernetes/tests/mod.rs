@@ -254,6 +254,46 @@ fn an_answer_without_an_end_is_cut_off() {
     assert_eq!(bed.errors(Trouble::TooLarge), 2);
 }
 
+/// How often something was asked for.
+fn asked(api: &Api, what: &str) -> usize {
+    let asked = api.asked();
+    asked.iter().filter(|asked| asked.starts_with(what)).count()
+}
+
+#[test]
+fn a_list_that_goes_on_for_ever_is_given_up_and_tried_later() {
+    let api = Api::new(false);
+    well(&api);
+    let page = Answer::list(7, "more", &[service("users", 5, 30101)]);
+    api.answers("list services", [page]);
+    let bed = Bed::new("pages", &api);
+    bed.wait("a second try", |bed| bed.errors(Trouble::TooLarge) == 2);
+    // Two pages a try, and there may be a third try by now.
+    assert!((4..=6).contains(&asked(&api, "list services")));
+    assert!(bed.names().is_empty() && !bed.health().is_synced());
+    let list = Answer::list(7, "", &[service("users", 5, 30101)]);
+    api.answers("list services", [list]);
+    bed.wait_names(&[WELL[0]]);
+    bed.wait_synced(true);
+}
+
+#[test]
+fn who_finds_everything_too_old_is_asked_less_and_less() {
+    let api = Api::new(false);
+    well(&api);
+    let gone = Answer::status(410, "Expired", "too old resource version");
+    for what in ["list services", "watch v1"] {
+        api.answers(what, [gone.clone()]);
+    }
+    let bed = Bed::new("too-old", &api);
+    bed.wait("tries", |bed| bed.errors(Trouble::Gone) >= 6);
+    assert!(!bed.health().is_synced(), "there is no list of Services");
+    // The lists that go with the watches, and one more that may be on its way.
+    let (lists, watches) = (asked(&api, "list v1"), asked(&api, "watch v1"));
+    assert!(lists <= watches + 1, "{lists} {watches}");
+    assert!(watches + asked(&api, "list services") <= 8);
+}
+
 #[test]
 fn stopping_waits_for_nobody() {
     let api = Api::new(false);
