@@ -48,23 +48,43 @@ pub struct PortRow {
     /// The port that its load balancer's health check goes to, and no other, if that
     /// is known.
     pub health_check_port: Option<u16>,
-    /// SYNs that opened an attempt.
+    /// Attempts that were under way within the window: the sum of `outcomes`, `untracked`
+    /// and `undecided`. Some of them began before the window.
     pub attempts: u64,
-    /// Of these, attempts that could not be followed: they have no outcome.
+    /// SYNs that opened an attempt within the window.
+    #[serde(default)]
+    pub begun: u64,
+    /// Attempts that failed: the sum of the failed `outcomes`, and of `answered_by`.
+    #[serde(default)]
+    pub failed: u64,
+    /// Attempts that could not be followed: they have no outcome.
     #[serde(default)]
     pub untracked: u64,
+    /// Attempts without an outcome at the end of the window.
+    #[serde(default)]
+    pub undecided: u64,
     /// Attempts by outcome (all seven words).
     pub outcomes: BTreeMap<String, u64>,
-    /// Attempts by class (all five words).
+    /// Attempts with an outcome by class (all five words).
     pub traffic: BTreeMap<String, u64>,
     /// SYN to first answer, quantiles within a histogram bucket.
     pub answer: Option<Latency>,
-    /// Who answered failed attempts: `node_rst`, `backend_rst`, `icmp`,
-    /// `icmpv6`, `none` -> how many.
+    /// Who answered failed attempts: `node_rst`, `backend_rst`, `icmp`, `icmpv6`, `none`,
+    /// or `unknown` while that has not been reported -> how many.
     pub answered_by: BTreeMap<String, u64>,
     /// Where NAT sent the attempts; of old connections, only while they fail.
     #[serde(default)]
     pub backends: Vec<BackendRow>,
+}
+
+impl PortRow {
+    /// The word in `answered_by` for failures that are counted and not reported yet.
+    pub const NOT_REPORTED: &str = "unknown";
+
+    /// Whether it is known who answered each failed attempt.
+    pub fn is_reported(&self) -> bool {
+        !self.answered_by.contains_key(Self::NOT_REPORTED)
+    }
 }
 
 /// One backend of a port in the window.
@@ -75,7 +95,7 @@ pub struct BackendRow {
     /// Where it is: `here` (a network namespace of this node has its address),
     /// `beyond` (none has), `unknown` (not all could be looked into).
     pub place: String,
-    /// Attempts that were sent to it.
+    /// Attempts that were sent to it within the window, or failed there in it: the larger.
     pub attempts: u64,
     /// Handshakes that a socket of this kernel completed there. Less than what
     /// the wire saw established: the backend is on another node, something else

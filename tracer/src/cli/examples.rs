@@ -44,7 +44,10 @@ retransmissions, open connections, and failures over the last minutes, 5 s a
 character. ! marks a port with a problem that has a name, ? failures without.
 
 Counts are about the last minute (--last, key w), or since the daemon's start
-(--totals, key d). JSON has both: `recent` and `total`.
+(--totals, key d). JSON has both: `recent` and `total`. TRY/S counts attempts
+that began in the window. All other counts, `attempts` among them, are of those
+under way in it, also when they began before, so that failures are never more
+than attempts.
 
 Keys: arrows, j, k move; enter: detail (outcomes over time, why, backends,
 clients, last failures); / filter; s, S sort; d totals; w window; space pause; ?
@@ -67,10 +70,15 @@ Examples:
   tracer explain -o json | jq '.verdicts[]'   for programs
   tracer explain > /dev/null || echo trouble  in scripts
 
-The columns: port (! with a problem, ? with failures but no cause), attempts,
-handshakes that succeeded (half-open: a check like HAProxy's, that hangs up at
-the answer), those that failed, what they were for, time to the first answer
-(median and 99th percentile), and who answered those that failed.
+The columns: port (! with a problem, ? with failures but no cause), attempts
+under way in the window, handshakes that succeeded (half-open: a check like
+HAProxy's, that hangs up at the answer), those that failed, what they were for,
+time to the first answer (median and 99th percentile), and who answered those
+that failed (unknown: not reported yet, which takes up to two seconds).
+
+An attempt that began before the window and ended in it counts as tried in it,
+and so does one that is not decided yet. So TRIED is OK + FAILED + not decided
+yet + not followed, and FAILED is the sum of FAILED BY.
 
 A running daemon is asked over its socket; its own settings hold, those given
 here do not. Without a daemon, tracer watches by itself for the time of --last,

@@ -18,12 +18,15 @@ use crate::{
     exit::{Code, Exit},
     human,
     recorder::Recorder,
-    report::Explanation,
+    report::{Explanation, PortRow},
     services::Services,
     snapshot::Source,
 };
 
 const PROGRESS: Duration = Duration::from_secs(1);
+/// The longest that the kernel programs keep a failure to themselves: the time in which a
+/// hook may still note something about it, and up to the next sweep.
+const REPORTED: Duration = Duration::from_millis(1_200);
 
 /// Watches for `--last`, or until Ctrl-C, and explains what was seen in that
 /// time; `None` after a second Ctrl-C, or one before anything was seen.
@@ -47,21 +50,32 @@ where
     };
     let begun = Instant::now();
     pass(args.last, &recorder, &mut interrupt).await;
-    let last = begun.elapsed();
+    let watched = begun.elapsed();
     let ports = args.ports.clone();
     let explaining = spawn_blocking(move || {
-        let explained = recorder.explain(last, &ports);
+        let explained = explained(&recorder, begun, &ports);
         // Ends its threads, and takes the programs out of the kernel.
         drop(recorder);
         explained
     });
     tokio::select! {
         explained = explaining => match explained.unwrap_or_else(|e| Err(e.into())) {
-            Ok(explanation) => Ok(Some((explanation, last))),
+            Ok(explanation) => Ok(Some((explanation, watched))),
             Err(e) => Err(Exit::runtime("explain", e)),
         },
         _ = interrupt.recv() => Ok(None),
     }
+}
+
+/// What happened since `begun`. Nobody can ask again, so the causes of failures that are
+/// counted and not reported yet are waited for, once.
+fn explained(recorder: &Recorder, begun: Instant, ports: &[u16]) -> anyhow::Result<Explanation> {
+    let explained = recorder.explain(begun.elapsed(), ports)?;
+    if explained.ports.iter().all(PortRow::is_reported) {
+        return Ok(explained);
+    }
+    std::thread::sleep(REPORTED);
+    recorder.explain(begun.elapsed(), ports)
 }
 
 /// Does the work of a command that asks or watches, on this thread. What it has

@@ -159,6 +159,7 @@ fn sum(ports: &[(&PortRow, bool)]) -> PortRow {
     for (port, _) in ports {
         total.attempts = total.attempts.saturating_add(port.attempts);
         total.untracked = total.untracked.saturating_add(port.untracked);
+        total.undecided = total.undecided.saturating_add(port.undecided);
         for (into, from) in [
             (&mut total.outcomes, &port.outcomes),
             (&mut total.traffic, &port.traffic),

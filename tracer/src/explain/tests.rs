@@ -105,6 +105,7 @@ fn ports_with_older_connections_alone_get_no_row() {
     let old = port(30_103, [], [], []);
     let mut some = explanation(vec![healthy(30_101), old.clone()], Vec::new());
     some.ports[0].attempts += 2;
+    some.ports[0].undecided = 2;
     let text = plain(&some, &frame(None));
     assert!(!text.contains("30103"), "{text}");
     let line = "Healthy: 0 of 55 attempts failed, 2 not decided yet (1 port).";

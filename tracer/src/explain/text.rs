@@ -167,12 +167,10 @@ struct Totals {
 fn totals(explanation: &Explanation) -> Totals {
     let mut totals = Totals::default();
     for port in &explanation.ports {
-        let ended = port.outcomes.values().copied();
-        let ended = ended.fold(port.untracked, u64::saturating_add);
         for (sum, part) in [
             (&mut totals.attempts, port.attempts),
             (&mut totals.failed, rows::failed(port)),
-            (&mut totals.open, port.attempts.saturating_sub(ended)),
+            (&mut totals.open, port.undecided),
             (&mut totals.untracked, port.untracked),
         ] {
             *sum = sum.saturating_add(part);

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tracer_common::{
     counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS},
-    words::{Answer, Lost, Outcome, Traffic},
+    words::{Answer, Lost},
 };
 
+use super::tried::Tried;
 use crate::{
     counted::Counted,
     evidence::{Backend, Evidence, Place, Row},
@@ -70,23 +71,24 @@ pub(super) fn explanation(
 /// One port of an answer.
 #[must_use]
 pub fn port_row(port: u16, counters: &Counted, evidence: &Evidence) -> PortRow {
-    let mut answered_by = BTreeMap::new();
     let rows = evidence.rows.iter().filter(|row| row.node_port == port);
-    for row in rows.filter(|row| row.failure.is_attempt()) {
-        *answered_by
-            .entry(row.reply.as_str().to_owned())
-            .or_default() += row.count;
-    }
+    let tried = Tried::new(
+        counters,
+        rows.map(|row| (row.failure, row.reply, row.count)),
+    );
     PortRow {
         node_port: port,
         service: evidence.names.service(port),
         health_check_port: evidence.names.health_check_port(port),
-        attempts: counters.get(Cell::ATTEMPTS),
-        untracked: counters.get(Cell::UNTRACKED),
-        outcomes: by_outcome(counters),
-        traffic: by_traffic(counters),
+        attempts: tried.attempts,
+        begun: tried.begun,
+        failed: tried.failed,
+        untracked: tried.untracked,
+        undecided: tried.undecided,
+        outcomes: tried.outcomes,
+        traffic: tried.traffic,
         answer: latency(counters),
-        answered_by,
+        answered_by: tried.answered_by,
         backends: evidence
             .backends
             .iter()
@@ -99,8 +101,14 @@ pub fn port_row(port: u16, counters: &Counted, evidence: &Evidence) -> PortRow {
 fn backend_row(backend: &Backend, rows: &[Row]) -> BackendRow {
     let key = (backend.node_port, Some(backend.address));
     let mut failures = BTreeMap::new();
+    let mut failed = 0;
     for row in rows.iter().filter(|r| (r.node_port, r.backend) == key) {
         *failures.entry(row.failure.as_str().to_owned()).or_default() += row.count;
+        failed += if row.failure.is_attempt() {
+            row.count
+        } else {
+            0
+        };
     }
     let place = match backend.place {
         Place::Here(_) => "here",
@@ -110,30 +118,10 @@ fn backend_row(backend: &Backend, rows: &[Row]) -> BackendRow {
     BackendRow {
         address: backend.address,
         place: place.to_owned(),
-        attempts: backend.attempts,
+        attempts: backend.attempts.max(failed),
         passive_opens: backend.passive_opens,
         failures,
     }
-}
-
-/// Attempts by outcome: all words.
-pub(super) fn by_outcome(counters: &Counted) -> BTreeMap<String, u64> {
-    let count = |o: &Outcome| {
-        let cells = Traffic::ALL.iter().map(|t| Cell::handshake(*o, *t));
-        let sum = cells.map(|cell| counters.get(cell)).sum();
-        (o.as_str().to_owned(), sum)
-    };
-    Outcome::ALL.iter().map(count).collect()
-}
-
-/// Attempts by class: all words.
-pub(super) fn by_traffic(counters: &Counted) -> BTreeMap<String, u64> {
-    let count = |t: &Traffic| {
-        let cells = Outcome::ALL.iter().map(|o| Cell::handshake(*o, *t));
-        let sum = cells.map(|cell| counters.get(cell)).sum();
-        (t.as_str().to_owned(), sum)
-    };
-    Traffic::ALL.iter().map(count).collect()
 }
 
 /// SYN to first answer; `None` without any.

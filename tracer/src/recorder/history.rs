@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tracer_common::{failure::FailureKey, words::Lost};
+use tracer_common::{
+    failure::{Failure, FailureKey, Reply},
+    words::Lost,
+};
 
 use super::{
     round::{Packer, outcomes},
@@ -48,6 +51,19 @@ pub(super) struct Kind {
     pub(super) key: FailureKey,
 }
 
+impl Kind {
+    /// The least of those of a port.
+    fn first_of(node_port: u16) -> Self {
+        Self {
+            node_port,
+            dialled: None,
+            interface: None,
+            backend: None,
+            key: FailureKey::default(),
+        }
+    }
+}
+
 /// The sum of several rounds.
 #[derive(Debug, Default)]
 pub(super) struct Window {
@@ -60,6 +76,21 @@ pub(super) struct Window {
     pub(super) sent: BTreeMap<(u16, SocketAddr), Sent>,
     pub(super) served: Counts,
     pub(super) lost: [u64; Lost::COUNT],
+}
+
+impl Window {
+    /// The failures that were reported at a port.
+    pub(super) fn reported(&self, port: u16) -> impl Iterator<Item = (Failure, Reply, u64)> {
+        // Of a port all kinds stand together.
+        let first = Kind::first_of(port);
+        let its = self.kinds.range(first..);
+        let its = its.take_while(move |(kind, _)| kind.node_port == port);
+        its.filter_map(|(kind, count)| {
+            let failure = *Failure::ALL.get(usize::from(kind.key.failure))?;
+            let reply = *Reply::ALL.get(usize::from(kind.key.reply))?;
+            Some((failure, reply, *count))
+        })
+    }
 }
 
 /// Sums by port and position of the cell.
@@ -176,22 +207,21 @@ impl History {
         self.rounds.front().map_or(self.count, |r| r.number)
     }
 
-    /// The sum of the rounds that lie within the last `last`; at least of the
-    /// newest one, which may have taken longer.
+    /// The sum of the rounds that reach into the last `last`: all of it, and the first
+    /// of them as a whole.
     pub(super) fn window(&self, last: Duration) -> Window {
         let from = self.begins.saturating_sub(nanos(last));
         let newest = self.count;
-        let within = self
-            .rounds
-            .iter()
-            .filter(|r| r.began >= from || r.number == newest);
+        let ends = self.rounds.iter().skip(1).map(|round| round.began);
+        let rounds = self.rounds.iter().zip(ends.chain([self.begins]));
+        let within = rounds.filter(|(round, end)| *end > from || round.number == newest);
         let mut window = Window {
             first: newest,
             ..Window::default()
         };
         let mut cells = Cells::new();
         let mut began = self.begins;
-        for round in within {
+        for (round, _) in within {
             began = began.min(round.began);
             window.first = window.first.min(round.number);
             // Packed here: it has no end before its last value.

@@ -23,6 +23,7 @@ mod served;
 mod system;
 mod threads;
 mod top;
+mod tried;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},

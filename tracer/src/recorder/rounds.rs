@@ -249,6 +249,10 @@ impl Rounds {
     pub(super) fn window(&self, last: Duration) -> Window {
         let mut window = self.history.window(last);
         for (port, now) in self.ports() {
+            if now.get(Cell::PENDING) != 0 {
+                // Under way, should nothing have happened to it within the window.
+                window.ports.entry(*port).or_default();
+            }
             let Some(counters) = window.ports.get_mut(port) else {
                 continue;
             };

@@ -10,11 +10,8 @@ use tracer_common::{
 };
 
 use super::{
-    LONGEST, Recorder,
-    clients::Clients,
-    explanation::{by_outcome, by_traffic, latency},
-    history::Window,
-    lock, monotonic, nanoseconds,
+    LONGEST, Recorder, clients::Clients, explanation::latency, history::Window, lock, monotonic,
+    nanoseconds, tried::Tried,
 };
 use crate::{
     counted::Counted,
@@ -74,7 +71,7 @@ impl Recorder {
                 .filter(|(_, counters)| tried(counters))
                 .map(|(port, counters)| TopPort {
                     service: names.service(*port),
-                    ..row(*port, counters, window.ports.get(port))
+                    ..row(*port, counters, &window)
                 })
                 .collect(),
             flows: snapshot.flows,
@@ -89,11 +86,11 @@ impl Recorder {
 
     /// More of one port: what happened to it in the window that ends `now`.
     fn detail(&self, port: u16, window: &Window, now: u64) -> TopDetail {
-        let counters = window.ports.get(&port);
+        let counters = window.ports.get(&port).cloned().unwrap_or_default();
         TopDetail {
             node_port: port,
             clients: TopClients {
-                attempts: counters.map_or(0, |c| c.get(Cell::ATTEMPTS)),
+                attempts: Tried::new(&counters, window.reported(port)).attempts,
                 ..self.clients(port, window.length, now)
             },
             backends: backends(port, window, &self.shared.services.table()),
@@ -140,25 +137,28 @@ fn tried(counters: &Counted) -> bool {
     counters.get(Cell::ATTEMPTS) != 0 || Traffic::ALL.iter().any(open)
 }
 
-fn row(port: u16, total: &Counted, recent: Option<&Counted>) -> TopPort {
+fn row(port: u16, total: &Counted, window: &Window) -> TopPort {
     let open = |t: &Traffic| (t.as_str().to_owned(), total.get(Cell::open(*t)));
+    let recent = window.ports.get(&port).cloned().unwrap_or_default();
     TopPort {
         node_port: port,
         service: None,
-        recent: numbers(recent.unwrap_or(&Counted::default())),
-        total: numbers(total),
+        recent: numbers(&recent, Tried::new(&recent, window.reported(port))),
+        total: numbers(total, Tried::new(total, [])),
         pending: total.get(Cell::PENDING),
         open: Traffic::ALL.iter().map(open).collect(),
     }
 }
 
-fn numbers(counters: &Counted) -> TopNumbers {
+fn numbers(counters: &Counted, tried: Tried) -> TopNumbers {
     let again = |r: &Retransmit| (r.as_str().to_owned(), counters.get(Cell::retransmit(*r)));
     TopNumbers {
-        attempts: counters.get(Cell::ATTEMPTS),
-        untracked: counters.get(Cell::UNTRACKED),
-        outcomes: by_outcome(counters),
-        traffic: by_traffic(counters),
+        attempts: tried.attempts,
+        begun: tried.begun,
+        failed: tried.failed,
+        untracked: tried.untracked,
+        outcomes: tried.outcomes,
+        traffic: tried.traffic,
         answer: latency(counters),
         retransmits: Retransmit::ALL.iter().map(again).collect(),
     }
@@ -197,6 +197,10 @@ fn backends(port: u16, window: &Window, names: &Table) -> Vec<TopBackend> {
             .or_default() += count;
     }
     let mut all: Vec<TopBackend> = all.into_values().collect();
+    for backend in &mut all {
+        // Some of those that failed in the window were sent before it.
+        backend.attempts = backend.attempts.map(|sent| sent.max(backend.failed));
+    }
     all.sort_by_key(|b| std::cmp::Reverse((b.failed, b.attempts)));
     all
 }

@@ -64,9 +64,16 @@ pub struct TopPort {
 /// Counts of one port.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TopNumbers {
-    /// SYNs that opened an attempt.
+    /// Attempts that were under way within the window: those with an outcome, those not
+    /// followed and those pending. Some of them began before the window.
     pub attempts: u64,
-    /// Those of them that could not be followed.
+    /// SYNs that opened an attempt within the window.
+    #[serde(default)]
+    pub begun: u64,
+    /// Attempts with a failed outcome.
+    #[serde(default)]
+    pub failed: u64,
+    /// Attempts that could not be followed.
     pub untracked: u64,
     /// Attempts by outcome (all seven words).
     pub outcomes: BTreeMap<String, u64>,
@@ -141,7 +148,8 @@ pub struct TopBackend {
     /// `namespace/pod` there, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// Attempts that were sent to it; `None`: not known.
+    /// Attempts that were sent to it within the window, or failed there in it: the
+    /// larger; `None`: not known.
     pub attempts: Option<u64>,
     /// Failed attempts.
     pub failed: u64,

@@ -36,7 +36,10 @@ const SIGNS: [(&str, &str); 10] = [
         "!  ?",
         "the port has a problem with a name; failures without one",
     ),
-    ("TRY/S", "attempts a second; TRIED with totals: attempts"),
+    (
+        "TRY/S",
+        "attempts begun a second; TRIED with totals: attempts",
+    ),
     (
         "ESTAB HALF",
         "established; half-open: the node answered, the client hung up (a check)",

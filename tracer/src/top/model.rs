@@ -146,6 +146,8 @@ fn by_outcome(counts: &BTreeMap<String, u64>) -> [u64; Outcome::COUNT] {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Counts {
     pub(super) attempts: u64,
+    /// Those that began within the window.
+    pub(super) begun: u64,
     pub(super) outcomes: [u64; Outcome::COUNT],
     pub(super) traffic: [u64; Traffic::COUNT],
     pub(super) answer: Option<Latency>,
@@ -160,6 +162,7 @@ impl Counts {
         let numbers = if totals { &port.total } else { &port.recent };
         let TopNumbers {
             attempts,
+            begun,
             outcomes,
             traffic,
             answer,
@@ -176,6 +179,7 @@ impl Counts {
         let open = open.filter_map(|class| port.open.get(class.as_str()));
         Self {
             attempts: *attempts,
+            begun: *begun,
             outcomes: by_outcome(outcomes),
             traffic: classes,
             answer: *answer,
@@ -189,6 +193,7 @@ impl Counts {
     pub(super) fn add(&mut self, other: &Self) {
         let add = |to: &mut u64, more: u64| *to = to.saturating_add(more);
         add(&mut self.attempts, other.attempts);
+        add(&mut self.begun, other.begun);
         add(&mut self.retransmits, other.retransmits);
         add(&mut self.open, other.open);
         add(&mut self.pending, other.pending);

@@ -118,7 +118,7 @@ pub(super) fn rows<'a>(model: &'a Model, ui: &Ui) -> Vec<Row<'a>> {
         let counts = Counts::of(port, ui.totals);
         Row {
             port,
-            rate: counts.attempts as f64 / seconds,
+            rate: counts.begun as f64 / seconds,
             counts,
             why: why(model, port.node_port),
         }

@@ -31,7 +31,10 @@ pub(super) fn port<const N: usize, const M: usize, const K: usize>(
         service: None,
         health_check_port: None,
         attempts: outcomes.iter().map(|(_, count)| count).sum(),
+        begun: 0,
+        failed: 0,
         untracked: 0,
+        undecided: 0,
         outcomes: counts(&words, outcomes),
         traffic: counts(&classes, traffic),
         answer: Some(Latency {

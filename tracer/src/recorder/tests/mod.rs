@@ -1,3 +1,4 @@
+mod adds_up;
 mod fake;
 mod found;
 mod judged;

@@ -40,15 +40,28 @@ fn a_fault_that_starts_and_stops_is_in_its_window_alone() {
 }
 
 #[test]
-fn a_window_is_not_longer_than_asked_for_unless_a_round_is() {
+fn a_window_is_all_that_was_asked_for_and_whole_rounds() {
     let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
     for at in [2, 4, 9] {
         look(&mut rounds, &fake, at);
     }
     let length = |last| rounds.window(Duration::from_secs(last)).length.as_secs();
-    assert_eq!([length(1), length(5), length(6), length(7)], [5, 5, 5, 7]);
+    assert_eq!([length(1), length(5), length(6), length(7)], [5, 5, 7, 7]);
     assert_eq!(length(900), 9);
     assert_eq!(rounds.reach(), Duration::from_secs(9));
+}
+
+#[test]
+fn a_window_in_which_rounds_end_reaches_back_to_its_beginning() {
+    const MS: u64 = SECOND / 1_000;
+    let (fake, mut rounds) = (Fake::default(), Rounds::new(0));
+    fake.fails(PORT, Failure::Refused, 7);
+    // As without a daemon: a round of a second, and a look right after it.
+    rounds.look(&fake, || 1_000 * MS).unwrap();
+    rounds.look(&fake, || 1_003 * MS).unwrap();
+    let window = rounds.window(Duration::from_millis(1_002));
+    assert_eq!(window.length, Duration::from_millis(1_003));
+    assert_eq!(window.kinds.values().sum::<u64>(), 7);
 }
 
 #[test]

@@ -27,8 +27,11 @@ fn port<const N: usize, const M: usize>(
     outcomes: [(&str, u64); N],
     traffic: [(&str, u64); M],
 ) -> TopPort {
+    let attempts = outcomes.iter().map(|(_, count)| count).sum();
     let recent = TopNumbers {
-        attempts: outcomes.iter().map(|(_, count)| count).sum(),
+        attempts,
+        begun: attempts,
+        failed: 0,
         untracked: 0,
         outcomes: counts(outcomes),
         traffic: counts(traffic),
