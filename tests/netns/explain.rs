@@ -103,6 +103,8 @@ mod standalone;
 mod syn_queue_full;
 #[path = "explain/told.rs"]
 mod told;
+#[path = "explain/unseen.rs"]
+mod unseen;
 #[path = "explain/unserved.rs"]
 mod unserved;
 #[path = "explain/window.rs"]

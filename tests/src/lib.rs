@@ -35,6 +35,7 @@ pub mod story;
 pub mod topology;
 pub mod tracer;
 pub mod tun;
+pub mod xdp;
 
 pub use capture::Capture;
 pub use cleanup::{install_signal_cleanup, remove_everything};

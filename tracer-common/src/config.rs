@@ -35,6 +35,9 @@ impl Mac {
     }
 }
 
+/// Addresses and ports, not the node's own, to which SYNs are told apart within a round.
+pub const ELSEWHERE: u32 = 64;
+
 /// Version of the layout shared by kernel object and daemon; both carry it.
 pub const ABI: u32 = 4;
 

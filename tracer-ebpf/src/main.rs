@@ -12,6 +12,7 @@ mod backends;
 mod connects;
 mod dials;
 mod drops;
+mod elsewhere;
 mod failures;
 mod flows;
 mod globals;

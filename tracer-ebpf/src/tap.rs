@@ -11,6 +11,7 @@ use tracer_common::{
 };
 
 use crate::{
+    elsewhere,
     failures::{Effects, Scratch},
     flows::{self, Entry},
     globals,
@@ -165,7 +166,14 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, has_link_header: bool, work
         len,
     };
     if work.segment.to_node && work.segment.is_syn() {
-        if !own::is_local(&work.key.node) || !own::takes(skb, has_link_header) {
+        let takes = own::takes(skb, has_link_header);
+        if !own::is_local(&work.key.node) {
+            if takes {
+                elsewhere::count(&mut work.key);
+            }
+            return;
+        }
+        if !takes {
             return;
         }
         work.segment.probe_source =

@@ -27,6 +27,21 @@ pub struct Explanation {
     pub unexplained: u64,
     /// What cannot be seen from this node, or could not be asked, and why.
     pub not_visible: Vec<String>,
+    /// Whether attempts can have come that were not seen.
+    #[serde(default)]
+    pub sight: Sight,
+}
+
+/// What the tap saw, and what it cannot have seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// Every SYN to a watched port of this node's addresses was seen: without an attempt,
+    /// none came.
+    pub complete: bool,
+    /// What keeps packets from the tap: sentences.
+    pub obstacles: Vec<String>,
+    /// What was seen and is not among the attempts: sentences.
+    pub not_counted: Vec<String>,
 }
 
 /// The answer to `tracer health`.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use tracer_common::{
@@ -91,6 +91,21 @@ pub struct Arrival {
     pub syn_at: u64,
 }
 
+/// What the tap looks at now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// `tcx` or `packet`; empty: there is no tap.
+    pub mode: &'static str,
+    /// Ids of its own programs.
+    pub programs: Vec<u32>,
+    /// Interfaces that are to be tapped: index and name.
+    pub interfaces: BTreeMap<u32, String>,
+    /// How many are.
+    pub tapped: usize,
+    /// Own addresses of the node at which SYNs are counted.
+    pub addresses: usize,
+}
+
 /// Where snapshots come from.
 pub trait Source: Send + Sync + 'static {
     /// Reads all numbers.
@@ -112,6 +127,18 @@ pub trait Source: Send + Sync + 'static {
     /// were.
     fn served(&self) -> Vec<(ServedKey, u64)> {
         Vec::new()
+    }
+
+    /// Takes the SYNs to watched ports of addresses that are not the node's own, which
+    /// came since the last call, by where they went: [`tracer_common::config::ELSEWHERE`]
+    /// places at most.
+    fn elsewhere(&self) -> Vec<(SocketAddr, u64)> {
+        Vec::new()
+    }
+
+    /// What the tap looks at now.
+    fn view(&self) -> View {
+        View::default()
     }
 
     /// Attempts at a port whose clients are still known; one may be there twice.

@@ -12,6 +12,15 @@ pub struct Explanation {
     pub verdicts: Vec<Finding>,
     pub unexplained: u64,
     pub not_visible: Vec<String>,
+    pub sight: Sight,
+}
+
+/// What the tap cannot have seen, and what it saw and did not count.
+#[derive(Debug, Deserialize)]
+pub struct Sight {
+    pub complete: bool,
+    pub obstacles: Vec<String>,
+    pub not_counted: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

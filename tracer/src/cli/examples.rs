@@ -85,9 +85,15 @@ here do not. Without a daemon, tracer watches by itself for the time of --last,
 from now on, which needs the same privileges as tracer run. Ctrl-C ends that
 early and explains what was seen until then; a second Ctrl-C quits.
 
+Without an attempt it says whether the tap would have seen one. It tells what may
+keep packets from it (XDP and tc programs that run before it, translation in a
+bridge, interfaces that are not tapped, addresses that are not watched), dials
+made on this node itself, and SYNs to addresses that are not this node's.
+
 Exit codes: 0 healthy, 3 at least one problem, 1 failed while running, 2 wrong
-usage, 69 this kernel or these privileges cannot do it, 78 wrong configuration,
-130 quit by a second Ctrl-C";
+usage, 69 no attempt was seen and something keeps packets from the tap, or this
+kernel or these privileges cannot do it, 78 wrong configuration, 130 quit by a
+second Ctrl-C";
 
 pub(super) const EVENTS_EXAMPLES: &str = "\
 Examples:

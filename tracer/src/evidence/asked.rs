@@ -10,7 +10,7 @@ use std::{
 use tracer_common::{failure::Failure, flow::FlowKey};
 
 use super::{Clients, Row, Sent, Served};
-use crate::{config::PortSet, counted::Counted};
+use crate::{config::PortSet, counted::Counted, snapshot::View};
 
 /// What is known already, and what to find out more about.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Asked {
     pub flows: Vec<FlowKey>,
     /// The watched ports.
     pub watched: PortSet,
+    /// What the tap looks at, where it is asked what keeps it from seeing all.
+    pub view: Option<View>,
 }
 
 impl Asked {

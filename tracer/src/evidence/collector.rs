@@ -17,7 +17,7 @@ use super::{
     node,
     pods::Pods,
     redirects::Redirects,
-    rules,
+    rules, sight,
 };
 use crate::recorder::monotonic;
 
@@ -25,6 +25,7 @@ use crate::recorder::monotonic;
 /// `node` and `rules` 1.65 s in all.
 const POLL: Duration = Duration::from_millis(500);
 const STATISTICS: Duration = Duration::from_millis(50);
+const SIGHT: Duration = Duration::from_millis(50);
 const PODS: Duration = Duration::from_millis(800);
 const SUSPECTS: Duration = Duration::from_millis(500);
 const SWITCHED_OFF: &str = "not looked into: --pod-evidence=false";
@@ -152,6 +153,10 @@ impl Collector {
             entries,
             virtual_servers,
             rules,
+            obstacles: asked
+                .view
+                .as_ref()
+                .map(|view| sight::look(view, Instant::now() + SIGHT)),
             // The recorder adds them.
             names: Arc::default(),
             absent,

@@ -2,12 +2,16 @@
 //! lead straight to the node (rtnetlink(7)).
 
 mod alone;
+mod ports;
 
 use std::{collections::BTreeMap, fs::File, net::IpAddr, os::fd::AsRawFd as _, time::Instant};
 
 use nix::sys::socket::SockProtocol;
 
-pub use self::alone::alone;
+pub use self::{
+    alone::alone,
+    ports::{Port, ports},
+};
 use super::netlink::{Attributes, Failed, Request, Socket, address, u32_at};
 
 /// Bytes of `struct ifaddrmsg`, `struct ifinfomsg`, `struct rtgenmsg` (padded).
@@ -19,6 +23,7 @@ const NETNSA_NSID: u16 = 1;
 const NETNSA_FD: u16 = 3;
 /// linux/if_link.h; not in libc.
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_MASTER: u16 = 10;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
@@ -102,11 +107,17 @@ pub fn held(node: Option<&File>, deadline: Instant) -> Result<Vec<Held>, Failed>
 
 /// The node's own addresses.
 pub fn own(deadline: Instant) -> Result<Vec<IpAddr>, Failed> {
+    let addresses = addresses(deadline)?.into_iter();
+    Ok(addresses.map(|(_, address)| address).collect())
+}
+
+/// The same, each after the index of its interface.
+pub fn addresses(deadline: Instant) -> Result<Vec<(u32, IpAddr)>, Failed> {
     let mut addresses = Vec::new();
     Socket::open(SockProtocol::NetlinkRoute)?.ask(
         &Request::dump(libc::RTM_GETADDR, &[0; IFADDRMSG]),
         deadline,
-        |_, payload| addresses.extend(parse_address(payload).map(|(_, address)| address)),
+        |_, payload| addresses.extend(parse_address(payload)),
     )?;
     Ok(addresses)
 }

@@ -25,6 +25,7 @@ mod processes;
 mod redirects;
 mod routes;
 mod row;
+mod sight;
 mod sockets;
 
 use std::{
@@ -41,6 +42,7 @@ pub use found::{FACTS, Fact, Found};
 pub use interface::InterfaceName;
 pub use ipvs::VirtualServer;
 pub use row::{Clients, Row, SOURCES, Served};
+pub use sight::Obstacle;
 
 use self::rules::RuleSets;
 use crate::{counted::Counted, services::Table};
@@ -81,6 +83,8 @@ pub struct Evidence {
     /// The rule sets of the node's namespace; nothing is known of them unless failures
     /// called for it (see `absent` where they could not be read).
     pub rules: Arc<RuleSets>,
+    /// What keeps the tap from seeing all; `None`: it was not asked.
+    pub obstacles: Option<Vec<Obstacle>>,
     /// What ports and pods are called.
     pub names: Arc<Table>,
     /// Sources that could not be asked, or not in full, each with its reason.

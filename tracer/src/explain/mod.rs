@@ -34,6 +34,8 @@ pub enum Ended {
     Healthy = 0,
     /// There is at least one problem.
     Problem = 3,
+    /// No attempt was seen, and something keeps packets from the tap.
+    Unseen = 69,
     /// Ctrl-C in place of an explanation: 128 + SIGINT, as shells count.
     Interrupted = 130,
 }
@@ -89,10 +91,12 @@ where
 
 /// How an explanation ends the program.
 pub fn ended(explanation: &Explanation) -> Ended {
-    if explanation.verdicts.is_empty() && explanation.unexplained == 0 {
-        Ended::Healthy
-    } else {
+    if !explanation.verdicts.is_empty() || explanation.unexplained > 0 {
         Ended::Problem
+    } else if rows::shown(explanation).is_empty() && !explanation.sight.obstacles.is_empty() {
+        Ended::Unseen
+    } else {
+        Ended::Healthy
     }
 }
 

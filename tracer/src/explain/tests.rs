@@ -7,7 +7,10 @@ use std::path::Path;
 
 use self::bed::{explanation, finding, healthy, named, port, refused, sick};
 use super::*;
-use crate::{report::PortRow, verdict::Verdict};
+use crate::{
+    report::{PortRow, Sight},
+    verdict::Verdict,
+};
 
 fn frame(width: Option<usize>) -> Frame {
     Frame {
@@ -73,6 +76,35 @@ fn an_empty_window_says_where_to_look() {
     frame.ports = vec![30_102, 30_103];
     assert_page("empty_of_some_ports", &nothing, &frame);
     assert_eq!(ended(&nothing), Ended::Healthy);
+}
+
+#[test]
+fn what_the_tap_cannot_see_is_not_said_to_be_absent() {
+    let mut blind = explanation(Vec::new(), Vec::new());
+    blind.sight = Sight {
+        complete: false,
+        obstacles: vec![
+            "An XDP program (id 7) on eth0 takes packets before the tap does.".to_owned(),
+        ],
+        not_counted: vec![
+            "4 SYNs to 10.66.200.1:443, which is not an address of this node: not counted."
+                .to_owned(),
+        ],
+    };
+    assert_page("blind", &blind, &frame(Some(80)));
+    assert_eq!(ended(&blind), Ended::Unseen);
+    blind.ports.push(healthy(30_101));
+    let text = plain(&blind, &frame(None));
+    assert!(text.contains("\n- An XDP program (id 7)"), "{text}");
+    assert_eq!(ended(&blind), Ended::Healthy);
+    let mut local = explanation(Vec::new(), Vec::new());
+    local.sight.not_counted = vec!["2 dials to port 30130 were made on this node itself.".into()];
+    let text = plain(&local, &frame(None));
+    assert!(
+        !text.contains("Nobody") && !text.contains("network ACLs, and"),
+        "{text}"
+    );
+    assert_eq!(ended(&local), Ended::Healthy);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) fn render(explanation: &Explanation, frame: &Frame) -> String {
 pub(super) fn body(explanation: &Explanation, frame: &Frame) -> String {
     let mut out = Page::new(frame);
     if rows::shown(explanation).is_empty() {
-        nothing(&mut out, frame);
+        nothing(&mut out, explanation, frame);
     } else {
         ports(&mut out, explanation, frame);
     }
@@ -117,19 +117,47 @@ fn header(out: &mut Page, explanation: &Explanation, frame: &Frame) {
     out.gap();
 }
 
-fn nothing(out: &mut Page, frame: &Frame) {
-    let text = match &frame.ports[..] {
-        [] => "Nobody tried to connect to any watched port of this node.".to_owned(),
+/// No attempt was seen. That there was none, and where its packets stay, is said only
+/// where each would have been seen.
+fn nothing(out: &mut Page, explanation: &Explanation, frame: &Frame) {
+    let sight = &explanation.sight;
+    let none_came = sight.complete && sight.not_counted.is_empty();
+    let which = match &frame.ports[..] {
+        [] => "any watched port of this node".to_owned(),
         ports => {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-            format!("Nobody tried to connect to port {}.", ports.join(", "))
+            format!("port {}", ports.join(", "))
         }
     };
+    let text = if none_came {
+        format!("Nobody tried to connect to {which}.")
+    } else {
+        format!("No attempt to connect to {which} was seen.")
+    };
     out.say("", &text, Style::new());
+    if !none_came {
+        return unseen(out, explanation);
+    }
     let hint = "If a load balancer counts errors meanwhile, its packets do not reach this node: \
                 look at security groups, network ACLs, and whether the node is registered as a \
                 target.";
     out.say("", hint, Style::new());
+}
+
+/// What else was seen, and what cannot have been.
+fn unseen(out: &mut Page, explanation: &Explanation) {
+    let sight = &explanation.sight;
+    for said in &sight.not_counted {
+        out.say("- ", said, Style::new());
+    }
+    if sight.obstacles.is_empty() {
+        return;
+    }
+    let doubt = "Whether there were any is not known, for the tap does not see all that comes in:";
+    out.say("", doubt, AnsiColor::Yellow.on_default());
+    for obstacle in &sight.obstacles {
+        out.say("- ", obstacle, Style::new());
+    }
 }
 
 fn ports(out: &mut Page, explanation: &Explanation, frame: &Frame) {
@@ -321,10 +349,16 @@ fn rest(out: &mut Page, explanation: &Explanation) {
         out.gap();
         out.say("Not explained: ", &format!("{unexplained}."), Style::new());
     }
-    if !explanation.not_visible.is_empty() {
+    let sight = &explanation.sight;
+    let unseen = sight.obstacles.iter().chain(&sight.not_counted);
+    // Without an attempt it is said above.
+    let is_empty = rows::shown(explanation).is_empty();
+    let unseen = unseen.filter(|_| !is_empty);
+    let items: Vec<&String> = unseen.chain(&explanation.not_visible).collect();
+    if !items.is_empty() {
         out.gap();
         out.say("", "Not visible from here:", Style::new());
-        for item in &explanation.not_visible {
+        for item in items {
             out.say("- ", item, Style::new());
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,8 +12,10 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap as KernelMap, MapData, RingBuf},
 };
-use tracer_common::failure::{
-    BACKENDS, Backend, FAILURES, FailureKey, RECORDS_BYTES, Record, SERVED, ServedKey,
+use tracer_common::{
+    config::ELSEWHERE,
+    failure::{BACKENDS, Backend, FAILURES, FailureKey, RECORDS_BYTES, Record, SERVED, ServedKey},
+    flow::FlowKey,
 };
 
 use super::{batch::Batch, numbers::Numbers, object, tapped::TappedNames};
@@ -43,6 +46,8 @@ struct Inner {
     records: RingBuf<MapData>,
     served: KernelMap<MapData, ServedKey, u64>,
     served_rows: Batch<ServedKey, u64>,
+    elsewhere: KernelMap<MapData, FlowKey, u64>,
+    elsewhere_rows: Batch<FlowKey, u64>,
     /// Counts as last seen by [`Tables::clean`], and when each changed.
     changed: HashMap<FailureKey, (u64, u32)>,
 }
@@ -84,6 +89,8 @@ impl Tables {
             records: object::take(ebpf, "RECORDS")?,
             served: object::take(ebpf, "SERVED")?,
             served_rows: Batch::new(SERVED as usize),
+            elsewhere: object::take(ebpf, "ELSEWHERE")?,
+            elsewhere_rows: Batch::new(ELSEWHERE as usize),
             changed: HashMap::new(),
         };
         Ok(Self {
@@ -114,6 +121,21 @@ impl Tables {
             tracing::debug!(%error, "cannot read the established connections");
         }
         served
+    }
+
+    /// Takes the SYNs to watched ports of addresses that are not the node's own, which
+    /// came since the last call.
+    pub fn elsewhere(&self) -> Vec<(SocketAddr, u64)> {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let mut all = Vec::new();
+        let see = |key: &FlowKey, count: &u64| {
+            all.push((SocketAddr::new(key.node.ip(), key.node_port), *count));
+        };
+        if let Err(error) = inner.elsewhere_rows.drain(&inner.elsewhere, see) {
+            tracing::debug!(%error, "cannot read the SYNs to other addresses");
+        }
+        all
     }
 
     /// All kinds of failures with their counts, and what stands at the positions in them.

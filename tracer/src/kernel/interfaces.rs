@@ -142,7 +142,7 @@ const ARPHRD_IP6GRE: u16 = 823;
 const ARPHRD_RAWIP: u16 = 519;
 
 /// Neither loopback nor link-local: every pod's veth has a link-local address.
-fn reachable(ip: IpAddr) -> bool {
+pub fn reachable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),

@@ -1,6 +1,7 @@
 //! The kernel side of the daemon: loads and attaches the programs, keeps them
 //! up to date and reads their counters.
 
+mod ahead;
 mod arrivals;
 mod batch;
 mod check;
@@ -22,7 +23,7 @@ pub mod xtables;
 
 use std::{
     collections::BTreeSet,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
@@ -39,6 +40,13 @@ use tracer_common::{
     words::Lost,
 };
 
+pub use self::{
+    ahead::programs,
+    check::{Checked, Loaded, check},
+    interfaces::{addr, reachable},
+    object::limits,
+    preconditions::{interfaces_exist, privileges as privileged},
+};
 use self::{
     arrivals::Arrivals,
     counters::Counters,
@@ -50,18 +58,12 @@ use self::{
     services::Services,
     wire::{Mode, Taps},
 };
-pub use self::{
-    check::{Checked, Loaded, check},
-    interfaces::addr,
-    object::limits,
-    preconditions::{interfaces_exist, privileges as privileged},
-};
 use crate::{
     config::{Config, KernelLog},
     exit::Exit,
     hooks::Plan,
     privileges,
-    snapshot::{Arrival, Failures, HookStatus, Snapshot, Source, WIRE},
+    snapshot::{Arrival, Failures, HookStatus, Snapshot, Source, View, WIRE},
 };
 
 /// The loaded and attached programs. Dropping it detaches everything.
@@ -77,6 +79,9 @@ pub struct Tracer {
     addresses: Arc<AtomicUsize>,
     flows_capacity: u32,
     hooks: Vec<HookStatus>,
+    mode: Mode,
+    /// Ids of the tap's own programs.
+    programs: Vec<u32>,
     stop: Option<OwnedFd>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -133,7 +138,9 @@ impl Tracer {
             log,
         };
         hooks.insert(0, tapped(&mut keeper, config)?);
-        let sockets = keeper.taps.mode() == Mode::Packet;
+        let mode = keeper.taps.mode();
+        let sockets = mode == Mode::Packet;
+        let programs = ahead::ids(&keeper.ebpf, mode.programs());
         privileges::learn(sockets, || read_lost(&lost).is_ok())?;
         let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).context("make a pipe")?;
         let keeper = std::thread::Builder::new()
@@ -152,6 +159,8 @@ impl Tracer {
             addresses,
             flows_capacity: config.flows,
             hooks,
+            mode,
+            programs,
             stop: Some(stop),
             keeper: Some(keeper),
         })
@@ -230,6 +239,20 @@ impl Source for Tracer {
 
     fn served(&self) -> Vec<(ServedKey, u64)> {
         self.tables.served()
+    }
+
+    fn elsewhere(&self) -> Vec<(SocketAddr, u64)> {
+        self.tables.elsewhere()
+    }
+
+    fn view(&self) -> View {
+        View {
+            mode: self.mode.as_str(),
+            programs: self.programs.clone(),
+            interfaces: self.tables.tapped().here(),
+            tapped: self.tapped.load(Ordering::Relaxed),
+            addresses: self.addresses.load(Ordering::Relaxed),
+        }
     }
 
     fn arrivals(&self, port: u16) -> anyhow::Result<Vec<Arrival>> {

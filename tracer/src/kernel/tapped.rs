@@ -36,6 +36,14 @@ impl TappedNames {
         }
     }
 
+    /// Index and name of those that are there now.
+    pub fn here(&self) -> BTreeMap<u32, String> {
+        let here = self.all.iter();
+        let here = here.filter(|(index, _)| !self.gone.contains(index));
+        here.map(|(index, name)| (u32::from(*index), name.as_str().to_owned()))
+            .collect()
+    }
+
     /// Names by index.
     pub fn all(&self) -> &BTreeMap<u16, InterfaceName> {
         &self.all

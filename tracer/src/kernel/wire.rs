@@ -44,7 +44,7 @@ impl Mode {
     }
 
     /// The programs of this mode.
-    const fn programs(self) -> &'static [&'static str] {
+    pub const fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Tcx => &["wire_in", "wire_out", "wire_in_l3", "wire_out_l3"],
             Self::Packet => &[

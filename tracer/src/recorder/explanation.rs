@@ -1,29 +1,29 @@
 //! Puts evidence and judgement into the form that users get.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use tracer_common::{
     counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS},
     words::{Answer, Lost},
 };
 
-use super::tried::Tried;
+use super::{sight::sight, tried::Tried};
 use crate::{
     counted::Counted,
-    evidence::{Backend, Evidence, Place, Row},
+    evidence::{Backend, Evidence, Obstacle, Place, Row},
     report::{BackendRow, Explanation, Latency, PortRow},
     snapshot::HookStatus,
     verdict::{Judgement, Verdict},
 };
 
-/// What no evidence on one node can tell.
-const NEVER: [&str; 5] = [
-    "SYNs dropped before they reach this node (security group, network ACL, limits of the instance): only their absence shows.",
-    "Whether an attempt that got no connection was a health check, a spare connection or a client's call, unless its source is a --probe-source.",
-    "The far side of a backend on another node, unless tracer runs there too.",
-    "Retries inside the load balancer, and whether it counts connections closed by the server as errors.",
-    "Drops inside an eBPF datapath such as Cilium's: it has its own drop events.",
-];
+/// What no evidence on one node can tell: of any, of one where attempts failed whose class
+/// is not known, of one with backends elsewhere, of one that was tried, and of one with
+/// another eBPF datapath.
+const BEFORE: &str = "SYNs dropped before they reach this node (security group, network ACL, limits of the instance): only their absence shows.";
+const CLASS: &str = "Whether an attempt that got no connection was a health check, a spare connection or a client's call, unless its source is a --probe-source.";
+const BEYOND: &str = "The far side of a backend on another node, unless tracer runs there too.";
+const RETRIES: &str = "Retries inside the load balancer, and whether it counts connections closed by the server as errors.";
+const DATAPATH: &str = "Drops inside the eBPF datapath (XDP or tc programs are attached here): it has its own drop events.";
 
 /// What was asked, and how the recorder fared.
 pub(super) struct Circumstances<'a> {
@@ -35,6 +35,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) hooks: &'a [HookStatus],
     /// What was not taken into account within the window.
     pub(super) lost: [u64; Lost::COUNT],
+    /// SYNs to watched ports of addresses that are not the node's own.
+    pub(super) elsewhere: BTreeMap<SocketAddr, u64>,
     /// Ports that were asked for; empty: all.
     pub(super) ports: &'a [u16],
 }
@@ -65,6 +67,7 @@ pub(super) fn explanation(
         verdicts,
         unexplained,
         not_visible: not_visible(evidence, about),
+        sight: sight(evidence, about),
     }
 }
 
@@ -192,8 +195,29 @@ fn not_visible(evidence: &Evidence, about: &Circumstances<'_>) -> Vec<String> {
             "{untracked} attempts that were not followed, for the flow table was full or busy (--flows), or somebody else sent SYNs in their client's name."
         ));
     }
-    lines.extend(NEVER.map(str::to_owned));
+    lines.extend(never(evidence).map(str::to_owned));
     lines
+}
+
+/// What no evidence on this node can tell.
+fn never(evidence: &Evidence) -> impl Iterator<Item = &'static str> {
+    let failed = evidence.rows.iter().any(|row| row.failure.is_attempt());
+    let is_beyond = |backend: &Backend| !matches!(backend.place, Place::Here(_));
+    let tried = evidence.ports.iter();
+    let tried = tried
+        .map(|(_, counters)| counters.get(Cell::ATTEMPTS))
+        .any(|n| n > 0);
+    let mut obstacles = evidence.obstacles.iter().flatten();
+    let is_program = |o: &Obstacle| matches!(o, Obstacle::Xdp(..) | Obstacle::Program(..));
+    [
+        (BEFORE, true),
+        (CLASS, failed),
+        (BEYOND, evidence.backends.iter().any(is_beyond)),
+        (RETRIES, tried),
+        (DATAPATH, obstacles.any(is_program)),
+    ]
+    .into_iter()
+    .filter_map(|(line, applies)| applies.then_some(line))
 }
 
 #[cfg(test)]

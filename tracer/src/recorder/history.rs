@@ -34,6 +34,8 @@ pub(super) struct Changes {
     pub(super) sent: Vec<((u16, SocketAddr), Sent)>,
     /// Connections established.
     pub(super) served: Vec<(Whose, u64)>,
+    /// SYNs to watched ports of addresses that are not the node's own.
+    pub(super) elsewhere: Vec<(SocketAddr, u64)>,
     /// What was not taken into account.
     pub(super) lost: [u64; Lost::COUNT],
 }
@@ -75,6 +77,7 @@ pub(super) struct Window {
     pub(super) kinds: BTreeMap<Kind, u64>,
     pub(super) sent: BTreeMap<(u16, SocketAddr), Sent>,
     pub(super) served: Counts,
+    pub(super) elsewhere: BTreeMap<SocketAddr, u64>,
     pub(super) lost: [u64; Lost::COUNT],
 }
 

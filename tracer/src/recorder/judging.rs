@@ -258,6 +258,7 @@ impl Shared {
             served: served::of_window(window.served),
             untold: window.lost.get(Lost::Served.index()).copied().unwrap_or(0),
             watched: self.watched.clone(),
+            view: None,
         };
         (asked, kinds)
     }

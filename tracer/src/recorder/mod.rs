@@ -20,6 +20,7 @@ mod round;
 mod rounds;
 mod rows;
 mod served;
+mod sight;
 mod system;
 mod threads;
 mod top;
@@ -186,7 +187,9 @@ impl Recorder {
             (snapshot, window, single, rounds.reach())
         };
         let lost = window.lost;
-        let (asked, _) = self.shared.asked(window, single);
+        let elsewhere = window.elsewhere.clone();
+        let (mut asked, _) = self.shared.asked(window, single);
+        asked.view = Some(self.shared.source.view());
         let mut evidence = self.facts(asked, until)?;
         if let Some(why) = lock(&self.shared.names).location_absent() {
             let source = "where the kernel dropped packets";
@@ -199,6 +202,7 @@ impl Recorder {
             reach,
             hooks: &snapshot.hooks,
             lost,
+            elsewhere,
             ports,
         };
         Ok(explanation(&evidence, judgement, &about))

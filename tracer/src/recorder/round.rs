@@ -25,7 +25,7 @@ const CLIENTS: usize = 2048;
 #[derive(Debug, Default)]
 pub(super) struct Packer {
     backends: Numbers<Place>,
-    /// The node's own addresses.
+    /// Addresses that were dialled: the node's own, and others.
     addresses: Numbers<IpAddr>,
     interfaces: Numbers<InterfaceName>,
     clients: Numbers<IpAddr>,
@@ -81,6 +81,12 @@ impl Packer {
         for lost in changes.lost {
             to.put(lost);
         }
+        to.length(changes.elsewhere.len());
+        for (place, syns) in &changes.elsewhere {
+            to.put(self.addresses.number(place.ip(), self.round));
+            to.put(u64::from(place.port()));
+            to.put(*syns);
+        }
         to.into()
     }
 
@@ -111,6 +117,11 @@ impl Packer {
         }
         for lost in &mut to.lost {
             *lost += from.take()?;
+        }
+        for _ in 0..from.take()? {
+            let address = self.addresses.at(from.take()?)?;
+            let place = SocketAddr::new(address, from.number()?);
+            *to.elsewhere.entry(place).or_default() += from.take()?;
         }
         Some(())
     }

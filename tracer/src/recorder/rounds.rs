@@ -124,6 +124,7 @@ impl Rounds {
             *lost += self.records(records, source);
         }
         let port_at = |slot| source.port_at(slot);
+        changes.elsewhere = source.elsewhere();
         changes.served = served::of_round(source.served(), &self.positions, port_at);
         self.history.push(now(), &changes);
         self.remembered.forget(self.history.oldest());

@@ -25,6 +25,7 @@ pub(in crate::evidence) fn asked(backends: &[&str], rows: Vec<Row>) -> Asked {
             .collect(),
         flows: Vec::new(),
         watched: PortSet::default(),
+        view: None,
     }
 }
 

@@ -7,13 +7,12 @@ use nix::sys::socket::SockProtocol;
 
 use super::{
     Attributes, Failed, IFINFOMSG, IFLA_EXT_MASK, IFLA_INFO_KIND, IFLA_LINK_NETNSID, IFLA_LINKINFO,
-    RTEXT_FILTER_SKIP_STATS, Request, Socket, name_of, u32_at,
+    IFLA_MASTER, RTEXT_FILTER_SKIP_STATS, Request, Socket, name_of, u32_at,
 };
 use crate::evidence::InterfaceName;
 
 /// linux/if_link.h
 const IFLA_LINK: u16 = 5;
-const IFLA_MASTER: u16 = 10;
 
 /// Kinds of links that name another one, and take from it none of the packets that a tap
 /// there sees as TCP: tunnels unpack them first, and a veth's other end has its own.

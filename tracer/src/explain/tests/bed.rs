@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tracer_common::words::{Outcome, Traffic};
 
 use crate::{
-    report::{Explanation, Latency, PortRow},
+    report::{Explanation, Latency, PortRow, Sight},
     verdict::{Certainty, Finding, Verdict},
 };
 
@@ -98,6 +98,10 @@ pub(super) fn explanation(ports: Vec<PortRow>, verdicts: Vec<Finding>) -> Explan
             "packets dropped before this node's interfaces (security groups, network ACLs)"
                 .to_owned(),
         ],
+        sight: Sight {
+            complete: true,
+            ..Sight::default()
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Mutex, MutexGuard},
 };
 
@@ -27,6 +28,7 @@ pub(super) struct State {
     pub(super) positions: Positions,
     pub(super) served: Vec<(ServedKey, u64)>,
     pub(super) records: Vec<Record>,
+    pub(super) elsewhere: Vec<(SocketAddr, u64)>,
     pub(super) broken: bool,
     /// The ports that no health check goes to.
     pub unchecked: Vec<u16>,
@@ -172,6 +174,10 @@ impl Source for Fake {
 
     fn served(&self) -> Vec<(ServedKey, u64)> {
         std::mem::take(&mut self.lock().served)
+    }
+
+    fn elsewhere(&self) -> Vec<(SocketAddr, u64)> {
+        std::mem::take(&mut self.lock().elsewhere)
     }
 
     fn set_services(

@@ -3,6 +3,7 @@ mod fake;
 mod found;
 mod judged;
 mod scope;
+mod sight;
 mod tenants;
 mod top;
 mod windows;

@@ -83,6 +83,7 @@ pub(super) fn explanation() -> Explanation {
         verdicts: vec![finding()],
         unexplained: 6,
         not_visible: Vec::new(),
+        sight: Default::default(),
     }
 }
 
