@@ -73,7 +73,7 @@ fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
             let config = invocation.config(common)?;
             preflight::settings(&config)?;
             let checked = kernel::check(&config);
-            cli::print(check::render(&checked, *output).as_bytes())?;
+            cli::print(check::render(&checked, *output)?.as_bytes())?;
             // In the words of `tracer run`, where that is why.
             kernel::privileged()?;
             check::verdict(&checked.hooks)

@@ -1,6 +1,8 @@
 //! What `tracer explain`, `tracer events` and `tracer top` tell, as it travels over
 //! the unix socket and leaves as JSON.
 
+mod envelope;
+mod fields;
 mod top;
 
 use std::{
@@ -10,7 +12,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::top::*;
+pub use self::{
+    envelope::{json, json_line},
+    fields::service,
+    top::*,
+};
 use crate::verdict::{Finding, Verdict};
 
 /// The answer of `tracer explain -o json`.
@@ -59,6 +65,7 @@ pub struct PortRow {
     /// The port.
     pub node_port: u16,
     /// The Service behind it, `namespace/name:port_name`, if it has a name.
+    #[serde(flatten, with = "fields::service")]
     pub service: Option<String>,
     /// The port that its load balancer's health check goes to, and no other, if that
     /// is known.
@@ -133,6 +140,7 @@ pub struct Latency {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// When it was decided: seconds since the Unix epoch.
+    #[serde(flatten, with = "fields::time")]
     pub time: f64,
     /// The client.
     pub client: SocketAddr,
@@ -144,6 +152,7 @@ pub struct Event {
     /// The port.
     pub node_port: u16,
     /// The Service behind it, `namespace/name:port_name`, if it has a name.
+    #[serde(flatten, with = "fields::service")]
     pub service: Option<String>,
     /// Where NAT sent it.
     pub backend: Option<SocketAddr>,

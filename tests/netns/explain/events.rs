@@ -15,6 +15,7 @@ use super::{
 
 #[derive(Debug, Deserialize)]
 struct Event {
+    #[serde(rename = "time_s")]
     time: f64,
     client: SocketAddr,
     node_port: u16,

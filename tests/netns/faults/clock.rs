@@ -83,7 +83,7 @@ fn times_are_right(bed: &Topology, tracer: &Tracer<'_>, begun: Instant) -> Resul
     ensure!((-2.0..at_most + 2.0).contains(&age), "{age} s old");
     let events = asked(bed, tracer, "events")?;
     let last: Value = serde_json::from_str(events.lines().last().context("no event")?)?;
-    let age = wall()? - last["time"].as_f64().with_context(|| events.clone())?;
+    let age = wall()? - last["time_s"].as_f64().with_context(|| events.clone())?;
     ensure!((-1.0..60.0).contains(&age), "{age} s ago: {events}");
     let explained: Value = serde_json::from_str(&asked(bed, tracer, "explain")?)?;
     let window = explained["window_s"].as_f64().context("no window")?;

@@ -23,6 +23,7 @@ pub struct Event {
     pub outcome: String,
     pub verdict: String,
     pub pod: Option<String>,
+    #[serde(rename = "time_s")]
     pub time: f64,
     pub latency: f64,
 }

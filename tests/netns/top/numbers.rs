@@ -2,6 +2,8 @@ use anyhow::{Result, ensure};
 
 use super::scene::Scene;
 
+const WHY: &str = "nothing_listens";
+
 /// What the client did is what `top` counts, in the window and in all; the
 /// failures, clients and backends of a port are told too.
 #[test]
@@ -32,6 +34,15 @@ fn batch_counts_what_the_client_did() -> Result<()> {
     let text = scene.top(&tracer, &["-b", "-n", "2", "-d", "0.2", "--sort", "port"])?;
     let tables = text.matches("5 of 14 attempts failed: 5 refused").count();
     ensure!(tables == 2, "{text}");
+    // With the cause, as on the screen, once it has been reported.
+    testbed::process::poll_until(
+        std::time::Duration::from_secs(5),
+        "no cause is told",
+        || {
+            let text = scene.top(&tracer, &["-b", "-n", "1"])?;
+            Ok(text.contains(WHY).then_some(()))
+        },
+    )?;
     let at = |port: u16| text.find(&port.to_string());
     ensure!(at(scene.open) < at(scene.closed), "{text}");
     ensure!(!text.contains('\u{1b}'), "{text}");

@@ -8,11 +8,10 @@ use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
 use crate::{
-    build_info,
     cli::Output,
     exit::{Exit, one_line},
     kernel::{Checked, Loaded},
-    privileges,
+    privileges, report,
     snapshot::HookStatus,
 };
 
@@ -22,16 +21,18 @@ const STATE: usize = 2;
 
 /// What each hook and each capability can do here: tables, or a JSON object. Colours are always
 /// in the table; the output stream takes them out where they do not belong.
-#[must_use]
-pub fn render(checked: &Checked, output: Output) -> String {
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn render(checked: &Checked, output: Output) -> Result<String, Exit> {
     let Checked { hooks, programs } = checked;
-    match output {
+    Ok(match output {
         Output::Text => {
             let privileges = capabilities::table(&privileges::held(), privileges::available());
             format!("{}\n{privileges}", table(hooks))
         }
-        Output::Json => format!("{:#}\n", json(hooks, programs)),
-    }
+        Output::Json => return report::json(&json(hooks, programs)),
+    })
 }
 
 /// Whether `tracer run` can start with these hooks.
@@ -113,7 +114,6 @@ fn json(hooks: &[HookStatus], programs: &[Loaded]) -> serde_json::Value {
         })
     });
     json!({
-        "version": build_info::VERSION,
         "ok": verdict(hooks).is_ok(),
         "hooks": rows.collect::<Vec<_>>(),
         "programs": programs.collect::<Vec<_>>(),
@@ -170,9 +170,9 @@ mod tests {
             translated_bytes: Some(80),
             jited_bytes: 60,
         }];
-        let text = render(&checked(some(), programs), Output::Json);
+        let text = render(&checked(some(), programs), Output::Json).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["ok"], true);
+        assert_eq!((&value["ok"], &value["schema"]), (&true.into(), &1.into()));
         assert_eq!(value["hooks"][2]["hook"], "kfree_skb");
         assert_eq!(value["hooks"][2]["possible"], false);
         assert_eq!(value["hooks"][2]["required"], false);
@@ -188,7 +188,7 @@ mod tests {
         let exit = verdict(&without).unwrap_err();
         assert_eq!(exit.code(), Code::Unavailable);
         assert_eq!(exit.to_string(), "required hook wire: CAP_BPF missing");
-        let text = render(&checked(without.into(), Vec::new()), Output::Text);
+        let text = render(&checked(without.into(), Vec::new()), Output::Text).unwrap();
         assert!(text.contains("impossible"), "{text}");
     }
 }

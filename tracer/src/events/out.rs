@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::line;
-use crate::{cli::Output, exit::Exit, report::Line};
+use crate::{
+    cli::Output,
+    exit::Exit,
+    report::{self, Line},
+};
 
 /// Where lines go.
 pub(super) struct Out {
@@ -27,9 +31,7 @@ impl Out {
     /// When it cannot be written.
     pub(super) fn line(&mut self, line: &Line) -> Result<ControlFlow<()>, Exit> {
         let text = match (self.output, line) {
-            (Output::Json, line) => {
-                serde_json::to_string(line).map_err(|e| Exit::runtime("write JSON", e))?
-            }
+            (Output::Json, line) => report::json_line(line)?,
             (Output::Text, Line::Event(event)) => line::text(event),
             (Output::Text, Line::Lost { lost }) => {
                 anstream::eprintln!("tracer: {lost} failures are not shown: they came too fast");

@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     exit::Exit,
     human,
-    report::Explanation,
+    report::{self, Explanation},
     snapshot::Source,
     verdict::Finding,
 };
@@ -60,9 +60,7 @@ where
         return Ok(Ended::Interrupted);
     };
     let out = match args.output {
-        Output::Json => serde_json::to_string_pretty(&explanation)
-            .map(|json| json + "\n")
-            .map_err(|e| Exit::runtime("write JSON", e))?,
+        Output::Json => report::json(&explanation)?,
         Output::Text => text::render(&explanation, &frame(args, config, asked)),
     };
     cli::print(out.as_bytes())?;

@@ -142,11 +142,11 @@ fn row(port: u16, total: &Counted, window: &Window) -> TopPort {
     let recent = window.ports.get(&port).cloned().unwrap_or_default();
     TopPort {
         node_port: port,
-        service: None,
         recent: numbers(&recent, Tried::new(&recent, window.reported(port))),
         total: numbers(total, Tried::new(total, [])),
         pending: total.get(Cell::PENDING),
         open: Traffic::ALL.iter().map(open).collect(),
+        ..TopPort::default()
     }
 }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Latency};
+use super::{Event, Latency, fields};
+use crate::verdict::{Certainty, Verdict};
 
 /// Length of a [`TopStep`] in seconds.
 pub const STEP_S: u64 = 5;
@@ -14,6 +15,7 @@ pub const STEP_S: u64 = 5;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Top {
     /// When: seconds since the Unix epoch.
+    #[serde(flatten, with = "fields::time")]
     pub time: f64,
     /// Which run counted: its start in nanoseconds of the monotonic clock.
     /// Totals begin anew with another run.
@@ -49,7 +51,7 @@ pub struct TopPort {
     /// The port.
     pub node_port: u16,
     /// Its Service, `namespace/name:port_name`, when known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(flatten, with = "fields::service")]
     pub service: Option<String>,
     /// What the window added.
     pub recent: TopNumbers,
@@ -59,6 +61,16 @@ pub struct TopPort {
     pub pending: u64,
     /// Open connections now, by class (all five words).
     pub open: BTreeMap<String, u64>,
+    /// `!`: it has a problem with a name, `?`: failures without one, a blank: neither. In
+    /// what `tracer top` prints; empty in the daemon's answer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mark: String,
+    /// What `tracer explain` says of its largest problem, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// How sure that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
 }
 
 /// Counts of one port.

@@ -7,7 +7,7 @@ use super::{
     draw::{sides, span},
     look::Look,
     model::{Counts, Model, Origin, is_failure},
-    ui::Ui,
+    ui::{self, Ui},
 };
 use crate::{explain, human, report::Top};
 
@@ -56,7 +56,7 @@ fn window(model: &Model, ui: &Ui) -> String {
         let since = clock(top.time - top.uptime_s);
         return format!("TOTALS since {since} ({})", human::duration(top.uptime_s));
     }
-    let length = human::duration(top.window_s.round());
+    let length = ui::window(top.window_s);
     if top.window_s + 1.5 < asked {
         // No more is remembered yet.
         format!("last {length} (of {})", human::duration(asked))

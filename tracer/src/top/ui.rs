@@ -93,6 +93,15 @@ impl Ui {
     }
 }
 
+/// The length of a window in seconds, for people; whole seconds unless it is short.
+pub(super) fn window(seconds: f64) -> String {
+    human::duration(if seconds < 10.0 {
+        seconds
+    } else {
+        seconds.round()
+    })
+}
+
 /// A port as a row.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {

@@ -61,6 +61,7 @@ pub struct Finding {
     /// The port.
     pub node_port: u16,
     /// The Service behind it, `namespace/name:port_name`, if it has a name.
+    #[serde(flatten, with = "crate::report::service")]
     pub service: Option<String>,
     /// The cause.
     pub verdict: Verdict,

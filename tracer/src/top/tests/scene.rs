@@ -52,6 +52,7 @@ fn port<const N: usize, const M: usize>(
         total,
         pending: 0,
         open: counts([("thrift", 3), ("idle", 1)]),
+        ..TopPort::default()
     }
 }
 

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use ratatui::{Terminal, backend::TestBackend, style::Modifier};
 
-use crate::report::PortRow;
+use crate::{report::PortRow, top::batch};
 
 use super::{
     super::{
@@ -193,6 +193,27 @@ fn plain_text_has_all_columns_and_totals() {
     assert_page("batch", &table::text(&ui::rows(&model, &ui), false));
     ui.totals = true;
     assert_page("batch_totals", &table::text(&ui::rows(&model, &ui), true));
+}
+
+#[test]
+fn json_has_mark_and_verdict_as_the_screen() {
+    let page = batch::page(&model(), &ui(), crate::cli::Output::Json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let of = |port: u64| {
+        let ports = json["ports"].as_array().unwrap();
+        ports.iter().find(|p| p["node_port"] == port).unwrap()
+    };
+    assert_eq!(
+        (of(30_102)["mark"].as_str(), of(30_113)["mark"].as_str()),
+        (Some("!"), Some("?"))
+    );
+    assert_eq!(of(30_102)["verdict"], "nothing_listens");
+    assert_eq!(of(30_102)["certainty"], "certain");
+    assert_eq!(
+        (&of(30_101)["mark"], of(30_101).get("verdict")),
+        (&" ".into(), None)
+    );
+    assert_eq!(json["schema"], 1);
 }
 
 #[test]
