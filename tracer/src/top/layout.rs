@@ -15,16 +15,16 @@ const NARROW: [(C, u8); 24] = [
     (C::Port, 0),
     (C::Service, 2),
     (C::Attempts, 3),
-    (C::Established, 5),
+    (C::Established, 6),
     (C::Failed, 0),
-    (C::How, 6),
+    (C::How, 4),
     (C::Why, 4),
-    (C::Traffic, 7),
+    (C::Traffic, 5),
     (C::P50, 9),
-    (C::P99, 7),
+    (C::P99, 8),
     (C::Retransmits, 10),
     (C::Open, 8),
-    (C::History, 5),
+    (C::History, 7),
     (C::HalfOpen, 11),
     (REFUSED, 12),
     (UNREACHABLE, 12),
@@ -37,6 +37,10 @@ const NARROW: [(C, u8); 24] = [
     (OTHER, 13),
     (UNKNOWN, 13),
 ];
+
+/// What is left of a long name before a column of this rank or less is left out.
+const SERVICE: usize = 10;
+const ESSENTIAL: u8 = 5;
 
 /// The columns that stay when others are scrolled out.
 const FIXED: usize = 2;
@@ -128,17 +132,44 @@ fn narrow(
         }
     }
     let before = all.len();
-    let columns = |all: &[((Column, usize), u8)]| all.iter().map(|(c, _)| *c).collect::<Vec<_>>();
-    while all.len() > 1 && needs(&columns(&all), 1) > width {
+    drop_least(&mut all, width, ESSENTIAL);
+    let name = squeeze(&mut all);
+    drop_least(&mut all, width, 0);
+    let more = before - all.len();
+    let mut columns = plain(&all);
+    let spare = width.saturating_sub(needs(&columns, 1));
+    if let Some((_, service)) = columns.iter_mut().find(|(c, _)| *c == C::Service) {
+        *service = name.min(*service + spare);
+    }
+    (columns, more)
+}
+
+fn plain(all: &[((Column, usize), u8)]) -> Vec<(Column, usize)> {
+    all.iter().map(|(c, _)| *c).collect()
+}
+
+/// Leaves out the least important until the rest fits, but none whose rank is `kept` or
+/// less.
+fn drop_least(all: &mut Vec<((Column, usize), u8)>, width: usize, kept: u8) {
+    while all.len() > 1 && needs(&plain(all), 1) > width {
         let last = all
             .iter()
             .enumerate()
+            .filter(|(_, (_, rank))| *rank > kept || kept == 0)
             .max_by_key(|(at, (_, rank))| (*rank, *at));
         let Some((at, _)) = last else { break };
         all.remove(at);
     }
-    let more = before - all.len();
-    (columns(&all), more)
+}
+
+/// Makes names short, and returns how long they were.
+fn squeeze(all: &mut [((Column, usize), u8)]) -> usize {
+    let service = all.iter_mut().find(|((c, _), _)| *c == C::Service);
+    service.map_or(0, |((_, width), _)| {
+        let name = *width;
+        *width = name.min(SERVICE);
+        name
+    })
 }
 
 fn needs(columns: &[(Column, usize)], gap: usize) -> usize {

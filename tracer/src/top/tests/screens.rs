@@ -187,6 +187,21 @@ fn columns_scroll_where_not_all_fit() {
 }
 
 #[test]
+fn eighty_columns_tell_how_why_and_what_for_whatever_names_there_are() {
+    let mut top = top();
+    top.ports[1].service = Some("a-long-namespace/with-a-long-service:name".to_owned());
+    let mut model = model();
+    model.explained.as_mut().unwrap().0.verdicts[0].verdict =
+        crate::verdict::Verdict::BackendUnreachable;
+    model.take(top, 2);
+    let text = screen(&model, &ui(), (80, 24));
+    for heading in ["SERVICE", "TRY/S", "FAILED", "HOW", "WHY", "TRAFFIC"] {
+        assert!(text.contains(heading), "{heading}:\n{text}");
+    }
+    assert!(text.contains("backend_unreachable unknown 100 %"), "{text}");
+}
+
+#[test]
 fn plain_text_has_all_columns_and_totals() {
     let model = model();
     let mut ui = ui();
