@@ -28,6 +28,7 @@ mod services;
 mod snapshot;
 mod top;
 mod verdict;
+mod wrap;
 mod yaml;
 
 use std::{env, io::IsTerminal as _, process::ExitCode, sync::Arc};

@@ -1,7 +1,5 @@
 //! The part of `tracer check` about privileges.
 
-use std::fmt::Write as _;
-
 use caps::CapsHashSet;
 use serde_json::json;
 
@@ -23,7 +21,8 @@ fn kept_by(need: &Need) -> Option<&'static str> {
 
 /// What each capability is for, whether it is held, and which thread of
 /// `tracer run` keeps it; then what else stands around the threads.
-pub(super) fn table(held: &CapsHashSet, walls: Walls) -> String {
+/// `width`: columns of the terminal, if there is one.
+pub(super) fn table(held: &CapsHashSet, walls: Walls, width: Option<usize>) -> String {
     let mut out = String::new();
     let rows = NEEDS.iter().map(|n| {
         let name = n.capability.to_string();
@@ -38,16 +37,20 @@ pub(super) fn table(held: &CapsHashSet, walls: Walls) -> String {
     for (name, needed, yes, kept, why) in
         std::iter::once((name.to_owned(), needed, yes, kept, why)).chain(rows)
     {
-        let _ = writeln!(out, "{name:16}  {needed:8}  {yes:4}  {kept:9}  {why}");
+        let line = format!("{name:16}  {needed:8}  {yes:4}  {kept:9}  ");
+        super::hanging(&mut out, &line, line.len(), why, width);
     }
     let there = |is: bool| if is { "yes" } else { "not in this kernel" };
-    let _ = writeln!(
-        out,
-        "\nOnce all is attached, `tracer run` holds of these what the column KEPT BY says, in that \
-         thread alone.\nNo new privileges: yes. Landlock (no file is written or run, few are read): {}. seccomp: {}.",
+    out.push('\n');
+    let kept = "Once all is attached, `tracer run` holds of these what the column KEPT BY says, in \
+                that thread alone.";
+    super::hanging(&mut out, "", 0, kept, width);
+    let stands = format!(
+        "No new privileges: yes. Landlock (no file is written or run, few are read): {}. seccomp: {}.",
         there(walls.landlock != "none"),
         there(walls.seccomp)
     );
+    super::hanging(&mut out, "", 0, &stands, width);
     out
 }
 
@@ -77,7 +80,7 @@ mod tests {
             landlock: "none",
             seccomp: true,
         };
-        let text = table(&held, walls);
+        let text = table(&held, walls, None);
         let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line("CAP_BPF ").starts_with("CAP_BPF           required  yes   -          loads"));
         assert!(

@@ -10,12 +10,16 @@ use serde_json::json;
 use crate::{
     cli::Output,
     exit::{Exit, one_line},
+    explain,
     kernel::{Checked, Loaded},
     privileges, report,
     snapshot::HookStatus,
+    wrap,
 };
 
 const HEADINGS: [&str; 5] = ["HOOK", "NEED", "STATE", "MODE", "DETAIL"];
+/// Columns that a wrapped text has at least.
+const LEAST: usize = 12;
 /// The column that is coloured.
 const STATE: usize = 2;
 
@@ -28,8 +32,10 @@ pub fn render(checked: &Checked, output: Output) -> Result<String, Exit> {
     let Checked { hooks, programs } = checked;
     Ok(match output {
         Output::Text => {
-            let privileges = capabilities::table(&privileges::held(), privileges::available());
-            format!("{}\n{privileges}", table(hooks))
+            let width = explain::width();
+            let held = privileges::held();
+            let privileges = capabilities::table(&held, privileges::available(), width);
+            format!("{}\n{privileges}", table(hooks, width))
         }
         Output::Json => return report::json(&json(hooks, programs)),
     })
@@ -67,7 +73,8 @@ fn state(hook: &HookStatus) -> (&'static str, Style) {
     (word, colour.on_default())
 }
 
-fn table(hooks: &[HookStatus]) -> String {
+/// `width`: columns of the terminal, if there is one.
+fn table(hooks: &[HookStatus], width: Option<usize>) -> String {
     let details: Vec<String> = hooks.iter().map(|hook| one_line(&hook.detail)).collect();
     let rows = hooks
         .iter()
@@ -84,15 +91,35 @@ fn table(hooks: &[HookStatus]) -> String {
     let mut out = String::new();
     for (row, style) in rows.iter().zip(styles) {
         let mut line = String::new();
-        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+        let mut indent = 0;
+        let [cells @ .., detail] = row;
+        for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
             let pad = width - cell.chars().count() + 2;
             let style = if i == STATE { style } else { Style::new() };
             let _ = write!(line, "{style}{cell}{style:#}{:pad$}", "");
+            indent += width + 2;
         }
-        out.push_str(line.trim_end());
-        out.push('\n');
+        hanging(&mut out, &line, indent, detail, width);
     }
     out
+}
+
+/// Ends a line with a text, wrapped below itself from column `indent` on.
+fn hanging(out: &mut String, line: &str, indent: usize, text: &str, width: Option<usize>) {
+    let lines = match width {
+        Some(width) => wrap::lines(text, width.saturating_sub(indent).max(LEAST)),
+        None => vec![text.to_owned()],
+    };
+    for (at, text) in lines.iter().enumerate() {
+        let line = match at {
+            0 => format!("{line}{text}"),
+            _ => format!("{:indent$}{text}", ""),
+        };
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    if lines.is_empty() {
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
 }
 
 fn json(hooks: &[HookStatus], programs: &[Loaded]) -> serde_json::Value {
@@ -152,7 +179,7 @@ mod tests {
 
     #[test]
     fn table_is_aligned() {
-        let text = anstream::adapter::strip_str(&table(&some())).to_string();
+        let text = anstream::adapter::strip_str(&table(&some(), None)).to_string();
         assert_eq!(
             text,
             "HOOK                 NEED      STATE     MODE    DETAIL\n\
@@ -160,6 +187,23 @@ mod tests {
              inet_sock_set_state  required  ok        tp_btf\n\
              kfree_skb            optional  degraded  none    no drop reasons before Linux 5.17\n"
         );
+    }
+
+    #[test]
+    fn tables_fit_a_terminal() {
+        let mut hooks = some();
+        hooks[1].detail = "fentry: load: Operation not permitted; kprobe: no such file".into();
+        let held = caps::CapsHashSet::new();
+        let walls = privileges::available();
+        for width in [64, 80, 120] {
+            let tables =
+                table(&hooks, Some(width)) + &capabilities::table(&held, walls, Some(width));
+            let text = anstream::adapter::strip_str(&tables).to_string();
+            let longest = text.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width), "{width}:\n{text}");
+            let words = Vec::from_iter(text.split_whitespace()).join(" ");
+            assert!(words.contains("FOR CAP_BPF"), "{text}");
+        }
     }
 
     #[test]

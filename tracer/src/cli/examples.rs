@@ -102,9 +102,12 @@ Examples:
   tracer events -f --outcome refused,timed_out
   tracer events -f -o json | jq -r .client     one JSON object per line
 
-The columns: time (UTC), client, port, backend that NAT chose (- without one),
-outcome, who answered, verdict as far as this one failure tells, time from the
-SYN to the decision, and what the kernel noted.
+One line per failure, in order of time: when it was decided (UTC), the client,
+the node's address and port that it dialled, the interface by which its SYN came
+in, the Service, the backend that NAT chose, the outcome, who answered, the
+verdict as far as this one failure tells, the time from the SYN to the decision,
+and what the kernel noted. - stands for what is not known. A terminal of fewer
+than 200 columns has the most telling of these in a line, the rest below it.
 
 A running daemon is asked over its socket; its own settings hold, those given
 here do not. --follow begins with what it remembers. Without a daemon, tracer

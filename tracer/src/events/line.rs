@@ -23,6 +23,9 @@ const COLUMNS: [(&str, usize); 11] = [
 ];
 const OUTCOME: usize = 6;
 
+/// Columns of a terminal from which on all have room, but for long evidence.
+pub(super) const WIDE: usize = 200;
+
 /// The names of the columns.
 #[must_use]
 pub fn headings() -> String {
@@ -32,7 +35,7 @@ pub fn headings() -> String {
 /// A failure, in columns.
 #[must_use]
 pub fn text(event: &Event) -> String {
-    let word = |word: &str| human::printable(word).into_owned();
+    let word = printable;
     let columns = [
         human::time(event.time),
         event.client.to_string(),
@@ -49,8 +52,12 @@ pub fn text(event: &Event) -> String {
     join(columns, AnsiColor::Yellow.on_default())
 }
 
+pub(super) fn printable(word: &str) -> String {
+    human::printable(word).into_owned()
+}
+
 /// What the kernel noted, after the name of the pod that it is about.
-fn evidence(event: &Event) -> String {
+pub(super) fn evidence(event: &Event) -> String {
     let pod = event.pod.as_ref().map(|pod| format!("pod {pod}"));
     let noted = Some(&event.evidence).filter(|noted| !noted.is_empty());
     let parts: Vec<&str> = pod.iter().chain(noted).map(String::as_str).collect();

@@ -1,6 +1,7 @@
 //! `tracer events`: failures one by one.
 
 mod line;
+mod narrow;
 mod out;
 
 use std::sync::Arc;

@@ -145,7 +145,7 @@ fn frame(args: &Explain, config: &Config, asked: Duration) -> Frame {
 }
 
 /// Columns of standard output, if that is a terminal; some do not know.
-fn width() -> Option<usize> {
+pub fn width() -> Option<usize> {
     const USUAL: usize = 80;
     let out = std::io::stdout();
     let size = terminal_size::terminal_size_of(&out);

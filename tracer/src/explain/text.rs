@@ -13,6 +13,7 @@ use crate::{
     human,
     report::Explanation,
     verdict::{Finding, Verdict},
+    wrap,
 };
 
 /// What is around an explanation.
@@ -68,6 +69,8 @@ pub(super) fn body(explanation: &Explanation, frame: &Frame) -> String {
 struct Page {
     text: String,
     width: Option<usize>,
+    /// What is wider than it is lost.
+    is_screen: bool,
 }
 
 impl Page {
@@ -75,6 +78,7 @@ impl Page {
         Self {
             text: String::new(),
             width: frame.width.map(|width| width.clamp(WIDTHS.0, WIDTHS.1)),
+            is_screen: false,
         }
     }
 
@@ -86,13 +90,14 @@ impl Page {
         let lines = match self.width {
             Some(width) => {
                 let room = width.saturating_sub(indent.len()).max(20);
-                let options = textwrap::Options::new(room)
-                    .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit)
-                    .word_separator(textwrap::WordSeparator::AsciiSpace)
-                    .word_splitter(textwrap::WordSplitter::NoHyphenation);
-                textwrap::wrap(&text, options)
+                let lines = if self.is_screen {
+                    wrap::all
+                } else {
+                    wrap::lines
+                };
+                lines(&text, room)
             }
-            None => vec![text],
+            None => vec![text.into_owned()],
         };
         for (at, line) in lines.iter().enumerate() {
             let before = if at == 0 { first } else { &indent };
@@ -243,6 +248,7 @@ pub(super) fn finding(number: usize, finding: &Finding, width: usize) -> String 
     let mut out = Page {
         text: String::new(),
         width: Some(width.clamp(WIDTHS.0, WIDTHS.1)),
+        is_screen: true,
     };
     problem(&mut out, number, finding);
     out.text
