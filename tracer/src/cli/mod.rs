@@ -18,6 +18,7 @@ use crate::{
     build_info,
     config::{self, Config, Settings},
     exit::{Code, Exit},
+    explain,
 };
 
 pub use args::{Common, Events, Explain, Health, Output, Replay, Top};
@@ -133,7 +134,8 @@ pub fn variable(error: &clap::Error) -> Option<String> {
 }
 
 impl Invocation {
-    /// The configuration from all layers.
+    /// The configuration from all layers. If it names the node, all output does from
+    /// then on.
     ///
     /// # Errors
     /// [`Code::Usage`] for a contradiction that a flag caused, otherwise
@@ -143,11 +145,15 @@ impl Invocation {
             Some(path) => config::read(path)?,
             None => Settings::default(),
         };
-        Config::new(common.settings.clone(), file).map_err(|invalid| {
+        let config = Config::new(common.settings.clone(), file).map_err(|invalid| {
             let by_flag = invalid.settings.iter().any(|id| self.is_flag(id));
             let code = if by_flag { Code::Usage } else { Code::Config };
             Exit::new(code, "settings", invalid.cause).remedy("see tracer run --help")
-        })
+        })?;
+        if let Some(name) = &config.node_name {
+            explain::call_node(name.clone());
+        }
+        Ok(config)
     }
 
     /// Whether an argument of this name was given, by flag or environment.

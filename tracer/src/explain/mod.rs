@@ -7,7 +7,12 @@ mod text;
 mod words;
 
 use std::{
-    borrow::Cow, ffi::OsStr, io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration,
+    borrow::Cow,
+    ffi::OsStr,
+    io::IsTerminal as _,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use nix::sys::utsname::UtsName;
@@ -61,7 +66,7 @@ where
     };
     let out = match args.output {
         Output::Json => report::json(&explanation)?,
-        Output::Text => text::render(&explanation, &frame(args, config, asked)),
+        Output::Text => text::render(&explanation, &frame(args, asked)),
     };
     cli::print(out.as_bytes())?;
     Ok(ended(&explanation))
@@ -119,11 +124,22 @@ pub fn finding(number: usize, finding: &Finding, width: usize) -> String {
     text::finding(number, finding, width)
 }
 
+/// What the configuration calls this node; one process has one configuration.
+static TOLD: OnceLock<String> = OnceLock::new();
+
+/// Calls this node so from now on; only the first call counts.
+pub fn call_node(name: String) {
+    let _ = TOLD.set(name);
+}
+
 /// Name of this node: as it was told, else its host's.
 #[must_use]
-pub fn node(config: &Config) -> String {
-    let host = || named(UtsName::nodename);
-    config.node_name.clone().unwrap_or_else(host)
+pub fn node() -> String {
+    called(TOLD.get())
+}
+
+fn called(told: Option<&String>) -> String {
+    told.map_or_else(|| named(UtsName::nodename), String::clone)
 }
 
 fn named(of: fn(&UtsName) -> &OsStr) -> String {
@@ -132,10 +148,10 @@ fn named(of: fn(&UtsName) -> &OsStr) -> String {
     name.map_or("?".to_owned(), Cow::into_owned)
 }
 
-fn frame(args: &Explain, config: &Config, asked: Duration) -> Frame {
+fn frame(args: &Explain, asked: Duration) -> Frame {
     let (kernel, release) = (named(UtsName::sysname), named(UtsName::release));
     Frame {
-        node: node(config),
+        node: node(),
         kernel: format!("{kernel} {release}"),
         asked_s: asked.as_secs_f64(),
         ports: args.ports.clone(),

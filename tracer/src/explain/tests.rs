@@ -54,17 +54,10 @@ fn healthy_ports_say_so_in_one_line() {
 
 #[test]
 fn the_node_is_called_as_it_was_told() {
-    let called = |line: &str| {
-        let invocation = cli::parse(line.split(' ').map(Into::into)).unwrap();
-        let cli::Command::Explain(args) = &invocation.cli.command else {
-            panic!("{line}");
-        };
-        node(&invocation.config(&args.common).unwrap())
-    };
-    assert_eq!(called("tracer explain --node-name rk-node"), "rk-node");
+    assert_eq!(called(Some(&"rk-node".to_owned())), "rk-node");
     let host = super::named(UtsName::nodename);
     assert!(!host.is_empty());
-    assert_eq!(called("tracer explain"), host);
+    assert_eq!(called(None), host);
 }
 
 #[test]

@@ -64,7 +64,7 @@ where
     let Some((asker, origin)) = asker(args, config, load, &mut signals).await? else {
         return Ok(());
     };
-    let model = Model::new(explain::node(config), origin);
+    let model = Model::new(explain::node(), origin);
     let ui = chosen(args);
     if draws(args) {
         return screen::run(asker, model, ui, args.count, &mut signals).await;
