@@ -88,6 +88,28 @@ fn each_alert_has_its_page() -> Result<()> {
     Ok(())
 }
 
+/// Alerts say the verdict: the page has to have each, as the daemon calls it.
+#[test]
+fn every_verdict_has_its_remedy() -> Result<()> {
+    let names = read("tracer/src/verdict/names.rs")?;
+    let names = names
+        .lines()
+        .filter_map(|line| line.trim().split_once(" = \""));
+    let names: Vec<&str> = names
+        .filter_map(|(_, rest)| rest.strip_suffix("\","))
+        .collect();
+    assert!(
+        names.len() > 25 && names.contains(&"unexplained"),
+        "{names:?}"
+    );
+    let page = read("docs/runbooks/TracerServiceHandshakesFailing.md")?;
+    let (_, remedies) = page.split_once("\n| verdict |").unwrap_or_default();
+    for name in names {
+        assert!(remedies.contains(&format!("`{name}`")), "{name}");
+    }
+    Ok(())
+}
+
 /// promtool reads what Helm has made of the rules.
 #[test]
 fn the_prometheus_rule_holds_all_rules() -> Result<()> {
