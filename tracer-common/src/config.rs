@@ -11,6 +11,26 @@ pub const PORT_LINES: u32 = 65_536 / PORTS_PER_LINE as u32;
 /// One line of the port table: counter position plus one; 0: not watched.
 pub type PortLine = [u16; PORTS_PER_LINE];
 
+/// The row of cells that ports share which have none of their own.
+pub const SHARED_ROW: u16 = 0;
+/// Rows that ports get at their first SYN or dial, at most. Where more ports are
+/// watched, a scan takes all of these, and [`ROWS_KEPT`] are kept back.
+pub const ROWS_BY_SYN: u16 = 3072;
+/// Rows for ports that are known to be somebody's, when no other is left.
+pub const ROWS_KEPT: u16 = 1024;
+
+/// The rows that are left.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowPool {
+    /// Holders and takers.
+    pub lock: u32,
+    /// The row that is taken next.
+    pub next: u32,
+    /// One past the last.
+    pub end: u32,
+}
+
 /// Words of the set of unchecked ports: one bit per TCP port.
 pub const UNCHECKED_WORDS: u32 = 65_536 / 64;
 

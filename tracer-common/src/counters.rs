@@ -213,6 +213,12 @@ pub trait Tally {
         let _ = way;
     }
 
+    /// An answer took so many nanoseconds; at most once per step of the machine.
+    #[inline(always)]
+    fn took(&mut self, ns: u64) {
+        let _ = ns;
+    }
+
     /// Adds one to a cell.
     #[inline(always)]
     fn count(&mut self, cell: Cell) {
@@ -224,6 +230,7 @@ pub trait Tally {
     fn answered(&mut self, answer: Answer, ns: u64) {
         self.count(Cell::latency(answer, latency_bucket(ns)));
         self.add(Cell::latency_sum(answer), ns.cast_signed());
+        self.took(ns);
     }
 }
 

@@ -108,8 +108,8 @@ pub struct Flow {
     pub ifindex_out: u32,
     /// Last packet, in seconds of the coarse clock.
     pub seen_s: u32,
-    /// Position of the port's counters.
-    pub slot: u16,
+    /// The row of cells that the attempt is counted in, from its SYN on.
+    pub row: u16,
     /// One of [`state`].
     pub state: u8,
     /// Bits of [`flag`].

@@ -9,6 +9,7 @@ pub mod counters;
 pub mod failure;
 pub mod first_bytes;
 pub mod flow;
+pub mod latency;
 pub mod machine;
 pub mod packet;
 pub mod words;

@@ -180,5 +180,7 @@ words! {
         Backends = "backends",
         /// Established connection not told apart by client and address: table of them full.
         Served = "served",
+        /// Latency of an answer not in a fine cell: table of them full.
+        Latencies = "latencies",
     }
 }

@@ -29,8 +29,8 @@ use tracer_common::{
 use crate::{
     backends, connects, flows,
     kernel::{Sock, tcp},
-    maps::{self, Port},
-    nat, own,
+    maps, nat, own,
+    rows::Port,
 };
 
 /// Dials in SYN_RECV by socket: the peer's SYN crossed theirs (simultaneous open,
@@ -190,7 +190,7 @@ pub fn by_errno(errno: i32) -> LocalOutcome {
 
 #[inline(always)]
 pub fn count(slot: u16, outcome: LocalOutcome) {
-    if let Some(mut port) = Port::at(slot) {
+    if let Some(mut port) = Port::of(slot) {
         port.count(Cell::local_connect(outcome));
     }
 }

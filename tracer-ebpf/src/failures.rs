@@ -9,15 +9,20 @@ use aya_ebpf::{
     maps::{HashMap, PerCpuArray},
 };
 use tracer_common::{
+    config::SHARED_ROW,
     counters::{Cell, Tally},
     failure::{FAILURES as KINDS, Failed, FailureKey, ServedKey, Way},
     flow::FlowKey,
+    latency::{LatencyKey, latency_cell},
     words::Lost,
 };
 
 use crate::{
-    maps::{self, Port, lost},
-    notes, own, records, served,
+    latencies,
+    maps::{self, lost},
+    notes, own, records,
+    rows::Port,
+    served,
     verifier::forget,
 };
 
@@ -29,6 +34,9 @@ static FAILURES: HashMap<FailureKey, u64> = HashMap::with_max_entries(KINDS, 0);
 /// under, for which the stack has no room.
 #[repr(C)]
 struct Reported {
+    /// How long the answer took that the step has seen, nanoseconds, never even; 0: it
+    /// has seen none.
+    took: u64,
     failed: Failed,
     key: FailureKey,
     served: ServedKey,
@@ -36,6 +44,8 @@ struct Reported {
     any: u8,
     /// It has completed a handshake.
     established: u8,
+    /// The row that effects go to, and the cell of the answer.
+    latency: LatencyKey,
 }
 
 /// By [`Scratch`]: packets may come in while the sweep runs on their CPU.
@@ -59,15 +69,26 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// For one step of a flow of the port.
+    /// For one step of a flow, whose row is told by [`Effects::go_to`].
     #[inline(always)]
-    pub fn of(port: Port, scratch: Scratch) -> Option<Self> {
+    pub fn of(scratch: Scratch) -> Option<Self> {
+        let port = Port::at(SHARED_ROW)?;
         let reported = REPORTED.get_ptr_mut(scratch as u32)?;
         // SAFETY: the element is this CPU's and this kind of program's own.
         let reported = unsafe { &mut *reported };
         reported.any = 0;
         reported.established = 0;
+        reported.took = 0;
+        reported.latency.row = SHARED_ROW;
         Some(Self { port, reported })
+    }
+
+    /// From here on effects go to a row.
+    #[inline(always)]
+    pub fn go_to(&mut self, row: u16) -> Option<()> {
+        self.port = Port::at(row)?;
+        self.reported.latency.row = row;
+        Some(())
     }
 
     /// Counts the connection that the step has established, if it has; to be called
@@ -83,6 +104,19 @@ impl Effects {
         key.node = flow.node;
         key.slot = slot;
         served::count(key);
+    }
+
+    /// Counts the latency of the answer that the step has seen, if it has; to be called
+    /// once, after the step, without any lock.
+    #[inline(always)]
+    pub fn time(&mut self) {
+        forget();
+        if self.reported.took == 0 {
+            return;
+        }
+        let key = &mut self.reported.latency;
+        key.cell = latency_cell(self.reported.took);
+        latencies::count(key);
     }
 
     /// Counts and records what the step has reported; to be called once, after
@@ -125,7 +159,7 @@ fn count(key: &FailureKey) {
     let Some(place) = place else {
         return lost(Lost::Failures);
     };
-    // The result must stay unused: see `maps.rs: Port`.
+    // The result must stay unused: see `rows.rs: Port`.
     // SAFETY: an aligned element of a map, only ever added to.
     let _ = unsafe { atomic_xadd::<u64, u64, { Relaxed }>(place, 1) };
 }
@@ -139,6 +173,12 @@ impl Tally for Effects {
     #[inline(always)]
     fn add(&mut self, cell: Cell, delta: i64) {
         self.port.add(cell, delta);
+    }
+
+    #[inline(always)]
+    fn took(&mut self, ns: u64) {
+        // Its cell is found after the step: the ways to it would multiply those through it.
+        self.reported.took = ns | 1;
     }
 
     #[inline(always)]

@@ -1,31 +1,23 @@
 //! The maps that all programs share, each with its shape of access; the flow
 //! table is in `flows.rs`.
 
-use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd, is_val_statically_known};
-
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG},
+    bindings::BPF_F_RDONLY_PROG,
     macros::map,
     maps::{Array, LpmTrie, PerCpuArray, ProgramArray, lpm_trie},
     programs::SkBuffContext,
 };
 use tracer_common::{
     config::{PORT_LINES, PORTS_PER_LINE, PortLine, Tail, UNCHECKED_WORDS},
-    counters::{CELLS, Cell, PortCounters, Tally},
     failure::Got,
     flow::{Addr, Flow, FlowKey},
     machine::Segment,
     words::Lost,
 };
 
-use crate::verifier::{forget, opaque};
-
-/// Port to position of its counters, plus one.
+/// Port to its position among the watched ones, plus one.
 #[map]
 static PORT_SLOTS: Array<PortLine> = Array::with_max_entries(PORT_LINES, BPF_F_RDONLY_PROG);
-/// Counters by position; the loader sets the number and maps them into memory.
-#[map]
-static PORTS: Array<PortCounters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Configured probe sources.
 #[map]
 static PROBE_SOURCES: LpmTrie<Addr, u8> = LpmTrie::with_max_entries(1024, 0);
@@ -61,11 +53,11 @@ pub struct Work {
     pub segment: Segment,
     /// Offset of the payload in the packet, bytes.
     pub payload: u32,
-    /// Position of the port's counters.
+    /// Position of the port.
     pub slot: u16,
     /// An ICMP error that quotes a segment of the flow.
     pub got: Got,
-    /// What to put into the flow table: nothing but the slot is ever written.
+    /// What to put into the flow table: nothing but the row is ever written.
     /// (Zeroed on the stack, it would take a call of a byte-wise `memset`.)
     pub unused: Flow,
 }
@@ -86,7 +78,7 @@ pub fn work() -> Option<&'static mut Work> {
     WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
 }
 
-/// Position of a port's counters; `None` when the port is not watched.
+/// Position of a port; `None` when the port is not watched.
 #[inline(always)]
 pub fn slot_of(port: u16) -> Option<u16> {
     let line = PORT_SLOTS.get(u32::from(port) / PORTS_PER_LINE as u32)?;
@@ -118,46 +110,5 @@ pub fn lost(why: Lost) {
     if let Some(cell) = LOST.get_ptr_mut(why.index() as u32) {
         // SAFETY: the element is this CPU's own and programs do not migrate.
         unsafe { *cell += 1 };
-    }
-}
-
-/// The counters of one port.
-pub struct Port(&'static PortCounters);
-
-impl Port {
-    /// The counters at a position.
-    #[inline(always)]
-    pub fn at(slot: u16) -> Option<Self> {
-        PORTS.get(u32::from(slot)).map(Port)
-    }
-}
-
-impl Tally for Port {
-    #[inline(always)]
-    fn ways_meet(&mut self) {
-        forget();
-    }
-
-    #[inline(always)]
-    fn add(&mut self, cell: Cell, delta: i64) {
-        let known = cell.index();
-        let index = if is_val_statically_known(known) {
-            known
-        } else {
-            opaque(known as u64) as usize
-        };
-        if index < CELLS {
-            let base = self.0.0.as_ptr().cast_mut();
-            // The result must stay unused: fetching forms exist from 5.12 on,
-            // and 5.10 refuses them ("BPF_STX uses reserved fields").
-            // SAFETY: `index` is within the array, whose memory is a map's
-            // element: shared, aligned to 8 bytes and never freed.
-            let _ = unsafe {
-                atomic_xadd::<u64, u64, { Relaxed }>(
-                    base.wrapping_add(index),
-                    delta.cast_unsigned(),
-                )
-            };
-        }
     }
 }

@@ -24,10 +24,10 @@ use crate::{
     drops::Owner,
     flows,
     kernel::{self, Sock, packet::SkBuff, tcp},
-    maps::{self, Port},
-    nat,
+    maps, nat,
     notes::{self, Subject},
     own,
+    rows::Port,
 };
 
 /// 1 where `tcp_send_reset` has its third argument.
@@ -154,7 +154,7 @@ fn on_reset(sock: Sock, origin: ResetOrigin) {
     if !own::is_dialled(&key.node, sock) || dials::followed(sock, &key) {
         return;
     }
-    if let Some(mut port) = Port::at(slot) {
+    if let Some(mut port) = Port::of(slot) {
         port.count(Cell::reset(origin));
     }
 }

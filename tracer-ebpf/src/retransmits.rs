@@ -19,10 +19,10 @@ use tracer_common::{
 use crate::{
     dials, flows,
     kernel::{self, Sock, tcp},
-    maps::{self, Port},
-    nat,
+    maps, nat,
     notes::{self, Subject},
     own,
+    rows::Port,
 };
 
 /// 1 where `tcp_retransmit_skb` has its third argument.
@@ -127,7 +127,7 @@ fn note_again(request: Sock, flow: FlowKey, netns: u32) {
 
 #[inline(always)]
 fn count(slot: u16, kind: Retransmit) {
-    if let Some(mut port) = Port::at(slot) {
+    if let Some(mut port) = Port::of(slot) {
         port.count(Cell::retransmit(kind));
     }
 }

@@ -11,9 +11,8 @@ use tracer_common::{
 
 use crate::{
     failures::{Effects, Scratch},
-    flows::{self, Entry},
-    globals,
-    maps::Port,
+    flows::Entry,
+    globals, maps,
     skb::Skb,
     tap,
 };
@@ -36,12 +35,10 @@ pub fn sweep(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn tick(key: &FlowKey, crowded: bool) {
-    let Some(flow) = flows::peek(key) else {
+    let Some(slot) = maps::slot_of(key.node_port) else {
         return;
     };
-    let slot = flow.slot;
-    let port = Port::at(slot);
-    let Some(mut effects) = port.and_then(|port| Effects::of(port, Scratch::Sweep)) else {
+    let Some(mut effects) = Effects::of(Scratch::Sweep) else {
         return;
     };
     tick_locked(key, crowded, &mut effects);
@@ -54,6 +51,9 @@ fn tick_locked(key: &FlowKey, crowded: bool, effects: &mut Effects) {
         return;
     };
     let Some(flow) = entry.flow() else { return };
+    if effects.go_to(flow.row).is_none() {
+        return;
+    }
     let now = tap::now();
     let fate = flow.tick(now, &globals::limits(), effects);
     if fate == Fate::Remove || crowded && flow.is_spent(now) {

@@ -15,8 +15,9 @@ use crate::{
     failures::{Effects, Scratch},
     flows::{self, Entry},
     globals,
-    maps::{self, Port, Work},
+    maps::{self, Work},
     own, routes,
+    rows::{self, Port},
     skb::{Skb, SkbPayload},
     verifier::forget,
 };
@@ -108,7 +109,6 @@ fn read_segment<const DIRECT: bool>(
         return Seen::Nothing;
     };
     work.slot = slot;
-    work.unused.slot = slot;
     work.key = FlowKey {
         client,
         node,
@@ -156,9 +156,6 @@ fn read_quote<const DIRECT: bool>(skb: &Skb<DIRECT>, ip: &Ip) -> Seen {
 
 #[inline(always)]
 fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, has_link_header: bool, work: &mut Work) {
-    let Some(mut port) = Port::at(work.slot) else {
-        return;
-    };
     let len = work.segment.payload_len;
     let payload = SkbPayload {
         skb,
@@ -180,8 +177,12 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, has_link_header: bool, work
             globals::has_probe_sources() && maps::is_probe_source(&work.key.client);
         work.segment.unchecked = maps::is_unchecked(work.key.node_port);
         work.segment.routed = routes::leads_to(&work.key.client, work.segment.ifindex);
+        work.unused.row = rows::row_of(work.slot);
     } else if work.segment.is_plain() {
         let Some(flow) = flows::peek(&work.key) else {
+            return;
+        };
+        let Some(mut port) = Port::at(flow.row) else {
             return;
         };
         let now_s = maps::clock_s();
@@ -192,16 +193,17 @@ fn on_segment<const DIRECT: bool>(skb: &Skb<DIRECT>, has_link_header: bool, work
         routes::learn(&work.key, work.segment.ifindex);
     }
     forget();
-    on_handshake(work, &payload, port);
+    on_handshake(work, &payload);
 }
 
 /// A segment that may change the flow's state: under its lock.
 #[inline(always)]
-fn on_handshake<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>, port: Port) {
-    let Some(mut effects) = Effects::of(port, Scratch::Tap) else {
+fn on_handshake<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>) {
+    let Some(mut effects) = Effects::of(Scratch::Tap) else {
         return;
     };
     step(work, payload, &mut effects);
+    effects.time();
     effects.serve(&work.key, work.slot);
     effects.report(&work.key, work.slot);
 }
@@ -211,7 +213,7 @@ fn step<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>, effec
     let opens = work.segment.to_node && work.segment.is_syn();
     let Some(entry) = Entry::lock(&work.key) else {
         if opens {
-            untracked(effects);
+            untracked(work, effects);
         }
         return;
     };
@@ -220,9 +222,12 @@ fn step<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>, effec
         None if !opens => return,
         None => match entry.insert(&work.unused) {
             Some(flow) => flow,
-            None => return untracked(effects),
+            None => return untracked(work, effects),
         },
     };
+    if effects.go_to(flow.row).is_none() {
+        return;
+    }
     let limits = globals::limits();
     let fate = flow.step(&work.segment, payload, now(), &limits, effects);
     if fate == Fate::Remove {
@@ -232,18 +237,20 @@ fn step<const DIRECT: bool>(work: &Work, payload: &SkbPayload<'_, DIRECT>, effec
 
 /// A SYN that cannot be followed is an attempt all the same.
 #[inline(always)]
-fn untracked(effects: &mut Effects) {
-    effects.count(Cell::ATTEMPTS);
-    effects.count(Cell::UNTRACKED);
+fn untracked(work: &Work, effects: &mut Effects) {
+    if effects.go_to(work.unused.row).is_some() {
+        effects.count(Cell::ATTEMPTS);
+        effects.count(Cell::UNTRACKED);
+    }
 }
 
 #[inline(always)]
 fn on_unreachable(work: &Work) {
-    let port = Port::at(work.slot);
-    let Some(mut effects) = port.and_then(|port| Effects::of(port, Scratch::Tap)) else {
+    let Some(mut effects) = Effects::of(Scratch::Tap) else {
         return;
     };
     unreachable(work, &mut effects);
+    effects.time();
     effects.report(&work.key, work.slot);
 }
 
@@ -253,6 +260,9 @@ fn unreachable(work: &Work, effects: &mut Effects) {
         return;
     };
     let Some(flow) = entry.flow() else { return };
+    if effects.go_to(flow.row).is_none() {
+        return;
+    }
     let (seq, limits) = (work.segment.seq, globals::limits());
     if flow.unreachable(seq, work.got, now(), &limits, effects) == Fate::Remove {
         entry.remove();

@@ -108,7 +108,7 @@ impl Table {
         let Some(entry) = self.flows.get_mut(at) else {
             return true;
         };
-        let Some(mut effects) = self.ports.effects(entry.flow.slot) else {
+        let Some(mut effects) = self.ports.effects(entry.flow.row) else {
             return true;
         };
         let quiet_s = || self.limits.quiet_s();
@@ -121,7 +121,7 @@ impl Table {
         let slot = self.ports.slot(key.node_port);
         if self.flows.len() < self.room {
             let flow = Flow {
-                slot,
+                row: slot,
                 ..Flow::default()
             };
             return Some(self.flows.insert(*key, flow));
@@ -153,7 +153,7 @@ impl Table {
         let Some(entry) = self.flows.get_mut(at) else {
             return;
         };
-        let slot = entry.flow.slot;
+        let slot = entry.flow.row;
         let Some(mut effects) = self.ports.effects(slot) else {
             return;
         };

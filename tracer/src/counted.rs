@@ -1,9 +1,14 @@
 //! A port's counters as the daemon keeps them. Most cells of most ports are 0 for ever, and
 //! with thousands of watched ports each copy of all cells would take megabytes.
 
-use tracer_common::counters::{CELLS, Cell, PortCounters};
+use tracer_common::{
+    counters::{CELLS, Cell, PortCounters},
+    latency::LATENCY_CELLS,
+};
 
-const WORDS: usize = CELLS.div_ceil(64);
+/// The cells of a port, and after them the fine ones of its answers' latencies.
+const ALL: usize = CELLS + LATENCY_CELLS;
+const WORDS: usize = ALL.div_ceil(64);
 
 /// Counters of one port, without those that are 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +20,20 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// A port's cells, and how many answers took as long as each fine cell says,
+    /// ascending ([`tracer_common::latency`]).
+    #[must_use]
+    pub fn new(counters: &PortCounters, latencies: impl Iterator<Item = (u16, u64)>) -> Self {
+        let latencies = latencies.map(|(cell, count)| (CELLS as u16 + cell, count));
+        (0..).zip(counters.0).chain(latencies).collect()
+    }
+
+    /// Answers by fine cell, ascending, without those that are 0.
+    pub fn latencies(&self) -> impl Iterator<Item = (u16, u64)> {
+        let fine = |(at, count): (u16, u64)| Some((at.checked_sub(CELLS as u16)?, count));
+        self.cells().filter_map(fine)
+    }
+
     /// Reads one cell.
     #[must_use]
     pub fn get(&self, cell: Cell) -> u64 {
@@ -29,13 +48,32 @@ impl Counted {
         self.values.get(at as usize).copied().unwrap_or_default()
     }
 
+    /// Positions of the cells that have changed since they were `before`, ascending, and
+    /// by how much, modulo 2^64.
+    pub fn since(&self, before: &Self) -> impl Iterator<Item = (u16, u64)> {
+        let mut now = self.cells().peekable();
+        let mut then = before.cells().peekable();
+        std::iter::from_fn(move || {
+            let at = now
+                .peek()
+                .into_iter()
+                .chain(then.peek())
+                .map(|(at, _)| *at)
+                .min()?;
+            let new = now.next_if(|(of, _)| *of == at).map_or(0, |(_, new)| new);
+            let old = then.next_if(|(of, _)| *of == at).map_or(0, |(_, old)| old);
+            Some((at, new.wrapping_sub(old)))
+        })
+        .filter(|(_, by)| *by != 0)
+    }
+
     /// Positions and values of the cells that are not 0, ascending.
     pub fn cells(&self) -> impl Iterator<Item = (u16, u64)> {
         let is_present = |at: &u16| {
             let word = self.present.get(usize::from(at / 64));
             word.is_some_and(|bits| bits & 1 << (at % 64) != 0)
         };
-        let places = (0..CELLS as u16).filter(is_present);
+        let places = (0..ALL as u16).filter(is_present);
         places.zip(self.values.iter().copied())
     }
 }
@@ -59,10 +97,11 @@ impl FromIterator<(u16, u64)> for Counted {
 
 impl From<&PortCounters> for Counted {
     fn from(counters: &PortCounters) -> Self {
-        (0..).zip(counters.0).collect()
+        Self::new(counters, std::iter::empty())
     }
 }
 
+/// Without the fine cells.
 impl From<&Counted> for PortCounters {
     fn from(counted: &Counted) -> Self {
         let mut counters = Self::ZERO;
@@ -80,7 +119,8 @@ impl tracer_common::counters::Tally for Counted {
     fn add(&mut self, cell: Cell, delta: i64) {
         let mut counters = PortCounters::from(&*self);
         counters.add(cell, delta);
-        *self = Self::from(&counters);
+        let latencies: Vec<_> = self.latencies().collect();
+        *self = Self::new(&counters, latencies.into_iter());
     }
 }
 

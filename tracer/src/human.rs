@@ -6,6 +6,8 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use crate::{recorder::OTHER, snapshot::SHARED_PORT};
+
 /// Three digits at most, with a unit: `54 µs`, `0.2 ms`, `1.5 s`, `10 min`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
@@ -25,6 +27,36 @@ pub fn duration(seconds: f64) -> String {
     let digits = usize::from(value < 9.95);
     let number = format!("{value:.digits$}");
     format!("{} {unit}", number.strip_suffix(".0").unwrap_or(&number))
+}
+
+/// How long an answer took, to three digits, `151 µs`, `1.23 ms`, `68.7 s`: with fewer
+/// it could be 5 % off.
+#[must_use]
+pub fn latency(seconds: f64) -> String {
+    // Each limit is where the rounded number would get the next unit.
+    const UNITS: [(f64, f64, &str); 2] = [(0.000_999_5, 1e6, "µs"), (0.999_5, 1e3, "ms")];
+    if !seconds.is_finite() || seconds < 0.0 {
+        return "?".to_owned();
+    }
+    let unit = UNITS.iter().find(|(limit, ..)| seconds < *limit);
+    let (_, factor, unit) = unit.unwrap_or(&(0.0, 1.0, "s"));
+    let value = seconds * factor;
+    let digits = usize::from(value < 99.95) + usize::from(value < 9.995);
+    let number = format!("{value:.digits$}");
+    let number = match number.split_once('.') {
+        Some(_) => number.trim_end_matches('0').trim_end_matches('.'),
+        None => &number,
+    };
+    format!("{number} {unit}")
+}
+
+/// A node port, or the word for all those that count together.
+#[must_use]
+pub fn node_port(port: u16) -> Cow<'static, str> {
+    match port {
+        SHARED_PORT => OTHER.into(),
+        port => port.to_string().into(),
+    }
 }
 
 /// A share from 0 to 1 in percent; never 0 % or 100 % of what is only nearly so.
@@ -118,6 +150,26 @@ fn is_unsafe(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn latencies_have_three_digits() {
+        for (seconds, text) in [
+            (0.0, "0 µs"),
+            (0.000_008_192, "8.19 µs"),
+            (0.000_017, "17 µs"),
+            (0.000_151, "151 µs"),
+            (0.000_999_6, "1 ms"),
+            (0.001_23, "1.23 ms"),
+            (0.012_34, "12.3 ms"),
+            (0.2, "200 ms"),
+            (1.004, "1 s"),
+            (1.049, "1.05 s"),
+            (68.7, "68.7 s"),
+            (f64::NAN, "?"),
+        ] {
+            assert_eq!(latency(seconds), text, "{seconds}");
+        }
+    }
 
     #[test]
     fn durations_have_at_most_three_digits_and_no_idle_zero() {

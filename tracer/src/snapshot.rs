@@ -43,8 +43,11 @@ impl HookStatus {
 /// All numbers at one moment. For every port the accounting identity holds.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Counters of the ports that have any non-zero cell, ascending by port.
+    /// Counters of the ports that have any non-zero cell, ascending by port; those
+    /// of ports that share a row stand first, as [`SHARED_PORT`].
     pub ports: Vec<(u16, Counted)>,
+    /// Ports that were tried and have no counters of their own, ascending.
+    pub sharing: Vec<u16>,
     /// What was not taken into account, by [`Lost`].
     pub lost: [u64; Lost::COUNT],
     /// How often the kernel left a program at a socket hook out.
@@ -58,6 +61,21 @@ pub struct Snapshot {
     /// State of every hook.
     pub hooks: Vec<HookStatus>,
 }
+
+impl Snapshot {
+    /// The port that an attempt at this one is counted at: itself or [`SHARED_PORT`].
+    #[must_use]
+    pub fn counted_at(&self, port: u16) -> u16 {
+        match self.sharing.binary_search(&port) {
+            Ok(_) => SHARED_PORT,
+            Err(_) => port,
+        }
+    }
+}
+
+/// Stands for all ports that have no counters of their own, which a scan of very many
+/// watched ports makes: port 0 is never watched.
+pub const SHARED_PORT: u16 = 0;
 
 /// Failures since start by kind, and what stands at the positions in them.
 #[derive(Clone, Debug, Default)]
@@ -152,6 +170,16 @@ pub trait Source: Send + Sync + 'static {
 
     /// The port whose counters stand at a position ([`FailureKey::slot`]).
     fn port_at(&self, slot: u16) -> Option<u16>;
+
+    /// Gives these ports counters of their own, as long as there are any: they are known
+    /// to be somebody's. Those that have their own keep them.
+    ///
+    /// # Errors
+    /// When a map cannot be written.
+    fn give_rows(&self, ports: &[u16]) -> anyhow::Result<()> {
+        let _ = ports;
+        Ok(())
+    }
 
     /// From now on takes the ports `unchecked`, ascending, for those that the load
     /// balancer's health check is known not to go to, and `addresses` for those of

@@ -174,21 +174,41 @@ fn call(stream: &mut TcpStream) -> Result<()> {
     Ok(())
 }
 
+/// A number of kibibytes in the process's status.
+fn kib(pid: i32, what: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    let kib = line.context("no such line of the status")?;
+    Ok(kib.trim_matches([':', ' ', '\t', 'k', 'B']).parse()?)
+}
+
 /// The most that the process has ever had resident, `most` bytes, and its maps.
 pub fn memory(tracer: &Tracer<'_>, most: u64) -> Result<()> {
     let pid = tracer.process().pid();
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = line
-        .context("VmHWM")?
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()?;
+    let resident = kib(pid, "VmHWM")?;
     let maps = Held::by(pid)?.map_memory();
-    eprintln!("{kib} KiB resident at most, {} KiB of maps", maps / 1024);
+    eprintln!(
+        "{resident} KiB resident at most, {} KiB of maps",
+        maps / 1024
+    );
     // A build for debugging is larger by itself.
     let is_released = fs::metadata(Tracer::binary()?)?.len() < RESIDENT / 2;
-    ensure!(kib * 1024 <= most || !is_released, "{kib} KiB resident");
+    ensure!(
+        resident * 1024 <= most || !is_released,
+        "{resident} KiB resident"
+    );
     ensure!((MIB..=MAPS).contains(&maps), "{maps} bytes of maps");
+    Ok(())
+}
+
+/// What a pod's limit is held against, `most` bytes: memory of the process's own at its
+/// most, and its maps, which the kernel charges to it too. Pages of files do not count:
+/// they are given back when memory is short.
+pub fn charged(tracer: &Tracer<'_>, most: u64) -> Result<()> {
+    let pid = tracer.process().pid();
+    let own = kib(pid, "VmHWM")?.saturating_sub(kib(pid, "RssFile")?);
+    let maps = Held::by(pid)?.map_memory();
+    eprintln!("{own} KiB of its own at most, {} KiB of maps", maps / 1024);
+    ensure!(own * 1024 + maps <= most, "{own} KiB, {maps} bytes of maps");
     Ok(())
 }

@@ -40,7 +40,7 @@ impl Flow {
             client_next: segment.seq.wrapping_add(1),
             ifindex_in: segment.ifindex,
             seen_s: now.s,
-            slot: self.slot,
+            row: self.row,
             state: state::SYN_SEEN,
             flags: if segment.probe_source {
                 flag::PROBE_SOURCE

@@ -73,7 +73,7 @@ impl Naive {
     ) {
         let slot = self.ports.slot(PORT);
         let flow = self.flows.entry(*key).or_insert_with(|| Flow {
-            slot,
+            row: slot,
             ..Flow::default()
         });
         let mut effects = self.ports.effects(slot).unwrap();

@@ -29,6 +29,7 @@ impl Source for Node {
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
         Ok(Snapshot {
             ports: vec![],
+            sharing: vec![],
             lost: Default::default(),
             flows: 0,
             misses: 0,

@@ -81,7 +81,7 @@ pub struct Settings {
     pub(super) probe_method: Vec<ProbeMethod>,
 
     /// Size of the flow table: attempts and connections followed at once; 64
-    /// to 4194304 [default: 49152]
+    /// to 4194304 [default: 47104]
     #[arg(long, value_name = "N", env = "TRACER_FLOWS")]
     pub(super) flows: Option<Flows>,
 

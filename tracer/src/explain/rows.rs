@@ -101,7 +101,12 @@ fn row(port: &PortRow, judged: bool, name: Option<usize>) -> Row {
         (false, 0) => (' ', Style::new()),
         (false, _) => ('?', AnsiColor::Yellow.on_default()),
     };
-    cells(format!("{mark} {}", port.node_port), port, name, style)
+    cells(
+        format!("{mark} {}", human::node_port(port.node_port)),
+        port,
+        name,
+        style,
+    )
 }
 
 /// `name`: the most characters of a name, if ports have any.
@@ -112,7 +117,7 @@ fn cells(title: String, port: &PortRow, name: Option<usize>, style: Style) -> Ro
     let mut ok = vec![human::count(count(established))];
     ok.extend(items(&port.outcomes, |word| word == half_open));
     let answer = port.answer.iter();
-    let answer = answer.flat_map(|answer| [answer.p50, answer.p99].map(human::duration));
+    let answer = answer.flat_map(|answer| [answer.p50, answer.p99].map(human::latency));
     let mut cells = vec![vec![title]];
     if let Some(longest) = name {
         let service = port.service.iter();

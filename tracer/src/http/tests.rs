@@ -32,6 +32,7 @@ impl Source for Fake {
         self.looks.fetch_add(1, Ordering::Relaxed);
         Ok(Snapshot {
             ports: vec![],
+            sharing: vec![],
             lost: Default::default(),
             flows: 3,
             misses: 0,

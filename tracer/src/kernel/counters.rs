@@ -1,54 +1,50 @@
 //! The per-port counters, read from memory that the kernel shares.
 
-use std::{
-    num::NonZeroUsize,
-    os::fd::{AsFd as _, BorrowedFd},
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aya::{Ebpf, maps::MapError};
+use tracer_common::{
+    config::SHARED_ROW,
+    counters::{CELLS, Cell, PortCounters},
 };
 
-use anyhow::Context as _;
-use aya::{
-    Ebpf,
-    maps::{Map, MapData},
+use super::{
+    latencies::{Latencies, Sums},
+    mapped::Mapped,
+    rows::{Plan, Rows},
 };
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use tracer_common::counters::{CELLS, Cell, PortCounters};
+use crate::{counted::Counted, snapshot::SHARED_PORT};
 
-use crate::counted::Counted;
-
-/// How often a port's cells are read again when a packet was being counted in
+/// How often a row's cells are read again when a packet was being counted in
 /// the meantime: steps touch several cells one after the other.
 const TRIES: usize = 1000;
 
-/// The mapped array of counters, with the port of each position.
+/// The mapped array of counters, and which row of it is whose.
 pub struct Counters {
     ports: Vec<u16>,
-    memory: NonNull<AtomicU64>,
-    bytes: NonZeroUsize,
-    _map: MapData,
+    rows: Rows,
+    cells: Mapped,
+    latencies: Latencies,
 }
 
-// SAFETY: the memory is only read, by atomic loads, and lives as long as `self`.
-unsafe impl Send for Counters {}
-// SAFETY: as above.
-unsafe impl Sync for Counters {}
+/// What [`Counters::read`] found.
+pub struct Read {
+    /// Counters of all ports that have seen anything, by ascending port; first those of
+    /// the ports without a row of their own, as [`SHARED_PORT`].
+    pub ports: Vec<(u16, Counted)>,
+    /// Ports that were tried and have no row of their own, ascending.
+    pub sharing: Vec<u16>,
+}
 
 impl Counters {
-    /// Maps the counters of `ports`, which stand in the map in that order.
+    /// Maps the counters of `ports`, whose positions are in that order.
     pub fn map(ebpf: &mut Ebpf, ports: &[u16]) -> anyhow::Result<Self> {
-        let Some(Map::Array(map)) = ebpf.take_map("PORTS") else {
-            anyhow::bail!("the kernel object has no array PORTS");
-        };
-        let page = 4096;
-        let bytes = (ports.len() * size_of::<PortCounters>()).div_ceil(page) * page;
-        let bytes = NonZeroUsize::new(bytes).context("no ports to watch")?;
-        let memory = map_memory(map.fd().as_fd(), bytes)?;
+        let plan = Plan::new(ports.len())?;
         Ok(Self {
             ports: ports.to_vec(),
-            memory,
-            bytes,
-            _map: map,
+            rows: Rows::new(ebpf, plan)?,
+            cells: Mapped::new(ebpf, "PORTS", usize::from(plan.rows()) * CELLS)?,
+            latencies: Latencies::new(ebpf)?,
         })
     }
 
@@ -57,27 +53,51 @@ impl Counters {
         self.ports.get(usize::from(slot)).copied()
     }
 
-    /// Counters of all ports that have seen anything, by ascending port.
-    pub fn read(&self) -> Vec<(u16, Counted)> {
-        let with_counts = |(slot, port): (usize, &u16)| {
-            let any = self.any(slot);
-            any.then(|| (*port, Counted::from(&self.read_port(slot))))
-        };
-        self.ports
-            .iter()
-            .enumerate()
-            .filter_map(with_counts)
-            .collect()
+    /// Gives these ports rows of their own, as long as there are any.
+    pub fn give(&self, ports: &[u16]) -> Result<(), MapError> {
+        let slots = ports.iter().filter_map(|port| {
+            let slot = self.ports.binary_search(port).ok()?;
+            u16::try_from(slot).ok()
+        });
+        self.rows.give(slots)
     }
 
-    /// One port's cells such that the accounting identity holds.
-    fn read_port(&self, slot: usize) -> PortCounters {
-        let mut counters = self.copy(slot);
+    /// Reads all of them.
+    pub fn read(&self) -> Read {
+        let held = self.latencies.look();
+        let (own, sharing) = self.rows.all();
+        let shared = (SHARED_PORT, SHARED_ROW);
+        let own = own
+            .iter()
+            .filter_map(|(slot, row)| Some((self.port_at(*slot)?, *row)));
+        let with_counts = |(port, row)| {
+            let any = self.any(row);
+            any.then(|| (port, self.counted(row, held.sums())))
+        };
+        Read {
+            ports: std::iter::once(shared)
+                .chain(own)
+                .filter_map(with_counts)
+                .collect(),
+            sharing: sharing
+                .iter()
+                .filter_map(|slot| self.port_at(*slot))
+                .collect(),
+        }
+    }
+
+    fn counted(&self, row: u16, latencies: &Sums) -> Counted {
+        Counted::new(&self.read_row(row), latencies.of(row))
+    }
+
+    /// One row's cells such that the accounting identity holds.
+    fn read_row(&self, row: u16) -> PortCounters {
+        let mut counters = self.copy(row);
         for _ in 0..TRIES {
             if counters.balances() {
                 return counters;
             }
-            counters = self.copy(slot);
+            counters = self.copy(row);
         }
         // A CPU was taken away in the middle of a step: what it has not counted
         // yet is pending.
@@ -91,49 +111,24 @@ impl Counters {
         counters
     }
 
-    /// Whether anything was ever counted for the port.
-    fn any(&self, slot: usize) -> bool {
-        let cells = self.cells(slot).iter();
+    /// Whether anything was ever counted in the row.
+    fn any(&self, row: u16) -> bool {
+        let cells = self.cells(row).iter();
         cells.fold(0, |any, cell| any | cell.load(Ordering::Relaxed)) != 0
     }
 
-    fn copy(&self, slot: usize) -> PortCounters {
+    fn copy(&self, row: u16) -> PortCounters {
         let mut counters = PortCounters::ZERO;
-        for (to, from) in counters.0.iter_mut().zip(self.cells(slot)) {
+        for (to, from) in counters.0.iter_mut().zip(self.cells(row)) {
             *to = from.load(Ordering::Relaxed);
         }
         counters
     }
 
-    /// The port's cells; `slot` is a position in `ports`.
-    fn cells(&self, slot: usize) -> &[AtomicU64] {
-        let slot = slot.min(self.ports.len() - 1);
-        let first = self.memory.as_ptr().wrapping_add(slot * CELLS);
-        // SAFETY: the mapping holds CELLS aligned elements for each of `ports`,
-        // of which there is at least one, and lives as long as `self`.
-        unsafe { std::slice::from_raw_parts(first, CELLS) }
+    /// The row's cells; none where there is no such row.
+    fn cells(&self, row: u16) -> &[AtomicU64] {
+        let first = usize::from(row) * CELLS;
+        let cells = self.cells.numbers().get(first..first + CELLS);
+        cells.unwrap_or_default()
     }
-}
-
-impl Drop for Counters {
-    fn drop(&mut self) {
-        // SAFETY: exactly the mapping made in `map_memory`, and no reference
-        // into it outlives `copy`.
-        let _ = unsafe { munmap(self.memory.cast(), self.bytes.get()) };
-    }
-}
-
-fn map_memory(map: BorrowedFd<'_>, bytes: NonZeroUsize) -> anyhow::Result<NonNull<AtomicU64>> {
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let memory = unsafe {
-        mmap(
-            None,
-            bytes,
-            ProtFlags::PROT_READ,
-            MapFlags::MAP_SHARED,
-            map,
-            0,
-        )
-    };
-    Ok(memory.context("map the counters into memory")?.cast())
 }

@@ -10,12 +10,15 @@ mod failures;
 mod flows;
 mod interfaces;
 mod keeper;
+mod latencies;
 mod log;
+mod mapped;
 mod misses;
 mod numbers;
 mod object;
 mod own;
 mod preconditions;
+mod rows;
 mod services;
 mod tapped;
 mod wire;
@@ -49,7 +52,7 @@ pub use self::{
 };
 use self::{
     arrivals::Arrivals,
-    counters::Counters,
+    counters::{Counters, Read},
     failures::Tables,
     flows::Flows,
     interfaces::Changes,
@@ -218,8 +221,10 @@ fn read_lost(map: &PerCpuArray<MapData, u64>) -> anyhow::Result<[u64; Lost::COUN
 
 impl Source for Tracer {
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let Read { ports, sharing } = self.counters.read();
         Ok(Snapshot {
-            ports: self.counters.read(),
+            ports,
+            sharing,
             lost: read_lost(&self.lost)?,
             misses: self.misses.load(Ordering::Relaxed),
             addresses: self.addresses.load(Ordering::Relaxed) as u64,
@@ -261,6 +266,10 @@ impl Source for Tracer {
 
     fn port_at(&self, slot: u16) -> Option<u16> {
         self.counters.port_at(slot)
+    }
+
+    fn give_rows(&self, ports: &[u16]) -> anyhow::Result<()> {
+        self.counters.give(ports).context("write the rows")
     }
 
     fn set_services(&self, unchecked: &[u16], addresses: &BTreeSet<IpAddr>) -> anyhow::Result<()> {

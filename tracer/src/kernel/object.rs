@@ -15,7 +15,7 @@ use tracer_common::{
     machine::Limits,
 };
 
-use super::interfaces::addr;
+use super::{interfaces::addr, rows};
 use crate::{config::Config, hooks::Plan};
 
 /// The object as built; empty in a debug build without bpf-linker.
@@ -34,6 +34,7 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
     }
     raise_memlock();
     let limits = limits(config)?;
+    let rows = rows::Plan::new(config.ports.len())?;
     let has_probe_sources = u8::from(!config.probe_sources.is_empty());
     let log_level = config.kernel_log.level();
     let log_bytes = if log_level == 0 { 4096 } else { 128 * 1024 };
@@ -52,11 +53,13 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
         .override_global("HAS_PROBE_SOURCES", &has_probe_sources, true)
         .override_global("NODE_NETNS", &node_netns(), true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .map_max_entries("PORTS", u32::try_from(config.ports.len())?)
+        .map_max_entries("PORTS", rows.rows().into())
+        .map_max_entries("ROWS", u32::try_from(config.ports.len())?)
         .map_max_entries("FLOWS", config.flows)
         .map_max_entries("AYA_LOGS", log_bytes)
         .load(OBJECT)
         .context("load the kernel object")?;
+    rows.write(&mut ebpf)?;
     fill_ports(&mut ebpf, config.ports.as_slice())?;
     fill_probe_sources(&mut ebpf, config)?;
     Ok(ebpf)
@@ -91,7 +94,7 @@ pub fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> a
 
 fn fill_ports(ebpf: &mut Ebpf, ports: &[u16]) -> anyhow::Result<()> {
     let mut lines = std::collections::BTreeMap::<u32, PortLine>::new();
-    for (slot, port) in (1..).zip(ports) {
+    for (slot, port) in (1..=u16::MAX).zip(ports) {
         let line = lines
             .entry(u32::from(*port) / PORTS_PER_LINE as u32)
             .or_default();

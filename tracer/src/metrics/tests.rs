@@ -84,6 +84,7 @@ fn snapshot() -> Snapshot {
         ports: vec![(30080, busy()), (32767, quiet)],
         lost,
         flows: 9,
+        sharing: vec![],
         misses: 0,
         addresses: 2,
         flows_capacity: 65_536,

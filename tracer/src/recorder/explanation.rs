@@ -2,17 +2,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use tracer_common::{
-    counters::{Cell, LATENCY_BOUNDS_NS, LATENCY_BUCKETS},
-    words::{Answer, Lost},
-};
+use tracer_common::{counters::Cell, words::Lost};
 
-use super::{sight::sight, tried::Tried};
+use super::{OTHER, latency::latency, sight::sight, tried::Tried};
 use crate::{
     counted::Counted,
     evidence::{Backend, Evidence, Obstacle, Place, Row},
-    report::{BackendRow, Explanation, Latency, PortRow},
-    snapshot::HookStatus,
+    report::{BackendRow, Explanation, PortRow},
+    snapshot::{HookStatus, SHARED_PORT},
     verdict::{Judgement, Verdict},
 };
 
@@ -39,6 +36,8 @@ pub(super) struct Circumstances<'a> {
     pub(super) elsewhere: BTreeMap<SocketAddr, u64>,
     /// Ports that were asked for; empty: all.
     pub(super) ports: &'a [u16],
+    /// Ports that count together, as [`SHARED_PORT`].
+    pub(super) sharing: &'a [u16],
 }
 
 /// The whole answer.
@@ -47,7 +46,11 @@ pub(super) fn explanation(
     judgement: Judgement,
     about: &Circumstances<'_>,
 ) -> Explanation {
-    let wanted = |port: u16| about.ports.is_empty() || about.ports.contains(&port);
+    let shares = |port: &u16| about.sharing.binary_search(port).is_ok();
+    let wanted = |port: u16| {
+        let asked = about.ports.is_empty() || about.ports.contains(&port);
+        asked || port == SHARED_PORT && about.ports.iter().any(shares)
+    };
     let mut verdicts = judgement.findings;
     verdicts.retain(|finding| wanted(finding.node_port));
     let shown = evidence.ports.iter().filter(|(port, _)| wanted(*port));
@@ -74,7 +77,11 @@ pub(super) fn explanation(
 /// One port of an answer.
 #[must_use]
 pub fn port_row(port: u16, counters: &Counted, evidence: &Evidence) -> PortRow {
-    let rows = evidence.rows.iter().filter(|row| row.node_port == port);
+    let is_own = |of: u16| evidence.ports.iter().any(|(port, _)| *port == of);
+    let rows = evidence.rows.iter().filter(|row| match port {
+        SHARED_PORT => !is_own(row.node_port),
+        port => row.node_port == port,
+    });
     let tried = Tried::new(
         counters,
         rows.map(|row| (row.failure, row.reply, row.count)),
@@ -127,38 +134,6 @@ fn backend_row(backend: &Backend, rows: &[Row]) -> BackendRow {
     }
 }
 
-/// SYN to first answer; `None` without any.
-pub(super) fn latency(counters: &Counted) -> Option<Latency> {
-    let buckets: [u64; LATENCY_BUCKETS] = std::array::from_fn(|bucket| {
-        let cells = Answer::ALL.iter().map(|a| Cell::latency(*a, bucket));
-        cells.map(|cell| counters.get(cell)).sum()
-    });
-    Some(Latency {
-        p50: quantile(&buckets, 0.5)?,
-        p99: quantile(&buckets, 0.99)?,
-    })
-}
-
-/// A quantile in seconds, linear within its bucket; the lower bound of the
-/// unbounded one.
-fn quantile(buckets: &[u64; LATENCY_BUCKETS], q: f64) -> Option<f64> {
-    let total: u64 = buckets.iter().sum();
-    let rank = q * total as f64;
-    let mut below = 0.0;
-    let mut lower = 0.0;
-    let bounds = LATENCY_BOUNDS_NS.iter().map(|ns| *ns as f64 / 1e9);
-    for (count, upper) in buckets.iter().zip(bounds.chain([f64::NAN])) {
-        let count = *count as f64;
-        if count > 0.0 && below + count >= rank {
-            let within = lower + (upper - lower) * (rank - below) / count;
-            return Some(if upper.is_nan() { lower } else { within });
-        }
-        below += count;
-        lower = upper;
-    }
-    None
-}
-
 fn not_visible(evidence: &Evidence, about: &Circumstances<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     let second = Duration::from_secs(1);
@@ -180,6 +155,12 @@ fn not_visible(evidence: &Evidence, about: &Circumstances<'_>) -> Vec<String> {
             let what = what.as_str();
             lines.push(format!("{count} events were lost in the window ({what})."));
         }
+    }
+    if evidence.ports.iter().any(|(port, _)| *port == SHARED_PORT) {
+        let count = about.sharing.len();
+        lines.push(format!(
+            "Attempts at each of {count} ports that were tried when very many had been, as by a scan: they count together, as port {OTHER}; their failures are told apart."
+        ));
     }
     let owed = evidence.ports.iter();
     let owed: u64 = owed.map(|(_, c)| c.get(Cell::UNREPORTED)).sum();
@@ -218,20 +199,4 @@ fn never(evidence: &Evidence) -> impl Iterator<Item = &'static str> {
     ]
     .into_iter()
     .filter_map(|(line, applies)| applies.then_some(line))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_lie_within_their_bucket() {
-        let mut buckets = [0; LATENCY_BUCKETS];
-        assert_eq!(quantile(&buckets, 0.5), None);
-        buckets[1] = 100;
-        let close = |q, to: f64| (quantile(&buckets, q).unwrap() - to).abs() < 1e-9;
-        assert!(close(0.5, 0.000_175), "{:?}", quantile(&buckets, 0.5));
-        buckets[LATENCY_BUCKETS - 1] = 100;
-        assert_eq!(quantile(&buckets, 0.99), Some(7.5));
-    }
 }

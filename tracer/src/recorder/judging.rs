@@ -29,6 +29,7 @@ use super::{
 use crate::{
     evidence::{Asked, Evidence, Row},
     report::Event,
+    snapshot::Snapshot,
     verdict::{self, Verdict},
 };
 
@@ -142,11 +143,11 @@ impl Shared {
     pub(super) fn judge(&self, asker: &Asker) -> anyhow::Result<Scrape> {
         let mut guard = lock(&self.judging);
         let judging = &mut *guard;
-        let (snapshot, unjudged, places) = {
+        let (snapshot, unjudged, places, served) = {
             let mut rounds = lock(&self.rounds);
             let snapshot = rounds.look(&*self.source, monotonic)?;
             let places = rounds.places().clone();
-            (snapshot, rounds.unjudged(), places)
+            (snapshot, rounds.unjudged(), places, rounds.served())
         };
         let kinds = unjudged.kinds.iter().map(|(kind, count)| (kind, *count));
         let records = unjudged.records.iter().map(|failed| (&failed.kind, 1));
@@ -168,7 +169,8 @@ impl Shared {
                 continue;
             };
             if failure.is_attempt() {
-                judging.ledger.judged(kind.node_port, verdict, *count);
+                let counted = snapshot.counted_at(kind.node_port);
+                judging.ledger.judged(counted, verdict, *count);
             }
             if let Some(row) = verdicts.row(kind) {
                 self.remember(*kind, *count, (&row, verdict), &judging.context);
@@ -185,13 +187,14 @@ impl Shared {
         let names = self.services.table();
         let has_backend: BTreeSet<u16> = places.iter().map(|(port, _)| *port).collect();
         let is_known = |port: u16| has_backend.contains(&port) || names.port(port).is_some();
+        self.give_rows(&snapshot, |port| served.contains(&port) || is_known(port));
         let counts = judging.ledger.counts();
         let now = monotonic();
         judging.losses.look(&snapshot, now);
         let clock_steps = judging.clock.look(Reading::now());
         let listing = &mut judging.listing;
         Ok(Scrape {
-            listed: listing.look(now, &snapshot.ports, &counts, is_known),
+            listed: listing.look(now, &snapshot, &counts, is_known),
             snapshot,
             backends: judging.backends.as_ref().map(BackendLedger::counts),
             names,
@@ -200,6 +203,18 @@ impl Shared {
             clock_steps,
             late_rounds: self.late_rounds.load(Ordering::Relaxed),
         })
+    }
+
+    /// Gives counters of their own to those of the ports without that are somebody's.
+    fn give_rows(&self, snapshot: &Snapshot, is_known: impl Fn(u16) -> bool) {
+        let ports = snapshot.sharing.iter().copied();
+        let known: Vec<u16> = ports.filter(|port| is_known(*port)).collect();
+        if known.is_empty() {
+            return;
+        }
+        if let Err(e) = self.source.give_rows(&known) {
+            tracing::debug!(cause = format!("{e:#}"), "ports keep sharing counters");
+        }
     }
 
     fn read_context(&self, judging: &mut Judging, asker: &Asker) {

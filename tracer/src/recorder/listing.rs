@@ -1,6 +1,6 @@
 //! Which ports have series of their own. Whoever scans the node tries every port
-//! once, and must not give each its series: where nobody has ever been seen, and
-//! nobody insists, attempts count together ([`OTHER`]).
+//! once, and must not give each its series: but for the first of them, ports where
+//! nobody has ever been seen, and nobody insists, count together ([`OTHER`]).
 
 mod tries;
 
@@ -13,11 +13,26 @@ use tracer_common::{
 
 use self::tries::{Newcomers, Tries};
 use super::ledger::ByVerdict;
-use crate::{counted::Counted, verdict::Verdict};
+use crate::{
+    counted::Counted,
+    snapshot::{SHARED_PORT, Snapshot},
+    verdict::Verdict,
+};
 
-/// Ports without a sign of anybody there that have series of their own, at most.
-/// Where no more are watched, every port has its series from its first attempt on.
-const UNPROVEN: usize = 512;
+/// How many ports without a sign of anybody there have series of their own.
+#[derive(Clone, Copy, Debug)]
+struct Most {
+    /// So many from their first attempt on: all that a scan can add. Where no more are
+    /// watched, every port has.
+    at_once: usize,
+    /// So many with those that somebody goes on trying.
+    insisted: usize,
+}
+
+const MOST: Most = Most {
+    at_once: 64,
+    insisted: 512,
+};
 
 /// The word for the ports that count together.
 pub const OTHER: &str = "other";
@@ -40,12 +55,16 @@ impl Listed {
         Self {
             ports: ports
                 .iter()
-                .map(|(port, c)| (Some(*port), c.clone()))
+                .map(|(port, c)| (own(*port), c.clone()))
                 .collect(),
-            verdicts: verdicts.iter().map(|(port, v)| (Some(*port), *v)).collect(),
+            verdicts: verdicts.iter().map(|(port, v)| (own(*port), *v)).collect(),
             others: None,
         }
     }
+}
+
+fn own(port: u16) -> Option<u16> {
+    (port != SHARED_PORT).then_some(port)
 }
 
 /// Numbers that are not 0, with their positions.
@@ -75,6 +94,8 @@ fn add(sum: &mut [u64], numbers: &[u64]) {
 #[derive(Debug, Default)]
 struct Port {
     is_listed: bool,
+    /// It is listed, though nobody has been seen there.
+    is_unproven: bool,
     tries: Tries,
     /// What counts with the others, and stays there when the port is listed, for
     /// no counter may fall.
@@ -87,8 +108,7 @@ struct Port {
 pub(super) struct Listing {
     /// So few are watched that each has its own series.
     lists_all: bool,
-    /// [`UNPROVEN`].
-    most: usize,
+    most: Most,
     ports: BTreeMap<u16, Port>,
     /// Listed ones at which nobody has been seen.
     unproven: usize,
@@ -100,12 +120,12 @@ pub(super) struct Listing {
 impl Listing {
     /// For so many watched ports.
     pub(super) fn new(watched: usize) -> Self {
-        Self::with(watched, UNPROVEN)
+        Self::with(watched, MOST)
     }
 
-    fn with(watched: usize, most: usize) -> Self {
+    fn with(watched: usize, most: Most) -> Self {
         Self {
-            lists_all: watched <= most,
+            lists_all: watched <= most.at_once,
             most,
             ports: BTreeMap::new(),
             unproven: 0,
@@ -115,24 +135,29 @@ impl Listing {
         }
     }
 
-    /// What to show at `now` (nanoseconds, monotonic) of these ports, ascending,
-    /// and the verdicts on their failed attempts, ascending too. `is_known`:
-    /// whether it is known otherwise that a port is somebody's.
+    /// What to show at `now` (nanoseconds, monotonic) of the ports of a look, and the
+    /// verdicts on their failed attempts, ascending. `is_known`: whether it is known
+    /// otherwise that a port is somebody's.
     pub(super) fn look(
         &mut self,
         now: u64,
-        ports: &[(u16, Counted)],
+        snapshot: &Snapshot,
         verdicts: &[(u16, ByVerdict)],
         is_known: impl Fn(u16) -> bool,
     ) -> Listed {
         if self.lists_all {
-            return Listed::all(ports, verdicts);
+            return Listed::all(&snapshot.ports, verdicts);
         }
         let mut listed = Listed::default();
-        for (port, counters) in ports {
+        let mut shared = (PortCounters::ZERO, [0; Verdict::COUNT]);
+        for (port, counters) in &snapshot.ports {
             let judged = verdicts.binary_search_by_key(port, |(of, _)| *of);
             let judged = judged.ok().and_then(|at| verdicts.get(at));
             let judged = judged.map_or([0; Verdict::COUNT], |(_, counts)| *counts);
+            if *port == SHARED_PORT {
+                shared = (PortCounters::from(counters), judged);
+                continue;
+            }
             let is_proven = has_answered(counters) || is_known(*port);
             if self.lists(*port, counters, is_proven, now) {
                 self.own(*port, counters, judged, &mut listed);
@@ -141,9 +166,13 @@ impl Listing {
             }
         }
         self.newcomers.tell(now);
-        listed.ports.push((None, Counted::from(&self.other)));
-        listed.verdicts.push((None, self.other_verdicts));
-        listed.others = Some(self.ports.values().filter(|port| !port.is_listed).count());
+        let (mut other, mut judged) = shared;
+        add(&mut other.0, &self.other.0);
+        add(&mut judged, &self.other_verdicts);
+        listed.ports.push((None, Counted::from(&other)));
+        listed.verdicts.push((None, judged));
+        let unlisted = self.ports.values().filter(|port| !port.is_listed);
+        listed.others = Some(unlisted.count() + snapshot.sharing.len());
         listed
     }
 
@@ -151,15 +180,19 @@ impl Listing {
     fn lists(&mut self, number: u16, counters: &Counted, is_proven: bool, now: u64) -> bool {
         let port = self.ports.entry(number).or_default();
         if port.is_listed {
+            // Its place is free for another.
+            let was = is_proven && std::mem::take(&mut port.is_unproven);
+            self.unproven -= usize::from(was);
             return true;
         }
         let is_new = port.tries.are_none();
         let insists = port.tries.see(tried(counters), now);
-        if insists && !is_proven && self.unproven >= self.most {
-            self.newcomers.full(number);
-        } else if is_proven || insists {
+        let is_first = self.unproven < self.most.at_once && !port.tries.are_none();
+        if insists && !is_proven && self.unproven >= self.most.insisted {
+            self.newcomers.full(number, self.most.insisted);
+        } else if is_proven || insists || is_first {
+            (port.is_listed, port.is_unproven) = (true, !is_proven);
             self.unproven += usize::from(!is_proven);
-            port.is_listed = true;
         } else if is_new && !port.tries.are_none() {
             self.newcomers.come(now);
         }

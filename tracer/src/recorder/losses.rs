@@ -29,6 +29,9 @@ fn words(kind: usize) -> Option<(&'static str, &'static str)> {
         Lost::Served => {
             "the table of established connections is full: whose they were is not known"
         }
+        Lost::Latencies => {
+            "the table of latencies is full: p50 and p99 may come from the histogram's buckets"
+        }
         Lost::Fragment | Lost::Malformed => return None,
     };
     Some((stage.as_str(), why))
@@ -89,6 +92,7 @@ mod tests {
             ports: Vec::new(),
             lost,
             flows: 0,
+            sharing: vec![],
             misses: 0,
             addresses: 0,
             flows_capacity: 0,

@@ -9,6 +9,7 @@ mod explanation;
 mod found;
 mod history;
 mod judging;
+mod latency;
 mod lateness;
 mod ledger;
 mod listing;
@@ -204,6 +205,7 @@ impl Recorder {
             lost,
             elsewhere,
             ports,
+            sharing: &snapshot.sharing,
         };
         Ok(explanation(&evidence, judgement, &about))
     }

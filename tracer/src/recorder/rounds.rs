@@ -7,7 +7,7 @@ use std::{
 };
 
 use tracer_common::{
-    counters::{Cell, PortCounters},
+    counters::Cell,
     failure::{FailureKey, Record},
     flow::FlowKey,
     words::{Lost, Traffic},
@@ -85,6 +85,8 @@ pub(super) struct Rounds {
     history: History,
     unjudged: Unjudged,
     remembered: Remembered,
+    /// Ports at which a connection was established since they were last asked for.
+    served: BTreeSet<u16>,
 }
 
 impl Rounds {
@@ -98,6 +100,7 @@ impl Rounds {
             history: History::new(now, BYTES, AGE),
             unjudged: Unjudged::default(),
             remembered: Remembered::default(),
+            served: BTreeSet::new(),
         }
     }
 
@@ -126,6 +129,8 @@ impl Rounds {
         let port_at = |slot| source.port_at(slot);
         changes.elsewhere = source.elsewhere();
         changes.served = served::of_round(source.served(), &self.positions, port_at);
+        self.served
+            .extend(changes.served.iter().map(|(whose, _)| whose.node_port));
         self.history.push(now(), &changes);
         self.remembered.forget(self.history.oldest());
         for (kind, count) in changes.kinds {
@@ -153,13 +158,12 @@ impl Rounds {
             if old == Some(counters) {
                 continue;
             }
-            let new = PortCounters::from(counters);
-            let old = old.map_or(PortCounters::ZERO, PortCounters::from);
-            for (cell, (new, old)) in (0..).zip(new.0.iter().zip(&old.0)) {
-                if new != old && !is_gauge(cell) {
-                    changes.cells.push((*port, cell, new.wrapping_sub(*old)));
-                }
-            }
+            let none = Counted::default();
+            let rose = counters.since(old.unwrap_or(&none));
+            let rose = rose.filter(|(cell, _)| !is_gauge(*cell));
+            changes
+                .cells
+                .extend(rose.map(|(cell, by)| (*port, cell, by)));
         }
     }
 
@@ -236,6 +240,11 @@ impl Rounds {
         std::mem::take(&mut self.unjudged)
     }
 
+    /// Takes the ports at which a connection was established since the last call.
+    pub(super) fn served(&mut self) -> BTreeSet<u16> {
+        std::mem::take(&mut self.served)
+    }
+
     /// Node ports and their backends, as they are now.
     pub(super) fn places(&self) -> &BTreeSet<Place> {
         &self.places
@@ -257,11 +266,11 @@ impl Rounds {
             let Some(counters) = window.ports.get_mut(port) else {
                 continue;
             };
-            let (rose, now) = (PortCounters::from(&*counters), PortCounters::from(now));
-            let cells = (0..).zip(rose.0.iter().zip(&now.0));
-            let cells =
-                cells.map(|(at, (rose, now))| (at, if is_gauge(at) { *now } else { *rose }));
-            *counters = cells.collect();
+            let rose = counters.cells().filter(|(at, _)| !is_gauge(*at));
+            let gauges = now.cells().filter(|(at, _)| is_gauge(*at));
+            let mut cells: Vec<_> = rose.chain(gauges).collect();
+            cells.sort_unstable();
+            *counters = cells.into_iter().collect();
         }
         window
     }

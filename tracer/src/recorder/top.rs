@@ -10,7 +10,7 @@ use tracer_common::{
 };
 
 use super::{
-    LONGEST, Recorder, clients::Clients, explanation::latency, history::Window, lock, monotonic,
+    LONGEST, Recorder, clients::Clients, history::Window, latency::latency, lock, monotonic,
     nanoseconds, tried::Tried,
 };
 use crate::{

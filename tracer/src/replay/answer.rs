@@ -270,6 +270,7 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
     let changed = |(_, counters): &(u16, Counted)| *counters != Counted::default();
     let snapshot = Snapshot {
         ports: evidence.ports.into_iter().filter(changed).collect(),
+        sharing: Vec::new(),
         lost: player.seen.lost,
         flows: player.table.flows() as u64,
         misses: 0,

@@ -161,7 +161,7 @@ impl Column {
             C::How => (7, 14),
             C::Why => (3, 19),
             C::Traffic => (7, 13),
-            C::P50 | C::P99 => (6, 7),
+            C::P50 | C::P99 => (7, 7),
             C::History => HISTORY,
             _ => (4, 7),
         }
@@ -170,7 +170,7 @@ impl Column {
     /// What stands in it; [`Column::History`] is drawn.
     pub(super) fn text(self, row: &Row<'_>, totals: bool) -> String {
         match self {
-            C::Port => format!("{} {}", mark(row), row.port.node_port),
+            C::Port => format!("{} {}", mark(row), human::node_port(row.port.node_port)),
             C::Service => match &row.port.service {
                 Some(service) => human::printable(service).into_owned(),
                 None => "-".to_owned(),
@@ -239,7 +239,7 @@ pub(super) fn mark(row: &Row<'_>) -> char {
 }
 
 fn latency(seconds: Option<f64>) -> String {
-    seconds.map_or("-".to_owned(), human::duration)
+    seconds.map_or("-".to_owned(), human::latency)
 }
 
 /// The most frequent failed outcome; `+2`: there are two others.

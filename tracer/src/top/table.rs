@@ -111,7 +111,11 @@ impl<'a> Table<'a> {
         let cells = self.layout.columns.iter().map(|(column, width)| {
             let text = match column {
                 Column::Port if selected => {
-                    format!("{}>{}", columns::mark(row), row.port.node_port)
+                    format!(
+                        "{}>{}",
+                        columns::mark(row),
+                        crate::human::node_port(row.port.node_port)
+                    )
                 }
                 Column::History => self.history(Some(row.port.node_port), *width),
                 _ => column.text(row, self.ui.totals),

@@ -149,7 +149,7 @@ fn why(model: &Model, port: u16) -> Option<&Finding> {
 /// Every word is in the port's number, its Service, its failed outcomes or its
 /// verdict; `failing` is in all that fail.
 fn passes(row: &Row<'_>, words: &[&str]) -> bool {
-    let mut text = row.port.node_port.to_string();
+    let mut text = human::node_port(row.port.node_port).into_owned();
     let mut add = |word: &str| {
         text.push(' ');
         text.push_str(word);

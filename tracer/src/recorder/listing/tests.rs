@@ -1,13 +1,19 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tracer_common::{counters::Tally as _, words::Outcome};
+use tracer_common::{
+    counters::Tally as _,
+    words::{Lost, Outcome},
+};
 
 use super::{super::ledger, *};
 
 const PORT: u16 = 31_000;
 const PORTS: u16 = 6;
-const MOST: usize = 2;
+const FEW: Most = Most {
+    at_once: 1,
+    insisted: 2,
+};
 const SECOND: u64 = 1_000_000_000;
 const REFUSED: Cell = Cell::handshake(Outcome::Refused, Traffic::Unknown);
 
@@ -15,6 +21,9 @@ const REFUSED: Cell = Cell::handshake(Outcome::Refused, Traffic::Unknown);
 #[derive(Default)]
 struct Node {
     ports: BTreeMap<u16, (PortCounters, ByVerdict)>,
+    /// Those that the kernel programs count together, and their counts.
+    sharing: Vec<u16>,
+    shared: Option<(PortCounters, ByVerdict)>,
     now: u64,
 }
 
@@ -37,22 +46,29 @@ impl Node {
     }
 
     fn look(&self, listing: &mut Listing, known: &[u16]) -> Listed {
-        let ports: Vec<_> = self
-            .ports
-            .iter()
-            .map(|(port, (c, _))| (*port, Counted::from(c)))
-            .collect();
-        let verdicts: Vec<_> = self
-            .ports
-            .iter()
-            .map(|(port, (_, v))| (*port, *v))
-            .collect();
+        let shared = self.shared.iter().map(|counts| (SHARED_PORT, counts));
+        let own = self.ports.iter().map(|(port, counts)| (*port, counts));
+        let all: Vec<_> = shared.chain(own).collect();
+        let snapshot = Snapshot {
+            ports: all
+                .iter()
+                .map(|(port, (c, _))| (*port, Counted::from(c)))
+                .collect(),
+            sharing: self.sharing.clone(),
+            lost: [0; Lost::COUNT],
+            misses: 0,
+            addresses: 0,
+            flows: 0,
+            flows_capacity: 0,
+            hooks: Vec::new(),
+        };
+        let verdicts: Vec<_> = all.iter().map(|(port, (_, v))| (*port, *v)).collect();
         let is_known = |port| known.contains(&port);
-        listing.look(self.now * SECOND, &ports, &verdicts, is_known)
+        listing.look(self.now * SECOND, &snapshot, &verdicts, is_known)
     }
 
     fn attempts(&self) -> u64 {
-        let all = self.ports.values();
+        let all = self.ports.values().chain(&self.shared);
         all.map(|(counters, _)| counters.get(Cell::ATTEMPTS)).sum()
     }
 }
@@ -152,7 +168,7 @@ proptest! {
     /// and no more ports than the limit are listed that nobody has answered at.
     #[test]
     fn whatever_happens(steps in prop::collection::vec(step(), 1..200)) {
-        let (mut node, mut listing) = (Node::default(), Listing::with(1000, MOST));
+        let (mut node, mut listing) = (Node::default(), Listing::with(1000, FEW));
         let mut before = BTreeMap::new();
         for step in steps.iter().chain([&Step::Look]) {
             take_step(&mut node, step);
@@ -168,13 +184,30 @@ proptest! {
             before = now;
             let unproven = own(&listed);
             let unproven = unproven.iter().filter(|port| !has_answered(&Counted::from(&node.ports[*port].0)));
-            prop_assert!(unproven.count() <= MOST);
+            prop_assert!(unproven.count() <= FEW.insisted);
         }
     }
 }
 
+/// The kernel programs count a port's attempts in its own row or in the shared one.
 #[test]
-fn a_scan_adds_no_row() {
+fn what_the_kernel_counts_together_is_other() {
+    let (mut node, mut listing) = (Node::default(), Listing::new(65_535));
+    node.refuse(1);
+    node.refuse(2);
+    let mut shared = node.ports[&(PORT + 2)];
+    shared.0.add(Cell::ATTEMPTS, 4);
+    shared.0.add(Cell::PENDING, 4);
+    node.ports.remove(&(PORT + 2));
+    (node.shared, node.sharing) = (Some(shared), vec![PORT + 2, PORT + 3]);
+    let listed = node.look(&mut listing, &[]);
+    check(&node, &listed).unwrap();
+    assert_eq!(own(&listed), [PORT + 1]);
+    assert_eq!((attempts(&listed, None), listed.others), (Some(5), Some(2)));
+}
+
+#[test]
+fn a_scan_adds_64_rows() {
     let (mut node, mut listing) = (Node::default(), Listing::new(2768));
     assert!(own(&node.look(&mut listing, &[])).is_empty());
     for port in 0..2000 {
@@ -182,11 +215,29 @@ fn a_scan_adds_no_row() {
         node.refuse(port);
     }
     let listed = node.look(&mut listing, &[]);
-    assert!(own(&listed).is_empty());
+    assert_eq!(own(&listed).len(), 64);
+    let rest = 2000 - 64;
     assert_eq!(
         (attempts(&listed, None), listed.others),
-        (Some(4000), Some(2000))
+        (Some(2 * rest), Some(rest as usize))
     );
+    node.refuse(1999);
+    assert_eq!(own(&node.look(&mut listing, &[])).len(), 64);
+}
+
+/// A place goes to the next one when somebody has been seen there.
+#[test]
+fn who_has_answered_takes_no_place_of_those_who_have_not() {
+    let (mut node, mut listing) = (Node::default(), Listing::new(2768));
+    for port in 0..64 {
+        node.refuse(port);
+    }
+    assert_eq!(own(&node.look(&mut listing, &[])).len(), 64);
+    node.refuse(100);
+    assert_eq!(own(&node.look(&mut listing, &[])).len(), 64);
+    assert_eq!(own(&node.look(&mut listing, &[PORT])).len(), 65);
+    node.refuse(101);
+    assert_eq!(own(&node.look(&mut listing, &[PORT])).len(), 65);
 }
 
 #[test]
@@ -197,19 +248,23 @@ fn a_dead_port_that_is_checked_gets_its_row() {
     }
     let mut listed = node.look(&mut listing, &[]);
     for _ in 0..6 {
-        node.refuse(7);
+        node.refuse(1007);
         node.now += 10;
         listed = node.look(&mut listing, &[]);
     }
-    assert_eq!(own(&listed), [PORT + 7]);
+    assert_eq!(own(&listed).last(), Some(&(PORT + 1007)));
     // What it had counted before stays where it is.
-    assert_eq!(attempts(&listed, Some(PORT + 7)), Some(3));
-    assert_eq!(attempts(&listed, None), Some(2003));
+    assert_eq!(attempts(&listed, Some(PORT + 1007)), Some(3));
+    assert_eq!(attempts(&listed, None), Some(2003 - 64));
 }
 
 #[test]
 fn who_is_known_or_answers_has_a_row_at_once() {
-    let (mut node, mut listing) = (Node::default(), Listing::new(2768));
+    let none = Most {
+        at_once: 0,
+        insisted: 0,
+    };
+    let (mut node, mut listing) = (Node::default(), Listing::with(2768, none));
     node.refuse(1);
     node.refuse(2);
     node.add(3, &[(Cell::ATTEMPTS, 1), (Cell::PENDING, 1)]);
@@ -221,7 +276,7 @@ fn who_is_known_or_answers_has_a_row_at_once() {
 
 #[test]
 fn few_ports_all_have_rows() {
-    let (mut node, mut listing) = (Node::default(), Listing::new(UNPROVEN));
+    let (mut node, mut listing) = (Node::default(), Listing::new(64));
     node.refuse(1);
     let listed = node.look(&mut listing, &[]);
     assert_eq!((own(&listed), listed.others), (vec![PORT + 1], None));

@@ -79,11 +79,11 @@ impl Newcomers {
     }
 
     /// Says that a port would have its own series, were there not so many.
-    pub(super) fn full(&mut self, port: u16) {
+    pub(super) fn full(&mut self, port: u16, most: usize) {
         if !std::mem::replace(&mut self.told_full, true) {
             tracing::warn!(
                 port,
-                most = super::UNPROVEN,
+                most,
                 "too many ports where nobody answers are tried again and again: from this one on \
                  they stay in node_port=\"other\"; name ports by --services or Kubernetes, or \
                  watch fewer (--node-ports)"

@@ -151,6 +151,7 @@ impl Source for Fake {
                 .iter()
                 .map(|(p, c)| (*p, Counted::from(c)))
                 .collect(),
+            sharing: vec![],
             lost: [0; Lost::COUNT],
             flows: 0,
             misses: 0,

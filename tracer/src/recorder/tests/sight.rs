@@ -13,6 +13,7 @@ use crate::{
 fn told(evidence: Evidence, elsewhere: &[(&str, u64)], ports: &[u16]) -> Explanation {
     let elsewhere = elsewhere.iter().map(|(to, n)| (to.parse().unwrap(), *n));
     let about = Circumstances {
+        sharing: &[],
         asked: Duration::from_secs(60),
         reach: Duration::from_secs(60),
         hooks: &[],
