@@ -58,9 +58,6 @@ impl Mac {
 /// Addresses and ports, not the node's own, to which SYNs are told apart within a round.
 pub const ELSEWHERE: u32 = 64;
 
-/// Version of the layout shared by kernel object and daemon; both carry it.
-pub const ABI: u32 = 4;
-
 /// Keys that one run of the sweep program takes: with the turns that each may
 /// wait for its lock, a chain of jumps that the verifier still follows (8192).
 pub const SWEEP_KEYS: u32 = 16;

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod first_bytes;
 pub mod flow;
 pub mod latency;
+pub mod layout;
 pub mod machine;
 pub mod packet;
 pub mod words;

@@ -3,14 +3,14 @@
 
 use aya_ebpf::Global;
 use tracer_common::{
-    config::ABI,
     first_bytes::ProbeMethods,
+    layout::LAYOUT,
     machine::{self, Limits},
 };
 
-/// Layout version; the loader refuses an object with another one.
+/// What the object was built with; the loader refuses one that differs from its own.
 #[unsafe(no_mangle)]
-static TRACER_ABI: Global<u32> = Global::new(ABI);
+static TRACER_LAYOUT: Global<u64> = Global::new(LAYOUT);
 #[unsafe(no_mangle)]
 static HANDSHAKE_TIMEOUT_NS: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -54,8 +54,8 @@ pub fn has_probe_sources() -> bool {
     HAS_PROBE_SOURCES.load() != 0
 }
 
-/// Keeps the layout version in the object.
+/// Keeps the layout in the object.
 #[inline(always)]
-pub fn abi() -> u32 {
-    TRACER_ABI.load()
+pub fn layout() -> u64 {
+    TRACER_LAYOUT.load()
 }

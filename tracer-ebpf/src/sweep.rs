@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The "packet" is an array of [`FlowKey`], its mark [`SWEEP_CROWDED`] where attempts
-/// that are spent shall go too; returns the layout version.
+/// that are spent shall go too; returns the layout, cut off.
 #[classifier]
 pub fn sweep(ctx: TcContext) -> i32 {
     let skb = Skb::<true>::from(&ctx);
@@ -30,7 +30,7 @@ pub fn sweep(ctx: TcContext) -> i32 {
         };
         tick(&key, crowded);
     }
-    globals::abi().cast_signed()
+    globals::layout() as i32
 }
 
 #[inline(always)]

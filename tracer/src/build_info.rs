@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use tracer_common::config::ABI;
-
 /// Version of the crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Commit it was built from; `unknown` outside a checkout.
@@ -15,7 +13,6 @@ pub const COMMIT: &str = match option_env!("TRACER_COMMIT") {
 /// What `--version` prints after the name.
 #[must_use]
 pub fn version_line() -> &'static str {
-    static LINE: LazyLock<String> =
-        LazyLock::new(|| format!("{VERSION} (commit {COMMIT}, kernel ABI {ABI})"));
+    static LINE: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (commit {COMMIT})"));
     &LINE
 }

@@ -50,15 +50,12 @@ impl Drop for File {
 }
 
 #[test]
-fn version_names_commit_and_abi() {
+fn version_names_the_commit() {
     let output = tracer(&["--version"], &[]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     let expected = concat!("tracer ", env!("CARGO_PKG_VERSION"), " (commit ");
-    assert!(
-        text.starts_with(expected) && text.contains("kernel ABI"),
-        "{text}"
-    );
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod flows;
 mod interfaces;
 mod keeper;
 mod latencies;
+mod layout;
 mod log;
 mod mapped;
 mod misses;

@@ -9,17 +9,17 @@ use aya::{
 };
 use ipnet::IpNet;
 use tracer_common::{
-    config::{ABI, PORTS_PER_LINE, PortLine},
+    config::{PORTS_PER_LINE, PortLine},
     first_bytes::ProbeMethods,
     flow::Addr,
     machine::Limits,
 };
 
-use super::{interfaces::addr, rows};
+use super::{interfaces::addr, layout, rows};
 use crate::{config::Config, hooks::Plan};
 
 /// The object as built; empty in a debug build without bpf-linker.
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
 /// Seconds without a packet until a connection that one side has closed is
 /// given up: as long as conntrack keeps FIN_WAIT (nf_conntrack_tcp_timeout_fin_wait).
@@ -32,6 +32,7 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
             "this debug build carries no kernel programs; build with `cargo build --release -p tracer`"
         );
     }
+    layout::compare(OBJECT)?;
     raise_memlock();
     let limits = limits(config)?;
     let rows = rows::Plan::new(config.ports.len())?;
@@ -44,7 +45,6 @@ pub fn load(config: &Config, plan: &Plan) -> anyhow::Result<Ebpf> {
     loader.btf(None);
     plan.globals(&mut loader);
     let mut ebpf = loader
-        .override_global("TRACER_ABI", &ABI, true)
         .override_global("HANDSHAKE_TIMEOUT_NS", &limits.handshake_timeout_ns, true)
         .override_global("IDLE_AFTER_NS", &limits.idle_after_ns, true)
         .override_global("EXPIRE_AFTER_S", &limits.expire_after_s, true)

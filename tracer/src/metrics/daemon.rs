@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use prometheus_client::encoding::DescriptorEncoder;
-use tracer_common::{config::ABI, words::Lost};
+use tracer_common::words::Lost;
 
 use super::{
     family::{counter, gauge},
@@ -63,12 +63,8 @@ fn hooks(hooks: &[HookStatus], to: &mut DescriptorEncoder<'_>) -> fmt::Result {
 
 /// Writes which build runs.
 pub(super) fn build(to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "Version, commit and kernel ABI of this build";
-    let abi = ABI.to_string();
-    gauge(to, "tracer_build_info", help)?.set(
-        &[("version", VERSION), ("commit", COMMIT), ("abi", &abi)],
-        1_u64,
-    )
+    let help = "Version and commit of this build";
+    gauge(to, "tracer_build_info", help)?.set(&[("version", VERSION), ("commit", COMMIT)], 1_u64)
 }
 
 /// Writes what the kernel says about this process, as far as it says it.
