@@ -66,6 +66,12 @@ impl<'a> Captured<'a> {
         self.noting(offset, N, bytes.and_then(<[u8]>::first_chunk).copied())
     }
 
+    /// The same of what may not be there.
+    pub(crate) fn peek<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let bytes = self.bytes.get(offset as usize..)?;
+        bytes.first_chunk().copied()
+    }
+
     /// What was `found` of `len` bytes at `offset`.
     #[inline(always)]
     fn noting<T>(&self, offset: u32, len: usize, found: Option<T>) -> Option<T> {

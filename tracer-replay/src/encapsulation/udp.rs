@@ -31,8 +31,18 @@ pub(super) fn inside(packet: &Captured<'_>, at: u32) -> Result<Option<Inside>, S
             id: 0,
         })),
         other if undecoded::udp(other).is_some() => Err(Stop::Undecoded(Undecoded::Udp(other))),
+        _ if looks_like_vxlan(packet, payload) => vxlan(packet, payload).map(Some),
         _ => Ok(None),
     }
+}
+
+/// Some give VXLAN another port: all but the network identifier is given, and an Ethernet
+/// frame with IP follows. Other bytes look so once in 2^55.
+fn looks_like_vxlan(packet: &Captured<'_>, at: u32) -> bool {
+    let head = packet.peek(at);
+    let inner = packet.peek(at + 8 + 12).map(u16::from_be_bytes);
+    matches!(head, Some([8, 0, 0, 0, _, _, _, 0]))
+        && matches!(inner, Some(ethertype::IPV4 | ethertype::IPV6))
 }
 
 /// 8 bytes: flags, of which one says that the network identifier is valid; the

@@ -10,7 +10,7 @@ const GRE: u8 = 47;
 pub type Wrap = fn(&Packet) -> Vec<u8>;
 
 /// One of each that is decoded.
-pub const ALL: [(&str, Wrap); 20] = [
+pub const ALL: [(&str, Wrap); 21] = [
     ("VXLAN", vxlan),
     ("VXLAN", |p| udp(8_472, &vxlan_header(), &ethernet(p))),
     ("VXLAN", |p| {
@@ -29,6 +29,7 @@ pub const ALL: [(&str, Wrap); 20] = [
         )
     }),
     ("VXLAN", nested),
+    ("VXLAN", |p| udp(6_784, &vxlan_header(), &ethernet(p))),
     ("Geneve", |p| {
         udp(6_081, &[0, 0, 0x65, 0x58, 0, 0, 7, 0], &ethernet(p))
     }),

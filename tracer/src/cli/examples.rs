@@ -121,22 +121,26 @@ pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:
   tracer replay capture.pcap
   tcpdump -i eth0 -s 160 -w - tcp or icmp or icmp6 | tracer replay -
+  tcpdump -i eth0 -s 0 -w - udp port 4789 | tracer replay -
   tracer replay --node-address 10.0.3.17 any.pcapng.gz
   tracer replay -o json old.pcap new.pcap | jq '.verdicts[]'
   tracer replay --openmetrics capture.pcap > tracer.prom
 
-Reads Ethernet (with VLAN), Linux cooked v1 and v2, raw IP and loopback
-captures. Counts like the daemon: the settings that matter are --node-ports,
---handshake-timeout, --idle-after, --expire-after, --probe-source and
---probe-method; the others do nothing here. Time is that of the capture: what
+Reads Ethernet, Linux cooked v1 and v2, raw IP and loopback captures, through
+VLAN, VXLAN (so VPC traffic mirroring sends packets), Geneve, GRE, ERSPAN, IP
+in IP, MPLS and PPPoE. Counts like the daemon: the settings that matter are
+--node-ports, --handshake-timeout, --idle-after, --expire-after, --probe-source
+and --probe-method; the others do nothing here. Time is that of the capture: what
 was open at its end stays open. Ctrl-C ends reading and tells what was seen; a
 second Ctrl-C quits. What packets alone cannot tell is said below the answer.
 
 Without --node-address, every address that SYNs to --node-ports go to counts as
-the node's, which is said in the output.
+the node's, which is said in the output; with it, SYNs to watched ports of other
+addresses, as a Service's, are counted as passed over.
 
-Exit codes: 0 healthy, 3 at least one problem, 1 a file cannot be read or is no
-capture, 2 wrong usage, 78 wrong configuration, 130 quit by a second Ctrl-C";
+Exit codes: 0 healthy, 3 at least one problem, 1 no attempt at a watched port
+was read, a file cannot be read or is no capture, 2 wrong usage, 78 wrong
+configuration, 130 quit by a second Ctrl-C";
 
 pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:

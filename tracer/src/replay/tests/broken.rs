@@ -6,7 +6,7 @@ use tracer_common::{
     words::{Outcome, Traffic},
 };
 
-use super::{attempts, counters, played, write::*};
+use super::{attempts, counters, played, wrap::ALL, write::*};
 
 fn ng() -> Form {
     Form {
@@ -161,6 +161,29 @@ proptest! {
         prop_assert!(player.seen.packets <= bytes.len() as u64);
         let framed = form.record(START, &bytes);
         played(&[&[form.header(), framed].concat()], &[]);
+    }
+
+    #[test]
+    fn any_damage_within_encapsulations_is_survived(
+        which in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        kept in 0..200_usize,
+    ) {
+        let form = Form { snaplen: kept, ..Form::PLAIN };
+        let (_, wrap) = ALL[which.index(ALL.len())];
+        let mut bytes = form.header();
+        for packet in mixed() {
+            let mut frame = wrap(&packet);
+            for (at, value) in &damage {
+                let at = at.index(frame.len());
+                frame[at] = *value;
+            }
+            bytes.extend(form.record(packet.at, &frame));
+        }
+        let (player, _) = played(&[&bytes], &[]);
+        for (_, counters) in player.table.counters() {
+            prop_assert!(counters.balances());
+        }
     }
 
     #[test]
