@@ -6,6 +6,8 @@ use super::{
 };
 
 const HEADER: usize = 24;
+/// The most that libpcap takes of a packet (MAXIMUM_SNAPLEN).
+const SNAPLEN: u32 = 262_144;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// The header of a file.
@@ -16,6 +18,8 @@ pub(crate) struct Pcap {
     /// Bytes before a packet.
     before: usize,
     link_type: u16,
+    /// The longest packet that can be in it.
+    longest: u32,
 }
 
 impl Pcap {
@@ -39,6 +43,7 @@ impl Pcap {
         if !window.fill(HEADER) {
             return Err("it is cut short within its header".to_owned());
         }
+        let snaplen = word(big_endian, array(window.bytes(), 16));
         let network = word(big_endian, array(window.bytes(), 20));
         window.pass(HEADER);
         Ok(Self {
@@ -47,6 +52,8 @@ impl Pcap {
             before,
             // The upper half says how long a frame check sequence is.
             link_type: network as u16,
+            // 0 stands for no limit, and old tools write anything.
+            longest: snaplen.clamp(SNAPLEN, LONGEST as u32),
         })
     }
 
@@ -64,7 +71,7 @@ impl Pcap {
         let (seconds, fraction) = (u64::from(field(0)), u64::from(field(4)));
         let (captured, original) = (field(8), field(12));
         let size = (captured as usize).saturating_add(self.before);
-        if size > LONGEST {
+        if captured > self.longest || size > LONGEST {
             return Next::End(End::Broken(format!(
                 "a packet of {captured} bytes cannot be"
             )));

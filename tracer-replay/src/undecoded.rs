@@ -39,6 +39,8 @@ impl Undecoded {
         match *self {
             Self::EtherType(number) => number >= LENGTHS && plain_ethertype(number).is_none(),
             Self::Protocol(number) => plain_protocol(number).is_none(),
+            // The first one has all headers.
+            Self::Fragment => false,
             // Control protocols (RFC 1661, section 2).
             Self::Ppp(number) => number < 0x8000,
             _ => true,
@@ -193,6 +195,11 @@ mod tests {
             ),
             (Undecoded::EtherType(38), "IEEE 802.2 LLC", false),
             (Undecoded::Udp(51_820), "UDP port 51820 (WireGuard)", true),
+            (
+                Undecoded::Fragment,
+                "later IP fragments of other protocols than TCP",
+                false,
+            ),
             (Undecoded::Ppp(0xc021), "PPP protocol 0xc021", false),
         ] {
             assert_eq!(

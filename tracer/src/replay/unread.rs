@@ -41,7 +41,7 @@ pub(super) fn sentence(what: Undecoded, count: u64, packets: u64) -> String {
             "{of} of {what}, which is not decoded: only Ethernet (1), Linux cooked (113, 276), raw \
              IP (101, 228, 229) and loopback (0, 108) are"
         ),
-        Undecoded::Fragment | Undecoded::Nested => format!("{of} {what}, which are not decoded"),
+        Undecoded::Nested => format!("{of} {what}, which are not decoded"),
         plain if !plain.may_hide_tcp() => format!("{of} {what}"),
         Undecoded::Malformed(_) => format!("{of} not decoded for a {what}"),
         _ => format!("{of} {what}, which is not decoded"),

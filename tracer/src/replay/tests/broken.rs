@@ -49,6 +49,14 @@ fn impossible_lengths_end_the_file_with_a_word() {
     assert_eq!(attempts(&player), 6);
     assert!(answer.warnings[0].contains("a packet of 4294967295 bytes cannot be"));
 
+    // Much less, and still more than the file's snaplen and any that libpcap has.
+    let mut bytes = Form::PLAIN.capture(&mixed());
+    bytes.extend([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 4, 0, 1, 0, 4, 0]);
+    bytes.resize(bytes.len() + 300_000, 0);
+    let (player, answer) = played(&[&bytes], &[]);
+    assert_eq!((player.seen.packets, attempts(&player)), (24, 6));
+    assert!(answer.warnings[0].contains("a packet of 262145 bytes cannot be"));
+
     let mut bytes = ng().capture(&mixed());
     bytes.extend([6, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0]);
     let (player, answer) = played(&[&bytes], &[]);
