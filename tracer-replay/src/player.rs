@@ -123,19 +123,20 @@ impl Player {
     #[inline]
     fn segment(&mut self, frame: &Frame<'_>, ip: &Ip, header: &TcpHeader, now: Now) {
         self.seen.segments += 1;
-        if frame.direction != Direction::Out && self.table.watches(header.dst_port) {
-            let key = FlowKey {
-                client: ip.src,
-                node: ip.dst,
-                client_port: header.src_port,
-                node_port: header.dst_port,
-            };
-            if self.apply(frame, header, (key, true), now) {
-                return;
-            }
+        let key = FlowKey {
+            client: ip.src,
+            node: ip.dst,
+            client_port: header.src_port,
+            node_port: header.dst_port,
+        };
+        if frame.direction != Direction::Out
+            && self.table.watches(header.dst_port)
+            && self.apply(frame, header, (key, true), now)
+        {
+            return;
         }
         if header.flags & (SYN | ACK | RST) == SYN {
-            self.note_other(frame.direction, ip.dst, header.dst_port);
+            self.note_other(frame, &key, header.seq, now);
         }
         if frame.direction != Direction::In && self.table.watches(header.src_port) {
             let key = FlowKey {
@@ -181,10 +182,7 @@ impl Player {
             }
         }
         if opens {
-            let way = Way {
-                ifindex: frame.ifindex,
-                encapsulated: frame.encapsulated,
-            };
+            let way = way(frame);
             if self.duplicates.is_mirrored(&key, segment.seq, way, now.ns) {
                 return true;
             }
@@ -203,11 +201,16 @@ impl Player {
     }
 
     /// An opening SYN that is no attempt at a watched port of the node.
-    fn note_other(&mut self, direction: Direction, to: Addr, port: u16) {
+    fn note_other(&mut self, frame: &Frame<'_>, key: &FlowKey, isn: u32, now: Now) {
+        let (to, port) = (key.node, key.node_port);
         if !self.table.watches(port) {
             self.seen.unwatched.note(to, port);
-        } else if direction == Direction::Out {
-            self.seen.dialled.note(to, port);
+        } else if frame.direction == Direction::Out {
+            // Should it leave in an encapsulation, that is this host's dial as well.
+            let way = way(frame);
+            if !self.duplicates.is_mirrored(key, isn, way, now.ns) {
+                self.seen.dialled.note(to, port);
+            }
         }
     }
 
@@ -238,6 +241,14 @@ impl Player {
             self.table.unreachable(&key, &quote, now);
         }
         true
+    }
+}
+
+/// By which way a packet came.
+fn way(frame: &Frame<'_>) -> Way {
+    Way {
+        ifindex: frame.ifindex,
+        encapsulated: frame.encapsulated,
     }
 }
 

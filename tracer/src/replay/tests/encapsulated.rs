@@ -158,6 +158,29 @@ fn what_is_seen_plain_and_encapsulated_counts_once() {
     }
 }
 
+/// On an overlay network's interface, then on the one below it.
+#[test]
+fn a_dial_that_leaves_encapsulated_is_no_attempt_at_this_host() {
+    let form = Form {
+        link_type: SLL2,
+        ..Form::PLAIN
+    };
+    let mut sent = syn(START, 40_000);
+    sent.to_node = false;
+    let below = Packet {
+        bytes: vxlan(&sent).split_off(14),
+        ..sent.clone()
+    };
+    let frames = [framed(SLL2, &sent, 7), framed(SLL2, &below, 2)];
+    let records = frames.iter().flat_map(|frame| form.record(START, frame));
+    let bytes = [form.header(), records.collect()].concat();
+    let (player, answer) = played(&[&bytes], &[]);
+    assert!(player.table.counters().is_empty());
+    let passed = answer.passed_over.iter();
+    let passed: Vec<_> = passed.map(|one| (one.why.as_str(), one.syns)).collect();
+    assert_eq!(passed, [("sent_by_host", 1)]);
+}
+
 #[test]
 fn headers_that_cannot_be_are_told_and_bounded() {
     let mut no_network = vxlan(&syn(START, 40_000));
