@@ -15,7 +15,7 @@ const NAMESPACE: [&str; 4] = ["--namespace", "tracer", "--set", "namespace.creat
 /// Without it nothing is rendered.
 pub(super) const IMAGE: [&str; 2] = ["--set", "image.repository=registry.example/tracer"];
 /// Everything that is off unless asked for.
-pub(super) const ALL_ON: [&str; 8] = [
+pub(super) const ALL_ON: [&str; 12] = [
     "--set",
     "podMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true",
     "--set",
@@ -24,6 +24,10 @@ pub(super) const ALL_ON: [&str; 8] = [
     "settings.flows=8192,web.configSecret=tracer-web,web.scheme=https",
     "--set",
     "prometheusRule.interval=1m,prometheusRule.runbookBaseUrl=https://runbooks.example/tracer/",
+    "--set",
+    "extraVolumes[0].name=names,extraVolumes[0].configMap.name=names,commonLabels.team=platform",
+    "--set",
+    "extraVolumeMounts[0].name=names,extraVolumeMounts[0].mountPath=/etc/names,extraArgs={--flows=64}",
 ];
 
 pub(super) fn rendered(args: &[&str]) -> Result<String> {
@@ -100,7 +104,9 @@ fn the_manifest_is_the_rendered_chart() -> Result<()> {
 /// not Kubernetes' own.
 #[test]
 fn kubernetes_knows_every_field() -> Result<()> {
-    let everything = documents(&rendered(&ALL_ON)?)?;
+    let mut everything = documents(&rendered(&ALL_ON)?)?;
+    let monitored = documents(&rendered(&["--set", "serviceMonitor.enabled=true"])?)?;
+    everything.push(of_kind(&monitored, "Service")?);
     let own = |object: &&Value| !text(&object["apiVersion"]).starts_with("monitoring.coreos.com");
     let dir = testbed::cleanup::ScratchDir::new()?;
     let mut files = vec![repository(MANIFEST)];
