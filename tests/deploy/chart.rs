@@ -255,6 +255,24 @@ fn options_reach_the_pod() -> Result<()> {
     Ok(())
 }
 
+/// Of a real cluster Helm knows the kinds, of none those of the groups that it was built with.
+#[test]
+fn objects_of_the_operator_need_the_operator() -> Result<()> {
+    const CLUSTER: [&str; 4] = [
+        "--api-versions",
+        "apps/v1/DaemonSet",
+        "--set",
+        "podMonitor.enabled=true",
+    ];
+    let error = rendered(&CLUSTER).map_or_else(|e| format!("{e:#}"), |_| String::new());
+    assert!(
+        error.contains("this cluster has no kind PodMonitor"),
+        "{error}"
+    );
+    let operator = ["--api-versions", "monitoring.coreos.com/v1/PodMonitor"];
+    rendered(&[&CLUSTER[..], &operator].concat()).map(drop)
+}
+
 #[test]
 fn wrong_values_are_refused() -> Result<()> {
     for (wrong, complaint) in [

@@ -80,6 +80,15 @@ same targets. */}}
 {{- if or .Values.podMonitor.enabled .Values.serviceMonitor.enabled }}yes{{ end }}
 {{- end }}
 
+{{/* Of a cluster Helm knows each kind (of `helm template` alone it does not): says what is
+missing before the API server does, in words that help. */}}
+{{- define "tracer.operator" -}}
+{{- $known := .root.Capabilities.APIVersions }}
+{{- if and ($known.Has "apps/v1/DaemonSet") (not ($known.Has (printf "monitoring.coreos.com/v1/%s" .kind))) }}
+{{- fail (printf "\n\n%s is enabled and this cluster has no kind %s: install the Prometheus operator first, or leave it disabled (a Prometheus without the operator finds the pods by scrapeAnnotations, and loads the rules of files/prometheus by rule_files)" .value .kind) }}
+{{- end }}
+{{- end }}
+
 {{/* What PodMonitor and ServiceMonitor have in common: `values` are those of one of them. */}}
 {{- define "tracer.endpoint" -}}
 - port: metrics
