@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use testbed::{Tracer, cleanup::ScratchDir, peers::thrift, process::run};
 
 use super::{
-    chart::{of_name, rendered},
-    documents, read, text, tool, yaml,
+    chart::{of_kind, of_name, rendered},
+    documents, list, read, text, tool, yaml,
 };
 
 /// By `values.schema.json`.
@@ -216,6 +216,9 @@ fn helm_says_what_no_schema_can() -> Result<()> {
         let said = refused(settings)?;
         assert!(said.contains(complaint), "{settings}: {said}");
     }
+    let probed = ["--set", "settings.socket=none,web.configSecret=tracer-web"];
+    let said = rendered(&probed).map_or_else(|e| format!("{e:#}"), |_| String::new());
+    assert!(said.contains("the probes ask by the socket"), "{said}");
     for (settings, complaint) in TAKEN {
         assert!(daemon_takes(settings)?, "{settings}");
         let said = refused(settings)?;
@@ -234,6 +237,10 @@ fn what_helm_writes_the_daemon_takes() -> Result<()> {
     let indented: String = GOOD.lines().map(|line| format!("  {line}\n")).collect();
     let values = dir.write("values.yaml", &format!("settings:\n{indented}"))?;
     let objects = documents(&rendered(&["--values", &values.to_string_lossy()])?)?;
+    // Programs that are run in the container read it too, or they would miss the socket.
+    let container = &of_kind(&objects, "DaemonSet")?["spec"]["template"]["spec"]["containers"][0];
+    let config = json!({"name": "TRACER_CONFIG", "value": "/etc/tracer/tracer.yaml"});
+    assert!(list(&container["env"]).contains(&config), "{container}");
     let written = of_name(&objects, "ConfigMap", "tracer")?;
     let written = text(&written["data"]["tracer.yaml"]);
     assert!(daemon_takes(written)?, "{written}");

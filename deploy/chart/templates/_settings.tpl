@@ -9,6 +9,9 @@ here what no schema can say is refused in the daemon's place, before a pod crash
 {{- fail (printf "\n\nsettings.%s has no effect, the chart sets it: use %s" $key $value) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.web.configSecret (eq (toString $settings.socket) "none") }}
+{{- fail "\n\nsettings.socket is none, and with web.configSecret the probes ask by the socket: leave one of them out" }}
+{{- end }}
 {{- /* YAML takes `off` for false. */}}
 {{- range list "health_check_gate" "kernel_log" }}
 {{- if and (hasKey $settings .) (kindIs "bool" (get $settings .)) }}
