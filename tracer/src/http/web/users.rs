@@ -72,22 +72,17 @@ impl Users {
         let Some((user, password)) = credentials(headers) else {
             return Verdict::Wrong;
         };
-        // For a user who does not exist the work is the same.
-        let hash = users.get(&user);
-        let Some(compared) = hash.or_else(|| users.values().max_by_key(|hash| cost(hash))) else {
+        let Some(work) = Work::of(users, &user) else {
             return Verdict::Wrong;
         };
-        let digest = self.digest([user.as_bytes(), compared.as_bytes(), &password]);
-        if hash.is_some() && lock(&self.known).contains(&digest) {
+        let digest = self.digest([user.as_bytes(), work.shown().as_bytes(), &password]);
+        if work.own.is_some() && lock(&self.known).contains(&digest) {
             return Verdict::Right;
         }
         let Some(_place) = self.queue.take(client) else {
             return Verdict::Later;
         };
-        match self
-            .compare(compared.clone(), password, hash.is_some())
-            .await
-        {
+        match self.compare(work, password).await {
             Some(true) => {
                 self.remember(digest);
                 Verdict::Right
@@ -99,13 +94,13 @@ impl Users {
 
     /// Whether a user's password is right. The turn is over when the pause is, also
     /// of a client that has gone; who asks is told before.
-    async fn compare(&self, hash: String, password: Vec<u8>, exists: bool) -> Option<bool> {
+    async fn compare(&self, work: Work, password: Vec<u8>) -> Option<bool> {
         let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
         let (tell, told) = oneshot::channel();
         spawn_blocking(move || {
             let _turn = turn;
             let start = Instant::now();
-            let right = bcrypt::verify(password, &hash).unwrap_or(false) && exists;
+            let right = work.compare(|hash| bcrypt::verify(&password, hash).unwrap_or(false));
             let took = start.elapsed();
             // The client may have gone.
             let _ = tell.send(right);
@@ -137,6 +132,48 @@ impl Users {
     }
 }
 
+/// What is compared for a user: one hash of each cost that the users' hashes have, among them the
+/// user's own if there is one. That takes as long for each user, and for who is none.
+#[derive(Debug)]
+struct Work {
+    hashes: Vec<String>,
+    /// Which of them is the user's own.
+    own: Option<usize>,
+}
+
+impl Work {
+    /// `None`: there are no users.
+    fn of(users: &BTreeMap<String, String>, user: &str) -> Option<Self> {
+        let mut by_cost: BTreeMap<u32, &String> = BTreeMap::new();
+        for hash in users.values() {
+            by_cost.entry(cost(hash)).or_insert(hash);
+        }
+        let own = users.get(user);
+        if let Some(own) = own {
+            by_cost.insert(cost(own), own);
+        }
+        let hashes: Vec<String> = by_cost.into_values().cloned().collect();
+        let own = own.and_then(|own| hashes.iter().position(|hash| hash == own));
+        (!hashes.is_empty()).then_some(Self { hashes, own })
+    }
+
+    /// The user's own hash, or another.
+    fn shown(&self) -> &str {
+        self.hashes
+            .get(self.own.unwrap_or_default())
+            .map_or("", String::as_str)
+    }
+
+    /// Compares all of them; whether the user's own is right.
+    fn compare(&self, is_right: impl Fn(&str) -> bool) -> bool {
+        let mut right = false;
+        for (at, hash) in self.hashes.iter().enumerate() {
+            right |= is_right(hash) & (self.own == Some(at));
+        }
+        right
+    }
+}
+
 fn lock(known: &Mutex<HashSet<[u8; 32]>>) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -156,4 +193,46 @@ fn credentials(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
     let colon = plain.iter().position(|&byte| byte == b':')?;
     let user = String::from_utf8(plain[..colon].to_vec()).ok()?;
     Some((user, plain[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Two of cost 4, one of cost 5, no two of one password.
+    fn users() -> BTreeMap<String, String> {
+        let hash = |user: &str, cost| (user.to_owned(), bcrypt::hash(user, cost).unwrap());
+        [hash("alice", 4), hash("bob", 5), hash("carol", 4)].into()
+    }
+
+    #[test]
+    fn the_work_is_the_same_whoever_asks() {
+        let users = users();
+        for user in ["alice", "bob", "carol", "mallory", ""] {
+            for is_right in [false, true] {
+                let compared = RefCell::default();
+                Work::of(&users, user).unwrap().compare(|hash| {
+                    Vec::push(&mut compared.borrow_mut(), cost(hash));
+                    is_right
+                });
+                assert_eq!(compared.into_inner(), [4, 5], "{user}");
+            }
+        }
+        assert!(Work::of(&BTreeMap::new(), "alice").is_none());
+    }
+
+    #[test]
+    fn the_own_password_alone_is_right() {
+        let users = users();
+        for user in ["alice", "bob", "carol", "mallory"] {
+            let work = Work::of(&users, user).unwrap();
+            for password in ["alice", "bob", "carol", "mallory"] {
+                let right = work.compare(|hash| bcrypt::verify(password, hash).unwrap());
+                let is_own = user == password && user != "mallory";
+                assert_eq!(right, is_own, "{user} {password}");
+            }
+        }
+    }
 }
