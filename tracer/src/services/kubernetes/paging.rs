@@ -54,11 +54,14 @@ impl Paging {
         }
         self.last = Some(token.to_owned());
         self.pages += 1;
-        match self.pages {
-            ..=FREE => Ok(Duration::ZERO),
-            ..=MOST => Ok(PAUSE),
-            _ => Err(Endless::Long),
+        if self.pages > MOST {
+            return Err(Endless::Long);
         }
+        Ok(if self.pages > FREE {
+            PAUSE
+        } else {
+            Duration::ZERO
+        })
     }
 }
 
