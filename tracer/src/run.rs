@@ -16,7 +16,7 @@ use crate::{
     exit::Exit,
     http::{self, Web},
     logging, preflight,
-    privileges::{self, Opens, Role},
+    privileges::{self, Opens, Role, Sockets},
     recorder::Recorder,
     services::Services,
     snapshot::{HookStatus, Source},
@@ -122,7 +122,7 @@ fn drop_privileges(config: &Config, folders: &[PathBuf]) {
     privileges::settle(Role::Reader);
     let socket = config.socket.path().and_then(Path::parent);
     let landlock = privileges::wall(Opens::Below(folders), socket);
-    let seccomp = privileges::confine();
+    let seccomp = privileges::confine(Sockets::None);
     let kept = |role| privileges::kept(role, &held).join(",");
     tracing::info!(
         readers = kept(Role::Reader),

@@ -26,7 +26,7 @@ use super::{
     own::Own,
     wire::Taps,
 };
-use crate::privileges::{self, Opens, Role};
+use crate::privileges::{self, Opens, Role, Sockets};
 
 /// Milliseconds between two sweeps: what time alone decides is decided this
 /// much late at most.
@@ -62,6 +62,7 @@ impl Keeper {
     pub fn run(mut self, stop: &OwnedFd) {
         privileges::settle(Role::Keeper);
         privileges::wall(Opens::Below(&[]), None);
+        privileges::confine(Sockets::Interfaces);
         let mut last_error = String::new();
         loop {
             let mut fds = [

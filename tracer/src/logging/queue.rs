@@ -14,7 +14,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::privileges::{self, Opens, Role};
+use crate::privileges::{self, Opens, Role, Sockets};
 
 /// Lines that may wait, some 50 KB.
 const WAITING: usize = 256;
@@ -49,6 +49,7 @@ impl Queue {
         Builder::new().name("log".into()).spawn(move || {
             privileges::settle(Role::Reader);
             privileges::wall(Opens::Below(&[]), None);
+            privileges::confine(Sockets::None);
             write_all(out, &waiting, &of_thread);
         })?;
         Ok(Self { lines, counts })

@@ -1,18 +1,13 @@
 //! Walls around what is left: Landlock against writing files, running programs and
-//! reading what a thread has no use for, seccomp against calls that no thread has a
+//! reading what a thread has no use for, seccomp ([`super::calls`]) against calls that it has no
 //! use for. Both hold for good, and where the kernel lacks one, the other stands.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::files;
 
@@ -21,87 +16,12 @@ use crate::files;
 pub struct Walls {
     /// `full`, `partial` (an older Landlock), `none`.
     pub landlock: &'static str,
-    /// All threads have the filter.
+    /// Threads have the filter.
     pub seccomp: bool,
 }
 
 /// What the kernel shows of itself.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
-
-/// Calls that give or use power which the daemon does not need after its start.
-const REFUSED: &[libc::c_long] = &[
-    // Other programs, other processes.
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_fork,
-    libc::SYS_vfork,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_kcmp,
-    libc::SYS_pidfd_getfd,
-    // Other identities.
-    libc::SYS_setuid,
-    libc::SYS_setgid,
-    libc::SYS_setreuid,
-    libc::SYS_setregid,
-    libc::SYS_setresuid,
-    libc::SYS_setresgid,
-    libc::SYS_setgroups,
-    libc::SYS_setfsuid,
-    libc::SYS_setfsgid,
-    // What the machine is.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    libc::SYS_fsopen,
-    libc::SYS_fsconfig,
-    libc::SYS_fsmount,
-    libc::SYS_mount_setattr,
-    libc::SYS_unshare,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-    libc::SYS_sethostname,
-    libc::SYS_setdomainname,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-    libc::SYS_iopl,
-    libc::SYS_ioperm,
-    // Ways into the kernel.
-    libc::SYS_perf_event_open,
-    libc::SYS_userfaultfd,
-    libc::SYS_io_uring_setup,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_personality,
-    // Device files.
-    libc::SYS_mknod,
-    libc::SYS_mknodat,
-];
-
-/// Puts up seccomp, for all threads.
-pub fn confine() -> bool {
-    let seccomp = seccomp();
-    if let Err(error) = &seccomp {
-        tracing::info!(cause = format!("{error:#}"), "no seccomp");
-    }
-    seccomp.is_ok()
-}
 
 /// What a thread may go on to open.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +33,8 @@ pub enum Opens<'a> {
 }
 
 /// Walls the calling thread in by Landlock, and those that it starts from now on:
-/// it writes no file and runs none; below the folder `removes` files may go.
+/// it writes no file and runs none, signals nobody outside and connects to no abstract unix socket
+/// of theirs; below the folder `removes` files may go.
 /// Returns `full`, `partial` (an older Landlock) or `none`.
 ///
 /// Not for the collector: who is within such walls may not look at processes
@@ -153,7 +74,9 @@ pub fn available() -> Walls {
 fn try_wall(opens: Opens<'_>, removes: Option<&Path>) -> anyhow::Result<&'static str> {
     let reads = AccessFs::ReadFile | AccessFs::ReadDir;
     let refused = AccessFs::from_write(ABI::V5) | AccessFs::Execute;
-    let rules = Ruleset::default().handle_access(refused)?;
+    let rules = Ruleset::default()
+        .handle_access(refused)?
+        .scope(Scope::AbstractUnixSocket | Scope::Signal)?;
     let mut rules = match opens {
         Opens::Anything => rules,
         Opens::Below(_) => rules
@@ -184,18 +107,11 @@ fn try_wall(opens: Opens<'_>, removes: Option<&Path>) -> anyhow::Result<&'static
     })
 }
 
-fn seccomp() -> anyhow::Result<()> {
-    let rules: BTreeMap<i64, Vec<_>> = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let arch = std::env::consts::ARCH.try_into().context("architecture")?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?;
-    let filter: BpfProgram = filter.try_into().context("compile the filter")?;
-    Ok(seccompiler::apply_filter_all_threads(&filter)?)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, fs::File, net::TcpListener, net::TcpStream, thread};
+
+    use nix::{errno::Errno, sys::signal::kill, unistd::getppid};
 
     use super::*;
 
@@ -220,6 +136,13 @@ mod tests {
                     let kernel = reads(Path::new("/proc/self/stat"));
                     assert!(kernel && fs::write(&inside, "x").is_err());
                     let connects = TcpStream::connect(address).is_ok();
+                    // Linux 6.12 and newer look at signals.
+                    let rules = Ruleset::default();
+                    let rules = rules.set_compatibility(CompatLevel::HardRequirement);
+                    if rules.scope(Scope::Signal).and_then(Ruleset::create).is_ok() {
+                        let signalled = kill(getppid(), None);
+                        assert_eq!(signalled, Err(Errno::EPERM));
+                    }
                     (reads(&inside), reads(&outside), connects)
                 });
                 thread.join().unwrap()

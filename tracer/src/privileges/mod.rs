@@ -6,6 +6,7 @@
 //! Linux 5.19 on the effective set of every thread is empty at rest; before, the
 //! kernel asks for CAP_BPF at every look into a map.
 
+mod calls;
 mod confine;
 mod needs;
 
@@ -13,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use caps::{CapSet, Capability, CapsHashSet};
 
-pub use confine::{Opens, Walls, available, confine, folders, wall};
+pub use calls::{Sockets, confine};
+pub use confine::{Opens, Walls, available, folders, wall};
 pub use needs::{NEEDS, Need};
 
 /// Whether [`begin`] was called: commands other than `run` end soon.

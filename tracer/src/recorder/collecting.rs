@@ -17,7 +17,7 @@ use std::{
 use super::system::Facts;
 use crate::{
     evidence::{Asked, Evidence},
-    privileges::{self, Role},
+    privileges::{self, Role, Sockets},
 };
 
 /// How often the counters of the system are read when nobody asks.
@@ -93,6 +93,7 @@ pub(super) fn start(
         .name("collector".into())
         .spawn(move || {
             privileges::settle(Role::Collector);
+            privileges::confine(Sockets::Any);
             run(facts, &jobs, backends, &namespaces);
         })?;
     Ok((asker, thread))

@@ -21,7 +21,7 @@ use super::{
     lock,
     system::Facts,
 };
-use crate::privileges::{self, Opens, Role};
+use crate::privileges::{self, Opens, Role, Sockets};
 
 /// Time between two looks at the kernel's numbers.
 const ROUND: Duration = Duration::from_secs(1);
@@ -51,6 +51,7 @@ impl Threads {
         let recorder = Builder::new().name("recorder".into()).spawn(move || {
             privileges::settle(Role::Reader);
             privileges::wall(Opens::Below(&[]), None);
+            privileges::confine(Sockets::None);
             record(&shared, &asker, &stopped);
         })?;
         threads.recorder = Some(recorder);

@@ -16,7 +16,7 @@ use super::{Shared, end, file};
 use crate::{
     exit::Code,
     files::{self, Refusal},
-    privileges::{self, Opens, Role},
+    privileges::{self, Opens, Role, Sockets},
 };
 
 /// How often the file is looked at. A look is one call; being told of changes
@@ -38,6 +38,7 @@ impl Follow {
         let thread = Builder::new().name("names".into()).spawn(move || {
             privileges::settle(Role::Reader);
             privileges::wall(Opens::Below(&privileges::folders(&file.path)), None);
+            privileges::confine(Sockets::None);
             file.follow(&shared, &stopped);
         })?;
         Ok(Self {

@@ -29,7 +29,7 @@ pub use health::Health;
 use super::{Shared, end};
 use crate::{
     exit::Exit,
-    privileges::{self, Opens, Role},
+    privileges::{self, Opens, Role, Sockets},
 };
 use store::Store;
 use token::Token;
@@ -90,6 +90,7 @@ fn thread(
 ) {
     privileges::settle(Role::Reader);
     privileges::wall(Opens::Anything, None);
+    privileges::confine(Sockets::Hosts);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Names of hosts are looked up there, and tokens read.
