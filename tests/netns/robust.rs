@@ -7,5 +7,7 @@ mod errors;
 mod privileges;
 #[path = "robust/readers.rs"]
 mod readers;
+#[path = "robust/signals.rs"]
+mod signals;
 #[path = "robust/stop.rs"]
 mod stop;

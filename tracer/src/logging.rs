@@ -4,9 +4,14 @@ mod queue;
 
 use std::{io, sync::OnceLock, time::Duration};
 
+use anyhow::Context as _;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    Layer as _, filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _,
+    Layer as _, Registry,
+    filter::Targets,
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+    reload::{self, Handle},
     util::SubscriberInitExt as _,
 };
 
@@ -26,6 +31,8 @@ const API: [&str; 2] = ["kube_client", "kube_runtime"];
 
 /// The daemon's lines on their way.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// What decides which lines there are.
+static FILTER: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
 /// How long the daemon's end waits for its last lines to be read.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -78,11 +85,22 @@ where
             .with_writer(writer)
             .boxed(),
     };
-    let filter = filter(level);
+    let (filter, handle) = reload::Layer::new(filter(level));
     let started = tracing_subscriber::registry()
         .with(out.with_filter(filter))
         .try_init();
-    started.map_err(|e| Exit::runtime("start logging", e))
+    started.map_err(|e| Exit::runtime("start logging", e))?;
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// Logs at this level from now on.
+///
+/// # Errors
+/// When logging has not been started.
+pub fn set_level(level: LogLevel) -> anyhow::Result<()> {
+    let handle = FILTER.get().context("logging has not been started")?;
+    Ok(handle.reload(filter(level))?)
 }
 
 /// The chosen level for our own lines; libraries say at most warnings; how much

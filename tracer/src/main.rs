@@ -25,6 +25,7 @@ mod replay;
 mod report;
 mod run;
 mod services;
+mod signals;
 mod snapshot;
 mod top;
 mod verdict;
@@ -40,7 +41,7 @@ use snapshot::Source;
 
 fn main() -> ExitCode {
     let invocation = match cli::parse(env::args_os()) {
-        Ok(invocation) => invocation,
+        Ok(invocation) => Arc::new(invocation),
         Err(e) => return refuse(&e),
     };
     let code = match execute(&invocation) {
@@ -67,9 +68,16 @@ fn refuse(error: &clap::Error) -> ExitCode {
     code.into()
 }
 
-fn execute(invocation: &Invocation) -> Result<ExitCode, Exit> {
+fn execute(invocation: &Arc<Invocation>) -> Result<ExitCode, Exit> {
     let done = match &invocation.cli.command {
-        Command::Run(common) => run::run(&invocation.config(common)?, load),
+        Command::Run(common) => {
+            let again = Arc::clone(invocation);
+            let settings = signals::Settings {
+                file: common.config.clone(),
+                read: Arc::new(move || again.config_of_run()),
+            };
+            run::run(&invocation.config(common)?, &settings, load)
+        }
         Command::Check { common, output } => {
             let config = invocation.config(common)?;
             preflight::settings(&config)?;

@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use crate::{
     api, build_info,
@@ -19,18 +16,19 @@ use crate::{
     privileges::{self, Opens, Role, Sockets},
     recorder::Recorder,
     services::Services,
+    signals::{Settings, Signals},
     snapshot::{HookStatus, Source},
 };
 
 /// Threads for requests that wait: scrapes and explanations are few at a time.
 const BLOCKING: usize = 16;
 
-/// Runs until SIGTERM or SIGINT; `load` loads and attaches the kernel side,
-/// which is dropped before this returns.
+/// Runs until SIGTERM, SIGINT or SIGQUIT; `load` loads and attaches the kernel side,
+/// which is dropped before this returns. `settings`: how `config` is read again.
 ///
 /// # Errors
 /// When the address is taken, loading fails or a signal cannot be handled.
-pub fn run<L>(config: &Config, load: L) -> Result<(), Exit>
+pub fn run<L>(config: &Config, settings: &Settings, load: L) -> Result<(), Exit>
 where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
 {
@@ -45,17 +43,17 @@ where
         .max_blocking_threads(BLOCKING)
         .build();
     let runtime = runtime.map_err(|e| Exit::runtime("start the runtime", e))?;
-    let ended = runtime.block_on(daemon(config, load));
+    let ended = runtime.block_on(daemon(config, settings, load));
     // A password's comparison is not waited for.
     runtime.shutdown_background();
     ended
 }
 
-async fn daemon<L>(config: &Config, load: L) -> Result<(), Exit>
+async fn daemon<L>(config: &Config, settings: &Settings, load: L) -> Result<(), Exit>
 where
     L: FnOnce(&Config) -> Result<Arc<dyn Source>, Exit>,
 {
-    let mut stop = Stop::listen().map_err(|e| Exit::runtime("handle signals", e))?;
+    let mut signals = Signals::listen().map_err(|e| Exit::runtime("handle signals", e))?;
     tracing::info!(
         version = build_info::VERSION,
         commit = build_info::COMMIT,
@@ -75,7 +73,13 @@ where
     log_hooks(&*source);
     let recorder = Recorder::start(source, config, services);
     let recorder = recorder.map_err(|e| Exit::runtime("remember", e))?;
-    let folders = web.as_ref().map(Web::folders).unwrap_or_default();
+    let mut folders = web.as_ref().map(Web::folders).unwrap_or_default();
+    folders.extend(
+        settings
+            .file
+            .iter()
+            .flat_map(|file| privileges::folders(file)),
+    );
     drop_privileges(config, &folders);
     if let Some(web) = &web {
         web.log();
@@ -102,7 +106,7 @@ where
         }
     };
     let signalled = async {
-        let signal = stop.wait().await;
+        let signal = signals.end(config.clone(), settings).await;
         tracing::info!(signal, "stopping");
         drop(stopping);
     };
@@ -169,29 +173,6 @@ fn log_hooks(source: &dyn Source) {
     }
 }
 
-/// The signals that end the daemon.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for one and returns its name.
-    async fn wait(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use nix::sys::signal;
@@ -200,7 +181,7 @@ mod tests {
     use tracer_common::failure::Record;
 
     use crate::{
-        config::{Settings, Socket},
+        config::{self, Socket},
         snapshot::{Failures, Snapshot},
     };
 
@@ -237,17 +218,25 @@ mod tests {
     }
 
     fn config(address: &str) -> Config {
-        let mut config = Config::new(Settings::default(), Settings::default()).unwrap();
+        let mut config =
+            Config::new(config::Settings::default(), config::Settings::default()).unwrap();
         config.listen = address.parse().unwrap();
         config.socket = Socket::Off;
         config
     }
 
+    fn settings() -> Settings {
+        Settings {
+            file: None,
+            read: Arc::new(|| panic!("nobody asked for it")),
+        }
+    }
+
     #[tokio::test]
     async fn a_signal_during_loading_stops_in_order_and_drops_the_source() {
         let mut loaded = std::sync::Weak::<Empty>::new();
-        let config = config("127.0.0.1:0");
-        let ended = daemon(&config, |_| {
+        let (config, settings) = (config("127.0.0.1:0"), settings());
+        let ended = daemon(&config, &settings, |_| {
             signal::raise(signal::SIGTERM).unwrap();
             let source = Arc::new(Empty);
             loaded = Arc::downgrade(&source);
@@ -261,8 +250,8 @@ mod tests {
     async fn a_taken_port_is_reported_before_anything_is_loaded() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        let config = config(&address);
-        let ended = daemon(&config, |_| panic!("loaded"));
+        let (config, settings) = (config(&address), settings());
+        let ended = daemon(&config, &settings, |_| panic!("loaded"));
         let exit = ended.await.unwrap_err();
         assert!(
             exit.to_string()

@@ -173,6 +173,46 @@ fn a_kubeconfig_that_runs_a_program() -> Result<()> {
     Ok(())
 }
 
+/// By the same exit code and in the same words, with and without privileges.
+#[test]
+fn check_refuses_what_run_refuses() -> Result<()> {
+    let ns = Netns::new("node")?;
+    let scratch = ScratchDir::new()?;
+    let wrong = scratch.write("wrong.yaml", "probe_sources: [10.0.0.0/8]\n")?;
+    let names = scratch.write("names.yaml", "ports: [{node_port: 0}]\n")?;
+    let [wrong, names] = [&wrong, &names].map(|path| path.to_str().unwrap_or_default());
+    for (args, code) in [
+        (["--config", wrong], 78),
+        (["--config", "/dev/zero"], 78),
+        (["--services", names], 78),
+        (["--services", "/nonexistent"], 78),
+        (["--kubeconfig", "/dev/zero"], 78),
+        (["--kubeconfig", wrong], 78),
+        (["--kubernetes", "on"], 78),
+        (["--web.config.file", wrong], 78),
+        (["--interface", "eth9"], 78),
+        (["--log.level", "info"], 69),
+    ] {
+        let mut run = tracer(&ns, &args)?;
+        only(&mut run, &[]);
+        let (ended, said) = ends(&ns, run)?;
+        assert_eq!(ended, Some(code), "run {args:?}: {said}");
+        let mut check = ns.command(Tracer::binary()?)?;
+        check.arg("check").args(args);
+        only(&mut check, &[]);
+        let (ended, told) = ends(&ns, check)?;
+        assert_eq!(ended, Some(code), "check {args:?}: {told}");
+        let line = told.trim_start_matches("tracer: ").trim_end();
+        // A log line has quotes around it, and before those within.
+        let said = said.replace("\\\"", "\"");
+        assert!(
+            line.lines().count() == 1 && said.contains(line),
+            "{line}: {said}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn without_capabilities() -> Result<()> {
     let ns = Netns::new("node")?;

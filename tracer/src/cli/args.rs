@@ -15,7 +15,7 @@ use crate::{config::Settings, recorder::LONGEST, top::Column};
 pub struct Common {
     /// YAML file with settings
     #[arg(long, value_name = "FILE", env = "TRACER_CONFIG")]
-    pub(super) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub(super) settings: Settings,
 }

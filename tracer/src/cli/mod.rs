@@ -156,6 +156,17 @@ impl Invocation {
         Ok(config)
     }
 
+    /// The configuration of `tracer run`, read again.
+    ///
+    /// # Errors
+    /// As of [`Invocation::config`].
+    pub fn config_of_run(&self) -> Result<Config, Exit> {
+        match &self.cli.command {
+            Command::Run(common) => self.config(common),
+            _ => Err(Exit::runtime("read the settings", "this is no daemon")),
+        }
+    }
+
     /// Whether an argument of this name was given, by flag or environment.
     #[must_use]
     pub fn is_given(&self, id: &str) -> bool {

@@ -169,3 +169,31 @@ fn help_names_the_defaults() {
 fn there_is_a_manual_page_for_every_command_and_no_other() {
     assert_eq!(print_man(Some("no-such")).unwrap_err().code(), Code::Usage);
 }
+
+#[test]
+fn flags_that_are_nearly_right_are_known() {
+    for (line, near) in [
+        ("tracer run --probe-sources 10.0.0.0/8", "--probe-source"),
+        ("tracer check --node-port 30080", "--node-ports"),
+        ("tracer run --web.listen-adress :0", "--web.listen-address"),
+        ("tracer run --log-level debug", "--log.level"),
+        ("tracer rum", "'run'"),
+        ("tracer run --log.level loud", "possible values"),
+        ("tracer run --kubernetes onn", "'on'"),
+    ] {
+        let error = parse_words(line).unwrap_err().to_string();
+        assert!(error.contains(near), "{line}: {error}");
+    }
+}
+
+#[test]
+fn settings_are_read_again_by_the_daemon_alone() {
+    let run = parse_words("tracer run --flows 64").unwrap();
+    assert_eq!(run.config_of_run().unwrap().flows, 64);
+    assert!(
+        parse_words("tracer health")
+            .unwrap()
+            .config_of_run()
+            .is_err()
+    );
+}

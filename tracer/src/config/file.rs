@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// [`crate::exit::Code::Config`] when it cannot be read, has an unknown key or
-/// a bad value; the message has the line and column.
+/// a bad value; the message has the key, the line and the column.
 pub fn read(path: &Path) -> Result<Settings, Exit> {
     let shown = path.display();
     let text = files::read_text(path, LARGEST).map_err(|e| e.exit(path, "--config"))?;

@@ -1,7 +1,9 @@
 //! The validated configuration: flags over environment over file over default.
 
+mod changes;
 mod choices;
 mod file;
+mod list;
 mod ports;
 mod settings;
 mod values;

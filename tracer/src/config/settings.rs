@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::{
     ConnectHook, HealthCheckGate, KernelLog, Kubernetes, LogFormat, LogLevel, PortSet,
     TracepointHook, WireTap,
+    list::one_or_many,
     values::{
         Between, Cidr, Flows, Interface, Listen, NodeName, Number, ProbeMethod, Socket,
         TelemetryPath,
@@ -31,7 +32,7 @@ pub struct Settings {
         env = "TRACER_INTERFACE",
         value_delimiter = ','
     )]
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "one_or_many")]
     pub(super) interface: Vec<Interface>,
 
     /// What this node is called, in Kubernetes the Node's name [default: the host's
@@ -67,7 +68,7 @@ pub struct Settings {
         env = "TRACER_PROBE_SOURCE",
         value_delimiter = ','
     )]
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "one_or_many")]
     pub(super) probe_source: Vec<Cidr>,
 
     /// Thrift method whose calls are health checks (repeatable, up to 4)
@@ -77,7 +78,7 @@ pub struct Settings {
         env = "TRACER_PROBE_METHOD",
         value_delimiter = ','
     )]
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "one_or_many")]
     pub(super) probe_method: Vec<ProbeMethod>,
 
     /// Size of the flow table: attempts and connections followed at once; 64

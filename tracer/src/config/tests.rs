@@ -181,3 +181,98 @@ fn empty_sections_and_values_are_as_absent() {
         assert!(parse(text).is_ok(), "{text}: {:?}", parse(text));
     }
 }
+
+#[test]
+fn one_value_needs_no_list() {
+    let text = "interface: eth0\nprobe_source: 10.0.0.0/16\nprobe_method: ping, health\n";
+    let one = config(text).unwrap();
+    assert_eq!(one.interfaces, ["eth0"]);
+    assert_eq!(one.probe_sources.len(), 1);
+    assert_eq!(one.probe_methods, ["ping", "health"]);
+    assert!(config("interface: []").unwrap().interfaces.is_empty());
+}
+
+/// What is wrong, by key and place, and what would be right.
+#[test]
+fn errors_say_which_key_is_wrong_where_and_what_would_be_right() {
+    for (text, parts) in [
+        (
+            "probe_sources: []",
+            ["did you mean `probe_source`?", "line 1"],
+        ),
+        (
+            "node-ports: 30080",
+            ["did you mean `node_ports`?", "line 1"],
+        ),
+        (
+            "a: 1\nweb: {listen-adress: ':1'}",
+            ["unknown field `a`", "line 1"],
+        ),
+        (
+            "web: {listen-adress: ':1'}",
+            ["did you mean `listen_address`?", "line 1"],
+        ),
+        ("\nflows: 1", ["flows: ", "from 64 to 4194304 at line 2"]),
+        ("flows: many", ["flows: `many` is no number", "line 1"]),
+        (
+            "handshake_timeout: 5",
+            ["handshake_timeout: ", "such as 5s or 500ms"],
+        ),
+        (
+            "handshake_timeout: 1h",
+            ["handshake_timeout: `1h`", "between 100ms and 10m"],
+        ),
+        ("log:\n  level: loud", ["log.level: ", "line 2"]),
+        ("log:\n  level: loud", ["error, warn", "trace"]),
+        (
+            "interface: [eth0, a/b]",
+            ["interface: `a/b`", "line 1, column"],
+        ),
+        (
+            "probe_source:\n- 10.0.0.0/8\n- 10.0.0.300",
+            ["probe_source: `10.0.0.300`", "line 3"],
+        ),
+        (
+            "probe_source: 10.0.0.0/99",
+            ["probe_source: `10.0.0.0/99`", "such as 10.0.0.0/8"],
+        ),
+        (
+            "probe_source: {a: b}",
+            ["probe_source: ", "a value, or a list such as [a, b]"],
+        ),
+        (
+            "probe_method: 'two;words'",
+            ["probe_method: `two;words`", "line 1"],
+        ),
+        (
+            "node_ports: 70000",
+            ["node_ports: `70000`", "such as 30000-32767"],
+        ),
+        (
+            "web: {listen_address: 9400}",
+            ["web.listen_address: `9400`", "127.0.0.1:9400"],
+        ),
+        (
+            "web: {telemetry_path: /livez}",
+            ["web.telemetry_path: `/livez`", "another page"],
+        ),
+        (
+            "socket: here",
+            ["socket: `here`", "/run/tracer/tracer.sock"],
+        ),
+        ("kubernetes: maybe", ["kubernetes: ", "auto, on, off"]),
+        ("backend_metrics: perhaps", ["backend_metrics: ", "line 1"]),
+        (
+            "backend_metrics_limit: 0",
+            ["backend_metrics_limit: `0`", "from 1 to 1024"],
+        ),
+        ("flows: 64\nflows: 65", ["flows", "line 2"]),
+        ("flows: [", ["line ", "column "]),
+    ] {
+        let error = parse(text).unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "no {part:?}: {text:?}: {error}");
+        }
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
