@@ -33,7 +33,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::{
     Web,
     listen::{Listener, Peer},
-    pace::Pace,
+    pace::Paces,
 };
 
 /// What one client, and all clients together, may take.
@@ -86,7 +86,7 @@ pub async fn serve(
 ) {
     let mut stop = pin!(stop);
     let mut places = Places::new(limits.connections);
-    let pace = limits.paced.then(|| Arc::new(Pace::new()));
+    let pace = limits.paced.then(|| Arc::new(Paces::new()));
     let (stopping, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     loop {
@@ -193,7 +193,7 @@ struct Pages {
     router: Router,
     peer: Option<Peer>,
     limits: Limits,
-    pace: Option<Arc<Pace>>,
+    pace: Option<Arc<Paces>>,
     answering: Arc<AtomicBool>,
     stopped: watch::Receiver<()>,
 }
@@ -209,9 +209,10 @@ async fn connection(
     let Some(web) = web else {
         return pages.serve(stream).await;
     };
-    // A handshake costs as much as an answer.
     let handshake = async {
-        wait(pages.pace.as_deref()).await;
+        if let Some(pace) = &pages.pace {
+            pace.handshake().await;
+        }
         web.handshake(stream).await
     };
     let handshake = timeout(pages.limits.head, handshake);
@@ -223,12 +224,6 @@ async fn connection(
         Ok(Ok(stream)) => pages.serve(stream).await,
         Ok(Err(e)) => tracing::debug!(cause = %e, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
-    }
-}
-
-async fn wait(pace: Option<&Pace>) {
-    if let Some(pace) = pace {
-        pace.wait().await;
     }
 }
 
@@ -250,7 +245,9 @@ impl Pages {
             let answering = Answering::begin(&answering);
             let (router, pace) = (router.clone(), pace.clone());
             async move {
-                wait(pace.as_deref()).await;
+                if let Some(pace) = pace {
+                    pace.request(request.uri().path()).await;
+                }
                 let answer = router.call(request);
                 let kept = move |body: Body| {
                     Body::new(body.map_frame(move |frame| {
