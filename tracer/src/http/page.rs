@@ -1,6 +1,7 @@
-//! Metrics pages on their way. Who scrapes while a page is being made gets that one, and while
-//! making pages takes more than a share of a CPU, everybody gets the last one for a second. A
-//! long page is sent as it is written instead, so that it is never in memory whole.
+//! Metrics pages on their way. Who scrapes before a page is made gets that one: all who wait
+//! share it, and nobody gets numbers from before asking. When making pages has taken its share of
+//! a CPU, the next page, and all who wait for it, come up to a second later. A long page is sent
+//! as it is written instead, so that it is never in memory whole.
 
 mod budget;
 mod chunks;
@@ -28,9 +29,11 @@ use crate::{
 
 /// Pages that may be in memory or on their way at once: a client that reads slowly holds one.
 pub(super) const PAGES: usize = 6;
-/// How long a scrape waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How old a page may be, from its end, when it is given to somebody.
+/// How long a scrape waits for a page that is being made for another.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it waits while too many pages are on their way.
+const TURN: Duration = Duration::from_secs(1);
+/// How old a page may be, from its end, when there is no room for another.
 const SHARED: Duration = Duration::from_secs(1);
 
 /// The pages in memory, by their form.
@@ -77,7 +80,8 @@ impl Pages {
         }
     }
 
-    /// A page that ended after this was called, or no longer than [`SHARED`] before.
+    /// A page that ended after this was called; where there is no room for one, the last one, if
+    /// it is no older than [`SHARED`].
     pub(super) async fn page(
         self: &Arc<Self>,
         recorder: &Recorder,
@@ -99,7 +103,7 @@ impl Pages {
         let mut shelf = locked.map_err(|_| Refused::Busy)?;
         drop(shelf.0.take_if(|page| page.ended.elapsed() >= SHARED));
         if let Some(page) = &shelf.0
-            && (page.ended > asked || self.budget().is_spent())
+            && page.ended > asked
         {
             return Ok(page.body());
         }
@@ -107,10 +111,12 @@ impl Pages {
             (Ok(turn), _) => turn,
             (Err(_), Some(page)) => return Ok(page.body()),
             (Err(_), None) => {
-                let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
+                let turn = timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await;
                 turn.ok().and_then(Result::ok).ok_or(Refused::Busy)?
             }
         };
+        let wait = self.budget().wait();
+        sleep(wait).await;
         let began = Instant::now();
         let rendered = render(recorder, format, turn).await;
         self.budget().spend(began.elapsed());

@@ -5,9 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Making pages may take one part in so many of a CPU.
-const SHARE: u32 = 20;
+const SHARE: u32 = 10;
 /// And so much at once.
-const RESERVE: Duration = Duration::from_millis(250);
+const RESERVE: Duration = Duration::from_millis(500);
+/// Longest time that a page waits for that.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// What was spent and has not come back yet.
 pub(super) struct Budget {
@@ -25,11 +27,13 @@ impl Default for Budget {
 }
 
 impl Budget {
-    pub(super) fn is_spent(&mut self) -> bool {
+    /// How long the next page has to wait.
+    pub(super) fn wait(&mut self) -> Duration {
         let now = Instant::now();
         self.spent = self.spent.saturating_sub((now - self.as_of) / SHARE);
         self.as_of = now;
-        self.spent >= RESERVE
+        let beyond = self.spent.saturating_sub(RESERVE);
+        (beyond * SHARE).min(LONGEST)
     }
 
     pub(super) fn spend(&mut self, time: Duration) {
@@ -44,15 +48,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_share_of_the_time_comes_back() {
         let mut budget = Budget::default();
-        assert!(!budget.is_spent());
         budget.spend(RESERVE);
-        assert!(budget.is_spent());
+        assert_eq!(budget.wait(), Duration::ZERO);
+        budget.spend(Duration::from_millis(5));
+        assert_eq!(budget.wait(), Duration::from_millis(50));
         tokio::time::advance(Duration::from_millis(20)).await;
-        assert!(!budget.is_spent());
-        budget.spend(Duration::from_millis(100));
-        tokio::time::advance(Duration::from_millis(1900)).await;
-        assert!(budget.is_spent());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!budget.is_spent());
+        assert_eq!(budget.wait(), Duration::from_millis(30));
+        budget.spend(Duration::from_secs(60));
+        assert_eq!(budget.wait(), LONGEST);
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(budget.wait(), Duration::ZERO);
+        budget.spend(RESERVE);
+        assert_eq!(budget.wait(), Duration::ZERO);
     }
 }
