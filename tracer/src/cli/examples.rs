@@ -71,7 +71,7 @@ Examples:
   tracer explain > /dev/null || echo trouble  in scripts
 
 The columns: port (! with a problem, ? with failures but no cause), attempts
-under way in the window, handshakes that succeeded (half-open: a check like
+under way in the window, handshakes that succeeded (half_open: a check like
 HAProxy's, that hangs up at the answer), those that failed, what they were for,
 time to the first answer (median and 99th percentile), and who answered those
 that failed (unknown: not reported yet, which takes up to two seconds).

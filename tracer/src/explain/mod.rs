@@ -29,7 +29,6 @@ use crate::{
 };
 pub use own::{finish, interrupts, start, watched};
 use text::Frame;
-pub use words::label;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anstyle::{AnsiColor, Style};
 use tracer_common::words::Outcome;
 
-use super::{table::Row, text::Frame, words};
+use super::{table::Row, text::Frame};
 use crate::{
     human,
     report::{Explanation, PortRow},
@@ -154,7 +154,7 @@ fn items(counts: &BTreeMap<String, u64>, wanted: impl Fn(&str) -> bool) -> Vec<S
     counts.sort_by_key(|(word, count)| (std::cmp::Reverse(**count), word.as_str()));
     let items = counts.iter();
     items
-        .map(|(word, count)| format!("{} {}", human::count(**count), words::label(word)))
+        .map(|(word, count)| format!("{} {}", human::count(**count), human::printable(word)))
         .collect()
 }
 

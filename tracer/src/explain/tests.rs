@@ -2,6 +2,7 @@
 //! meant, `UPDATE_SNAPSHOTS=1 cargo test -p tracer explain` writes them anew.
 
 mod bed;
+mod vocabulary;
 
 use std::path::Path;
 

@@ -1,11 +1,6 @@
 //! What the closed lists are called in sentences.
 
-use std::borrow::Cow;
-
-use crate::{
-    human,
-    verdict::{Certainty, Verdict},
-};
+use crate::verdict::{Certainty, Verdict};
 
 /// A verdict for someone who knows Kubernetes, but not the TCP stack.
 pub(super) const fn verdict(verdict: Verdict) -> &'static str {
@@ -53,21 +48,6 @@ pub(super) const fn certainty(certainty: Certainty) -> &'static str {
         Certainty::Likely => "likely",
         Certainty::Unknown => "not decided",
     }
-}
-
-/// An outcome, class or answer in a table's cell; what is not known, as it is.
-pub fn label(word: &str) -> Cow<'_, str> {
-    Cow::Borrowed(match word {
-        "half_open" => "half-open",
-        "timed_out" => "timed out",
-        "health_check" => "check",
-        "node_rst" => "node RST",
-        "backend_rst" => "pod RST",
-        "icmp" => "ICMP",
-        "icmpv6" => "ICMPv6",
-        "none" => "nobody",
-        other => return human::printable(other),
-    })
 }
 
 #[cfg(test)]

@@ -244,7 +244,7 @@ fn local_connects(ports: &[Port], to: &mut DescriptorEncoder<'_>) -> fmt::Result
 }
 
 fn messages(ports: &[Port], to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "Thrift messages that were first in their direction, by type and protocol";
+    let help = "First Thrift message of the client and of the server on each connection, by type and protocol; later messages are not counted";
     let mut family = counter(to, "tracer_thrift_messages", help)?;
     for port in ports {
         for kind in MessageType::ALL {

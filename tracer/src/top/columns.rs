@@ -9,7 +9,7 @@ use super::{
     model::{Counts, is_failure},
     ui::Row,
 };
-use crate::{explain, human};
+use crate::human;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -267,5 +267,5 @@ fn most(mut counts: Vec<(u64, &str)>) -> Option<(u64, String, String)> {
         0 => String::new(),
         others => format!(" +{others}"),
     };
-    Some((*count, explain::label(word).into_owned(), others))
+    Some((*count, human::printable(word).into_owned(), others))
 }

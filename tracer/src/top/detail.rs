@@ -95,7 +95,7 @@ fn numbers(row: &Row<'_>, ui: &Ui) -> String {
     let classes = Traffic::ALL.iter().filter(|t| counts.class(**t) > 0);
     let classes = classes.map(|t| {
         let count = human::count(counts.class(*t));
-        format!("{count} {}", explain::label(t.as_str()))
+        format!("{count} {}", human::printable(t.as_str()))
     });
     let classes: Vec<String> = classes.collect();
     if !classes.is_empty() {
@@ -138,7 +138,7 @@ fn outcomes(model: &Model, port: u16, width: usize, look: Look) -> Lines {
         } else {
             look.good()
         };
-        let label = explain::label(outcome.as_str()).into_owned();
+        let label = human::printable(outcome.as_str()).into_owned();
         lines.push(Line::from(vec![
             Span::raw(format!("  {label:<12}")),
             span(look::spark(&counts), style),

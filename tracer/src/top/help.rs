@@ -42,7 +42,7 @@ const SIGNS: [(&str, &str); 10] = [
     ),
     (
         "ESTAB HALF",
-        "established; half-open: the node answered, the client hung up (a check)",
+        "established; half_open: the node answered, the client hung up (a check)",
     ),
     (
         "FAILED HOW",
@@ -54,7 +54,7 @@ const SIGNS: [(&str, &str); 10] = [
     ),
     (
         "TRAFFIC",
-        "what most attempts were for; THRIFT to UNKNOWN: how many of each class",
+        "what most attempts were for; THRIFT to UNKNOWN: each class (CHECK: health_check)",
     ),
     ("P50 P99", "time from the SYN to the first answer"),
     ("RETR", "retransmissions: SYN, SYN-ACK and data"),

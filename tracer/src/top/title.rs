@@ -9,7 +9,7 @@ use super::{
     model::{Counts, Model, Origin, is_failure},
     ui::{self, Ui},
 };
-use crate::{explain, human, report::Top};
+use crate::{human, report::Top};
 
 /// How long a restart is worth a line, in seconds.
 const RESTARTED_S: f64 = 60.0;
@@ -113,7 +113,7 @@ pub(super) fn ways(counts: &Counts) -> String {
     ways.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let ways = ways.iter();
     let ways =
-        ways.map(|(count, word)| format!("{} {}", human::count(*count), explain::label(word)));
+        ways.map(|(count, word)| format!("{} {}", human::count(*count), human::printable(word)));
     ways.collect::<Vec<_>>().join(", ")
 }
 

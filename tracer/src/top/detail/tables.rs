@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use crate::{
-    explain, human,
+    human,
     report::{Event, TopBackend, TopClients, TopDetail},
     top::{
         help::title,
@@ -28,7 +28,7 @@ pub(super) fn backends(detail: &TopDetail, width: usize, look: Look) -> Lines {
             .filter(|n| *n > 0)
             .map(|n| human::share((backend.failed as f64 / n as f64).min(1.0)));
         let ways = backend.failures.iter();
-        let ways = ways.map(|(word, n)| format!("{} {}", human::count(*n), explain::label(word)));
+        let ways = ways.map(|(word, n)| format!("{} {}", human::count(*n), human::printable(word)));
         let ways: Vec<String> = ways.collect();
         vec![
             backend
@@ -110,8 +110,8 @@ pub(super) fn failures(events: &[Event], width: usize, look: Look) -> Lines {
             clock(event.time),
             event.client.to_string(),
             event.backend.map_or("-".to_owned(), |b| b.to_string()),
-            explain::label(&event.outcome).into_owned(),
-            explain::label(&event.answered_by).into_owned(),
+            human::printable(&event.outcome).into_owned(),
+            human::printable(&event.answered_by).into_owned(),
             event.verdict.as_str().to_owned(),
             human::duration(event.latency),
             human::printable(&event.evidence).into_owned(),
