@@ -19,6 +19,7 @@ use tracer_common::{
 
 pub use failures::Failures;
 use flows::{Flows, Place};
+pub use ports::Latencies;
 use ports::Ports;
 
 use super::clock;
@@ -244,6 +245,12 @@ impl Table {
     pub fn balances(&self) -> bool {
         let mut ports = self.ports.counters().iter();
         ports.all(|(_, counters)| counters.balances())
+    }
+
+    /// The answers of a port by fine cell, if it had an attempt.
+    #[must_use]
+    pub fn latencies(&self, port: u16) -> Option<&Latencies> {
+        self.ports.latencies(port)
     }
 
     /// The counters of all ports that had an attempt, ascending.

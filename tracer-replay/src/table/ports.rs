@@ -1,8 +1,11 @@
 //! Counters by port.
 
+use std::collections::BTreeMap;
+
 use tracer_common::{
     counters::{Cell, PortCounters, Tally},
     failure::Failed,
+    latency::latency_cell,
 };
 
 /// Counters of the ports that had an attempt.
@@ -11,11 +14,16 @@ pub(super) struct Ports {
     places: Box<[u16]>,
     watched: Box<[bool]>,
     counters: Vec<(u16, PortCounters)>,
+    latencies: Vec<Latencies>,
 }
+
+/// Answers of a port by fine cell ([`tracer_common::latency`]).
+pub type Latencies = BTreeMap<u16, u64>;
 
 /// Where the effects of one step go.
 pub(super) struct Effects<'a> {
     counters: &'a mut PortCounters,
+    latencies: &'a mut Latencies,
     pub(super) failed: Option<Failed>,
 }
 
@@ -23,6 +31,10 @@ impl Tally for Effects<'_> {
     #[inline(always)]
     fn add(&mut self, cell: Cell, delta: i64) {
         self.counters.add(cell, delta);
+    }
+
+    fn took(&mut self, ns: u64) {
+        *self.latencies.entry(latency_cell(ns)).or_default() += 1;
     }
 
     fn failed(&mut self, failed: Failed) {
@@ -36,6 +48,7 @@ impl Ports {
             places: vec![0; 1 << 16].into(),
             watched: vec![false; 1 << 16].into(),
             counters: Vec::new(),
+            latencies: Vec::new(),
         };
         for port in watched {
             if let Some(watched) = ports.watched.get_mut(usize::from(*port)) {
@@ -61,6 +74,7 @@ impl Ports {
         // Port 0 is never watched: there are 65,535 places at most.
         let slot = self.counters.len() as u16;
         self.counters.push((port, PortCounters::ZERO));
+        self.latencies.push(Latencies::new());
         if let Some(place) = self.places.get_mut(usize::from(port)) {
             *place = slot + 1;
         }
@@ -71,6 +85,7 @@ impl Ports {
         let (_, counters) = self.counters.get_mut(usize::from(slot))?;
         Some(Effects {
             counters,
+            latencies: self.latencies.get_mut(usize::from(slot))?,
             failed: None,
         })
     }
@@ -78,5 +93,11 @@ impl Ports {
     /// By position: port and counters.
     pub(super) fn counters(&self) -> &[(u16, PortCounters)] {
         &self.counters
+    }
+
+    /// Answers of a port by fine cell, if it has counters.
+    pub(super) fn latencies(&self, port: u16) -> Option<&Latencies> {
+        let place = self.places.get(usize::from(port))?.checked_sub(1)?;
+        self.latencies.get(usize::from(place))
     }
 }

@@ -205,7 +205,11 @@ fn evidence(player: &Player, names: &Arc<services::Table>) -> Evidence {
     Evidence {
         window: Duration::from_nanos(player.clock.elapsed()),
         ports: counters
-            .map(|(port, all)| (port, Counted::from(&all)))
+            .map(|(port, all)| {
+                let latencies = table.latencies(port).into_iter().flatten();
+                let latencies = latencies.map(|(cell, count)| (*cell, *count));
+                (port, Counted::new(&all, latencies))
+            })
             .collect(),
         rows,
         names: Arc::clone(names),

@@ -56,6 +56,27 @@ fn time_alone_decides_nothing_after_the_end() {
     assert_eq!(answer.failures.len(), 1);
 }
 
+/// Answers after 300 µs each, but for one after 1.004 s.
+#[test]
+fn percentiles_are_those_of_the_packets() {
+    let at = |n: u16| START + u64::from(n) * S;
+    let mut packets: Vec<_> = (0..3)
+        .flat_map(|n| refused(at(n), 40_000 + n, 64))
+        .collect();
+    let mut late = refused(at(3), 40_003, 64);
+    late[1].at = late[0].at + 1_004_000_000;
+    packets.extend(late);
+    let form = Form {
+        nanoseconds: true,
+        ..Form::PLAIN
+    };
+    let (_, answer) = played(&[&form.capture(&packets)], &[]);
+    let told = answer.explanation.ports[0].answer.unwrap();
+    for (told, s) in [(told.p50, 0.000_3), (told.p99, 1.004)] {
+        assert!((told / s - 1.0_f64).abs() < 0.05, "{told} for {s}");
+    }
+}
+
 #[test]
 fn all_containers_and_link_layers_give_the_same() {
     let (expected, _) = played(&[&Form::PLAIN.capture(&mixed())], &[]);
