@@ -9,6 +9,8 @@ use testbed::{
     addr::{NODE_V4, phantom_v4},
     cleanup::ScratchDir,
     flood::Frames,
+    peer::{Behaviour, Dial, Server},
+    process::poll_until,
     raw::Answer,
     segment::Segment,
 };
@@ -28,6 +30,8 @@ const EVERY_PORT: u64 = 64 * 1024 * 1024;
 const AT_ONCE: usize = 64;
 /// Not one of those that a scan comes to first; nothing listens.
 const CHECKED: u16 = 32_766;
+/// A server's, to which a scan comes when no port gets a row any more.
+const SERVED_LATE: u16 = 60_000;
 /// All that one port can have, for now.
 const SERIES_EACH: usize = 100;
 
@@ -153,6 +157,8 @@ fn a_checked_port_is_found(scene: &Scene, tracer: &Tracer<'_>) -> Result<()> {
 #[test]
 fn of_every_port_watched() -> Result<()> {
     let scene = Scene::new()?;
+    let server = (NODE_V4, SERVED_LATE);
+    let _server = Server::start(&scene.bed.node, server, Behaviour::Echo)?;
     let args = ["--interface", "eth0", "--node-ports", "1-65535"];
     let tracer = Tracer::start(&scene.bed.node, &args)?;
     charged(&tracer, EVERY_PORT)?;
@@ -160,6 +166,18 @@ fn of_every_port_watched() -> Result<()> {
     let all = u64::from(u16::MAX);
     let metrics = tracer.metrics_when(LIMIT, "not all counted", |m| all_attempts(m) == all)?;
     metrics.balanced()?;
+    let scanned = SERVED_LATE.to_string();
+    ensure!(!ports(&metrics).contains(&scanned), "a row was left");
+    // Connections show that it is somebody's: those from then on are its own.
+    let dial = Dial::new(&scene.bed.client, server).limit(LIMIT);
+    let after = poll_until(LIMIT, "no row of its own", || {
+        drop(dial.stream()?);
+        let metrics = tracer.metrics()?;
+        Ok(ports(&metrics).contains(&scanned).then_some(metrics))
+    })?;
+    after.balanced()?;
+    let fallen = after.fallen_since(&metrics);
+    ensure!(fallen.is_empty(), "{fallen:?}");
     charged(&tracer, EVERY_PORT)
 }
 
