@@ -1,10 +1,13 @@
 //! Parameters of requests; what is not understood is refused by name.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use tracer_common::failure::Failure;
 
-use crate::recorder::{EventFilter, LONGEST, TopAsked};
+use crate::{
+    recorder::{EventFilter, LONGEST, TopAsked},
+    verdict::Verdict,
+};
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const DEFAULT: Duration = Duration::from_secs(60);
@@ -33,6 +36,8 @@ impl ExplainQuery {
     }
 }
 
+const EVENTS: &str = "follow, port, outcome, client, backend, service, verdict, since and until";
+
 /// Parameters of `GET /v1/events`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EventsQuery {
@@ -54,7 +59,13 @@ impl EventsQuery {
                 }
                 "port" => filter.ports.push(port(&value, &watched)?),
                 "outcome" => filter.outcomes.push(outcome(&value)?),
-                _ => return Err(unknown(&name, "follow, port and outcome")),
+                "client" => filter.clients.push(read(&name, &value)?),
+                "backend" => filter.backends.push(read(&name, &value)?),
+                "service" => filter.services.push(read(&name, &value)?),
+                "verdict" => filter.verdicts.push(verdict(&value)?),
+                "since" => filter.since = Some(read(&name, &value)?),
+                "until" => filter.until = Some(read(&name, &value)?),
+                _ => return Err(unknown(&name, EVENTS)),
             }
         }
         Ok(Self { follow, filter })
@@ -118,6 +129,19 @@ fn outcome(text: &str) -> Result<Failure, String> {
     })
 }
 
+fn verdict(text: &str) -> Result<Verdict, String> {
+    let found = Verdict::ALL.iter().find(|v| v.as_str() == text);
+    let shown = short(text);
+    let none = || format!("verdict: `{shown}` is none; docs/words.md lists them");
+    found.copied().ok_or_else(none)
+}
+
+/// Reads a parameter that says itself what it may be.
+fn read<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T, String> {
+    let cut = |e: String| format!("{name}: {}", e.chars().take(160).collect::<String>());
+    text.parse().map_err(cut)
+}
+
 /// What may be repeated of a client's text.
 fn short(text: &str) -> String {
     text.chars().take(40).collect()
@@ -140,6 +164,33 @@ mod tests {
         let asked = asked.unwrap();
         assert!(asked.follow);
         assert_eq!(asked.filter.outcomes, [Failure::Refused, Failure::Late]);
+    }
+
+    #[test]
+    fn a_filter_comes_as_it_was_asked_for() {
+        fn all<T: FromStr<Err = String>>(words: &[&str]) -> Vec<T> {
+            words.iter().map(|word| word.parse().unwrap()).collect()
+        }
+        let filter = EventFilter {
+            ports: vec![30_102],
+            outcomes: vec![Failure::TimedOut],
+            clients: all(&["10.0.0.0/8", "fd00::1"]),
+            backends: all(&["[fd00::7]:9092", "10.0.0.7"]),
+            services: all(&["thrift/users:api"]),
+            verdicts: vec![Verdict::NothingListens],
+            since: Some("2026-12-01T03:00:00.5Z".parse().unwrap()),
+            until: Some("2026-12-01T03:10:00Z".parse().unwrap()),
+        };
+        let asked = EventsQuery::parse(&filter.query().join("&"), WATCHED).unwrap();
+        assert_eq!((asked.follow, asked.filter), (false, filter));
+        for (query, words) in [
+            ("client=lb", "client: `lb` is no address or range"),
+            ("verdict=odd", "verdict: `odd` is none"),
+            ("since=noon", "since: `noon` is no time such as"),
+        ] {
+            let error = EventsQuery::parse(query, WATCHED).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -8,7 +8,12 @@ use clap::{
 };
 use tracer_common::failure::Failure;
 
-use crate::{config::Settings, recorder::LONGEST, top::Column};
+use crate::{
+    config::Settings,
+    recorder::{BackendAt, ClientRange, EventFilter, LONGEST, Moment, ServiceAt},
+    top::Column,
+    verdict::Verdict,
+};
 
 /// Arguments of the commands that load programs.
 #[derive(Debug, Args)]
@@ -66,12 +71,60 @@ pub struct Events {
         value_parser = outcome()
     )]
     pub outcomes: Vec<Failure>,
+    #[command(flatten)]
+    pub wanted: Wanted,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     /// Where the daemon is, and settings for a watch without one.
     #[command(flatten)]
     pub common: Common,
+}
+
+impl Events {
+    /// Which failures are wanted.
+    #[must_use]
+    pub fn filter(&self) -> EventFilter {
+        EventFilter {
+            ports: self.ports.clone(),
+            outcomes: self.outcomes.clone(),
+            clients: self.wanted.clients.clone(),
+            backends: self.wanted.backends.clone(),
+            services: self.wanted.services.clone(),
+            verdicts: self.wanted.verdicts.clone(),
+            since: self.wanted.since,
+            until: self.wanted.until,
+        }
+    }
+}
+
+/// Which failures of those ports and outcomes.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// Client address or range whose failures are listed (repeatable) [default: all]
+    #[arg(long = "client", value_name = "CIDR", value_delimiter = ',')]
+    pub clients: Vec<ClientRange>,
+    /// Backend that NAT chose, with its port or without (repeatable) [default: any]
+    #[arg(long = "backend", value_name = "ADDRESS[:PORT]", value_delimiter = ',')]
+    pub backends: Vec<BackendAt>,
+    /// Service whose failures are listed (repeatable) [default: all]
+    #[arg(
+        id = "of_service",
+        long = "service",
+        value_name = "NAMESPACE/NAME[:PORT]",
+        value_delimiter = ','
+    )]
+    pub services: Vec<ServiceAt>,
+    /// Verdict on the failure (repeatable) [default: any]
+    #[arg(long = "verdict", value_name = "VERDICT", value_delimiter = ',',
+          value_parser = verdict(), hide_possible_values = true)]
+    pub verdicts: Vec<Verdict>,
+    /// Failures from this time on: RFC 3339, or how long ago
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// Failures up to this time, likewise
+    #[arg(long, value_name = "TIME", conflicts_with = "follow")]
+    pub until: Option<Moment>,
 }
 
 /// Arguments of `tracer top`.
@@ -165,6 +218,14 @@ fn outcome() -> impl TypedValueParser<Value = Failure> {
     PossibleValuesParser::new(words).try_map(|word| {
         let known = Failure::ALL.iter().find(|failure| failure.as_str() == word);
         known.copied().ok_or("no such outcome")
+    })
+}
+
+fn verdict() -> impl TypedValueParser<Value = Verdict> {
+    let words = Verdict::ALL.iter().map(|verdict| verdict.as_str());
+    PossibleValuesParser::new(words).try_map(|word| {
+        let known = Verdict::ALL.iter().find(|verdict| verdict.as_str() == word);
+        known.copied().ok_or("no such verdict")
     })
 }
 

@@ -100,6 +100,8 @@ Examples:
   tracer events                                what the daemon remembers
   tracer events --follow --port 30102          one port, as it happens
   tracer events -f --outcome refused,timed_out
+  tracer events --service thrift/users --client 10.0.0.0/16 --since 5m
+  tracer events --verdict nothing_listens --backend 10.244.0.7:9092
   tracer events -f -o json | jq -r .client     one JSON object per line
 
 One line per failure, in order of time: when it was decided (UTC), the client,

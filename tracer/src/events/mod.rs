@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     exit::Exit,
     explain,
-    recorder::{EventFilter, Follower},
+    recorder::Follower,
     report::Line,
     snapshot::Source,
 };
@@ -64,10 +64,7 @@ where
         recorder = explain::start(config, load) => recorder?,
         _ = interrupt.recv() => return Ok(()),
     };
-    let follower = recorder.follow(&EventFilter {
-        ports: args.ports.clone(),
-        outcomes: args.outcomes.clone(),
-    });
+    let follower = recorder.follow(&args.filter());
     let from = From::Own(follower);
     let followed = follow(from, &mut out, &mut interrupt).await;
     drop(recorder);
@@ -87,10 +84,7 @@ async fn ask<'a>(
     client: &Client<'a>,
     out: &mut Out,
 ) -> Result<Option<Asked<'a>>, Exit> {
-    let ports = args.ports.iter().map(|port| format!("port={port}"));
-    let outcomes = args.outcomes.iter();
-    let outcomes = outcomes.map(|outcome| format!("outcome={}", outcome.as_str()));
-    let query: Vec<String> = ports.chain(outcomes).collect();
+    let query = args.filter().query();
     if args.follow {
         return Ok(client.follow(&query).await?.map(Asked::Follow));
     }

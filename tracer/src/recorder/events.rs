@@ -9,29 +9,13 @@ use std::{
 use tokio::sync::broadcast::{self, error::RecvError};
 use tracer_common::failure::Failure;
 
+use super::filter::EventFilter;
 use crate::report::{Event, Line};
 
 /// Failures that are remembered.
 const REMEMBERED: usize = 4096;
 /// Failures that a follower may be behind.
 const BEHIND: usize = 1024;
-
-/// Which failures; an empty list is no restriction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventFilter {
-    /// At these ports.
-    pub ports: Vec<u16>,
-    /// That went wrong so.
-    pub outcomes: Vec<Failure>,
-}
-
-impl EventFilter {
-    fn lets_through(&self, event: &Event) -> bool {
-        let named = |o: &Failure| o.as_str() == event.outcome;
-        (self.ports.is_empty() || self.ports.contains(&event.node_port))
-            && (self.outcomes.is_empty() || self.outcomes.iter().any(named))
-    }
-}
 
 /// The memory.
 #[derive(Debug)]

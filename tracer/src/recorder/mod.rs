@@ -6,6 +6,7 @@ mod clock;
 mod collecting;
 mod events;
 mod explanation;
+mod filter;
 mod found;
 mod history;
 mod judging;
@@ -45,8 +46,9 @@ use self::{
     threads::Threads,
 };
 pub use self::{
-    events::{EventFilter, Follower},
+    events::Follower,
     explanation::port_row,
+    filter::{BackendAt, ClientRange, EventFilter, Moment, ServiceAt},
     ledger::{ByFailure, ByVerdict},
     listing::{Listed, OTHER},
     rows::{address, note},

@@ -117,6 +117,7 @@ fn events_are_told_with_their_time_and_filtered() {
     let filter = EventFilter {
         ports: vec![PORT + 1],
         outcomes: vec![Failure::TimedOut],
+        ..EventFilter::default()
     };
     assert_eq!(events(&recorder, &filter), all[1..]);
     let followed = [
