@@ -1,6 +1,8 @@
 //! `tracer explain`: which ports fail, why, and what to do.
 
 mod own;
+mod page;
+mod problems;
 mod rows;
 mod table;
 mod text;
@@ -120,7 +122,7 @@ pub fn body(explanation: &Explanation, all: bool) -> String {
 /// One problem by itself, within `width` columns (40 to 110).
 #[must_use]
 pub fn finding(number: usize, finding: &Finding, width: usize) -> String {
-    text::finding(number, finding, width)
+    problems::finding(number, finding, width)
 }
 
 /// What the configuration calls this node; one process has one configuration.
