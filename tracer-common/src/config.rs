@@ -38,7 +38,7 @@ pub const UNCHECKED_WORDS: u32 = 65_536 / 64;
 pub const OWN_PREFIXES: u32 = 256;
 
 /// Addresses of Services that dials are looked up in, at most.
-pub const SERVICE_ADDRESSES: u32 = 16_384;
+pub const SERVICE_ADDRESSES: u32 = 4096;
 
 /// A hardware address as the programs look it up: six bytes as they stand in memory,
 /// and two of zero.

@@ -24,7 +24,7 @@ use crate::{
 /// Threads inside `tcp_v4_connect` or `tcp_v6_connect`, by thread id; and marks that
 /// stayed, of threads that may be gone: the oldest are displaced.
 #[map]
-static CONNECTING: LruHashMap<u32, Connecting> = LruHashMap::with_max_entries(4096, 0);
+static CONNECTING: LruHashMap<u32, Connecting> = LruHashMap::with_max_entries(1024, 0);
 /// 1 once a hook here has run.
 #[map]
 static HOOKED: Array<u32> = Array::with_max_entries(1, 0);
