@@ -53,7 +53,7 @@ fn check(player: &Player) {
     let failures = &player.table.failures;
     assert!(failures.records.len() <= RECORDS);
     assert!(player.table.flows() as u64 <= player.seen.packets);
-    let all: u64 = failures.kinds.values().sum();
+    let all = failures.kinds.values().sum::<u64>() + failures.unkinded;
     assert_eq!(all, failures.records.len() as u64 + failures.unrecorded);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tracer_common::{
-    failure::{Failed, FailureKey, Record},
+    failure::{FAILURES, Failed, FailureKey, Record},
     flow::{Addr, FlowKey},
     machine::Now,
 };
@@ -12,6 +12,8 @@ use tracer_common::{
 pub struct Failures {
     /// How often each kind.
     pub kinds: HashMap<FailureKey, u64>,
+    /// Failures of yet other kinds: as many are told apart as the daemon tells.
+    pub unkinded: u64,
     /// The first ones.
     pub records: Vec<Record>,
     /// Failures that have no record, for there was no more room.
@@ -26,6 +28,7 @@ impl Failures {
     pub(super) fn new(room: usize) -> Self {
         Self {
             kinds: HashMap::new(),
+            unkinded: 0,
             records: Vec::new(),
             unrecorded: 0,
             room,
@@ -62,7 +65,13 @@ impl Failures {
             address: self.number_of(flow.node),
             ..FailureKey::default()
         };
-        *self.kinds.entry(key).or_default() += 1;
+        if let Some(count) = self.kinds.get_mut(&key) {
+            *count += 1;
+        } else if self.kinds.len() < FAILURES as usize {
+            self.kinds.insert(key, 1);
+        } else {
+            self.unkinded += 1;
+        }
         if self.records.len() == self.room {
             self.unrecorded += 1;
             return;
@@ -80,7 +89,33 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::failure::{Failure, Reply};
+
     use super::*;
+
+    #[test]
+    fn kinds_are_told_apart_while_there_is_room() {
+        let mut failures = Failures::new(0);
+        let failed = Failed {
+            failure: Failure::TimedOut,
+            reply: Reply::None,
+            code: 0,
+            traffic: 0,
+            backend: 0,
+            interface: 0,
+            syn_at: 0,
+            at: 0,
+        };
+        for slot in 0..10_000 {
+            let now = Now { ns: 0, s: 0 };
+            failures.count(&FlowKey::default(), slot, &failed, now);
+        }
+        let kinds = FAILURES as usize;
+        assert_eq!(
+            (failures.kinds.len(), failures.unkinded),
+            (kinds, 10_000 - kinds as u64)
+        );
+    }
 
     #[test]
     fn addresses_are_told_apart_while_there_are_numbers() {

@@ -7,7 +7,7 @@ use tracer_common::{
     counters::Cell,
     failure::{Failure, FailureKey, Record, Reply},
     flow::Addr,
-    words::Traffic,
+    words::{Lost, Traffic},
 };
 
 use tracer_replay::{Encapsulation, FLOWS, Player, Seen, Table};
@@ -131,7 +131,7 @@ pub(super) fn answer(
             window_s: evidence.window.as_secs_f64(),
             ports: ports.collect(),
             verdicts: judgement.findings,
-            unexplained: judgement.unexplained,
+            unexplained: judgement.unexplained + player.table.failures.unkinded,
             not_visible: NOT_VISIBLE.map(str::to_owned).into(),
             sight: Sight::default(),
         },
@@ -271,11 +271,15 @@ pub(super) fn scrape(player: &Player, names: &Arc<services::Table>) -> Scrape {
             *count += row.count;
         }
     }
+    let mut lost = player.seen.lost;
+    if let Some(failures) = lost.get_mut(Lost::Failures.index()) {
+        *failures += player.table.failures.unkinded;
+    }
     let changed = |(_, counters): &(u16, Counted)| *counters != Counted::default();
     let snapshot = Snapshot {
         ports: evidence.ports.into_iter().filter(changed).collect(),
         sharing: Vec::new(),
-        lost: player.seen.lost,
+        lost,
         flows: player.table.flows() as u64,
         misses: 0,
         addresses: 0,

@@ -1,6 +1,6 @@
 //! What was wrong with a capture, in sentences with counts.
 
-use tracer_common::{counters::Cell, words::Lost};
+use tracer_common::{counters::Cell, failure::FAILURES, words::Lost};
 use tracer_replay::{Clock, FLOWS, Player, Seen};
 
 use super::unread;
@@ -30,6 +30,13 @@ pub(super) fn warnings(player: &Player, ports: &[(u16, Counted)]) -> Vec<String>
         lines.push(format!(
             "{} came both plain and encapsulated, or in several encapsulations, and were taken once",
             counted(mirrored, "SYN")
+        ));
+    }
+    let unkinded = player.table.failures.unkinded;
+    if unkinded > 0 {
+        lines.push(format!(
+            "{} not explained: more than {FAILURES} kinds, as in a scan of many ports",
+            counted(unkinded, "failure")
         ));
     }
     let untracked: u64 = ports.iter().map(|(_, c)| c.get(Cell::UNTRACKED)).sum();
