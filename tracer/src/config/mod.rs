@@ -119,7 +119,7 @@ impl Config {
                 None => "/metrics".to_owned(),
             },
             web_config: all.web.config_file,
-            flows: all.flows.map_or(47_104, |f| f.0),
+            flows: all.flows.map_or(46_080, |f| f.0),
             socket: all.socket.unwrap_or_default(),
             backend_metrics: all.backend_metrics.unwrap_or_default().then_some(
                 all.backend_metrics_limit

@@ -82,7 +82,7 @@ pub struct Settings {
     pub(super) probe_method: Vec<ProbeMethod>,
 
     /// Size of the flow table: attempts and connections followed at once; 64
-    /// to 4194304 [default: 47104]
+    /// to 4194304 [default: 46080]
     #[arg(long, value_name = "N", env = "TRACER_FLOWS")]
     pub(super) flows: Option<Flows>,
 

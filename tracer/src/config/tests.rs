@@ -17,7 +17,7 @@ fn defaults_are_those_of_the_design() {
         assert_eq!(config.expire_after, Duration::from_secs(3_600));
         assert_eq!(config.listen.to_string(), "0.0.0.0:9400");
         assert_eq!(config.telemetry_path, "/metrics");
-        assert_eq!(config.flows, 47_104);
+        assert_eq!(config.flows, 46_080);
         assert_eq!(
             config.socket.path(),
             Some(Path::new(values::DEFAULT_SOCKET))

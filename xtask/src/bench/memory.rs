@@ -29,7 +29,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 const MAPS_MIB: f64 = 16.0;
 const RSS_MIB: f64 = 40.0;
 /// Flows at once: the default size of the table.
-const FLOWS: u32 = 47_104;
+const FLOWS: u32 = 46_080;
 /// Rounds until it is looked whether the daemon's history is full, and at most.
 const ROUNDS: usize = 25;
 const MOST_ROUNDS: usize = 2_000;
