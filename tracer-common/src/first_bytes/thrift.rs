@@ -22,8 +22,9 @@ pub(super) enum State {
     Other,
     /// More bytes are needed to tell.
     Unknown,
-    /// A THeader message whose inner type more bytes will show.
-    TypeUnknown,
+    /// A message, by all that came so far: a THeader whose inner type more bytes will
+    /// show, or the first four bytes of strict binary, which a fifth may refute.
+    Likely,
     /// A message.
     Known,
 }
@@ -74,7 +75,7 @@ impl Look {
 }
 
 /// Looks for a message at the window's start. Once it says neither `Unknown` nor
-/// `TypeUnknown`, it says the same of every longer window with this start.
+/// `Likely`, it says the same of every longer window with this start.
 #[inline(always)]
 pub(super) fn look(window: &Window) -> Look {
     let mut message = *window;
@@ -111,14 +112,16 @@ fn starts_name(byte: u8) -> bool {
     folded.is_ascii_lowercase() || byte == b'_'
 }
 
-/// Version 0x8001, a byte that the libraries ignore, the type. These four bytes
-/// settle it, since an unbuffered client sends them alone.
+/// Version 0x8001, a byte that the libraries ignore, the type, and the first byte of the
+/// name's length, which is 0. (An unbuffered client sends four bytes alone, and the length
+/// next. In a memcached SET the fifth byte is the length of what precedes its key: 8.)
 #[inline(always)]
 fn look_strict(message: &Window) -> Look {
     if message.len < 4 {
         return Look::not(State::Unknown);
     }
-    if message.byte(1) != 1 {
+    let alone = message.len == 4;
+    if message.byte(1) != 1 || !alone && message.byte(4) != 0 {
         return Look::not(State::Other);
     }
     let name_len = if message.len < 8 {
@@ -126,12 +129,16 @@ fn look_strict(message: &Window) -> Look {
     } else {
         min(message.skip(4).be32(), MAX_NAME + 1)
     };
-    Look::known(
+    let mut look = Look::known(
         Protocol::Binary,
         message.byte(3),
         message.skip_word(),
         name_len,
-    )
+    );
+    if alone && message.room > 4 && look.state == State::Known {
+        look.state = State::Likely;
+    }
+    look
 }
 
 /// Name length, name, type; no magic number.
@@ -217,7 +224,7 @@ fn look_header(body: &Window, frame: u32) -> Look {
         protocol: Protocol::Header,
         kind: MessageType::Call,
     };
-    seen.state = State::TypeUnknown;
+    seen.state = State::Likely;
     // Header size is in words of four bytes; then protocol and number of
     // transforms, each one byte when small.
     let words = u32::from(body.byte(8)) << 8 | u32::from(body.byte(9));
@@ -250,7 +257,7 @@ pub(super) fn decide(look: &Look, probes: &ProbeMethods) -> Decision {
     let message = look.message;
     match look.state {
         State::Other => return Decision::Other,
-        State::Unknown | State::TypeUnknown => return Decision::Undecided,
+        State::Unknown | State::Likely => return Decision::Undecided,
         State::Known => {}
     }
     let answers = matches!(message.kind, MessageType::Reply | MessageType::Exception);
@@ -296,7 +303,7 @@ pub fn message_in<P: Payload + ?Sized>(
 #[inline(always)]
 fn message(window: &Window, old_binary: bool) -> Option<Message> {
     let look = look(window);
-    if !matches!(look.state, State::Known | State::TypeUnknown) {
+    if !matches!(look.state, State::Known | State::Likely) {
         return None;
     }
     if look.old {

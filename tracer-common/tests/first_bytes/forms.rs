@@ -4,18 +4,19 @@ use super::*;
 use tracer_common::first_bytes::{Chunk, Payload, ProbeMethodError, classify};
 
 #[test]
-fn four_bytes_decide_strict_binary_unless_a_name_matters() {
+fn five_bytes_decide_strict_binary_unless_a_name_matters() {
     let ping = probes(&["ping"]);
     let (call, thrift) = (
         message(Protocol::Binary, MessageType::Call),
         thrift(Protocol::Binary),
     );
-    assert_eq!(classify(&PING[..4], &NONE), thrift);
+    assert_eq!(run([&PING[..4]], &NONE), (Decision::Undecided, thrift));
+    assert_eq!(classify(&PING[..5], &NONE), thrift);
     assert_eq!(run([&PING[..11]], &ping), (Decision::Undecided, thrift));
     assert_eq!(classify(PING, &ping), Decision::Probe(call));
     assert_eq!(classify(b"\x80\x01\0\x01\0\0\0\x05pingx", &ping), thrift);
     assert_eq!(classify(b"\x80\x01\0\x01\0\0\0\x03ping", &ping), thrift);
-    let nameless = [b"\x80\x01\0\x01".as_slice(), &[0xff; 28]].concat();
+    let nameless = [b"\x80\x01\0\x01\0".as_slice(), &[0xff; 27]].concat();
     assert_eq!(check_cuts(&nameless, &ping).0, thrift);
 }
 
@@ -143,7 +144,8 @@ fn bytes_that_cannot_be_read_are_other() {
     for (shown, expected) in [
         (0, Decision::Other),
         (3, Decision::Other),
-        (4, thrift(Protocol::Binary)),
+        (4, Decision::Other),
+        (5, thrift(Protocol::Binary)),
     ] {
         assert_eq!(FirstBytes::new().segment(&Cut(shown), &NONE), expected);
     }

@@ -53,6 +53,10 @@ const OTHERS: &[(&str, &[u8])] = &[
     ("ONC RPC", b"\x80\0\0\x28\x12\x34\x56\x78\0\0\0\0\0\0\0\x02"),
     ("Oracle", b"\0\x3a\0\0\x01\0\0\0\x01\x36\x01\x2c"),
     ("Erlang", b"\0\x15n\0\x05\0\x03\x7f\xfdnode@host"),
+    (
+        "memcached SET, key of 3 bytes",
+        b"\x80\x01\0\x03\x08\0\0\0\0\0\0\x10\0\0\0\0",
+    ),
     ("memcached GET", b"\x80\0\0\x05\0\0\0\0\0\0\0\x05\0\0\0\0"),
     ("AMQP", b"AMQP\0\0\x09\x01"),
     ("MQTT", b"\x10\x10\0\x04MQTT\x04\x02\0\x3c"),
