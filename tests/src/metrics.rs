@@ -138,43 +138,6 @@ impl Metrics {
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }
-
-    /// The `quantile` (0 to 1) of the classic histogram `name` over all series
-    /// with these labels, linear within a bucket as PromQL's
-    /// `histogram_quantile`; `None` without observations. In the last, open
-    /// bucket it is the highest finite bound.
-    #[must_use]
-    pub fn quantile(&self, name: &str, labels: &[(&str, &str)], quantile: f64) -> Option<f64> {
-        let bucket = format!("{name}_bucket");
-        let mut buckets: Vec<(f64, f64)> = Vec::new();
-        for (have, count) in self.series(&bucket, labels) {
-            let bound: f64 = have.get("le")?.parse().ok()?;
-            match buckets
-                .iter_mut()
-                .find(|(b, _)| b.total_cmp(&bound).is_eq())
-            {
-                Some((_, sum)) => *sum += count,
-                None => buckets.push((bound, count)),
-            }
-        }
-        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let total = buckets.last()?.1;
-        if total <= 0.0 {
-            return None;
-        }
-        let rank = quantile * total;
-        let (mut low, mut below) = (0.0, 0.0);
-        for (bound, count) in buckets {
-            if count >= rank && bound.is_finite() {
-                let share = (rank - below) / (count - below).max(f64::MIN_POSITIVE);
-                return Some(low + (bound - low) * share);
-            }
-            if bound.is_finite() {
-                (low, below) = (bound, count);
-            }
-        }
-        Some(low)
-    }
 }
 
 fn sample(line: &str) -> Option<(String, Labels, f64)> {
@@ -250,15 +213,5 @@ mod tests {
         assert_eq!(one.fallen_since(&two), Vec::<String>::new());
         assert_eq!(two.fallen_since(&one).len(), 1);
         assert_eq!(Metrics::default().fallen_since(&one).len(), 2);
-    }
-
-    #[test]
-    fn quantile_is_linear_in_its_bucket() {
-        let text = "h_bucket{p=\"1\",le=\"0.1\"} 0\nh_bucket{p=\"1\",le=\"0.2\"} 10\n\
-                    h_bucket{p=\"1\",le=\"+Inf\"} 10\n";
-        let metrics = Metrics::parse(text).unwrap();
-        let median = metrics.quantile("h", &[("p", "1")], 0.5).unwrap();
-        assert!((median - 0.15).abs() < 1e-9, "{median}");
-        assert_eq!(metrics.quantile("h", &[("p", "2")], 0.5), None);
     }
 }
