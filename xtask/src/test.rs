@@ -10,7 +10,7 @@ use clap::builder::PossibleValuesParser;
 use crate::artifacts::{self, TestBinary};
 use crate::libtest::{self, Counts};
 use crate::setup::{self, Needs, Tools};
-use crate::{apt, image, kubernetes, lint, packages, proc, reproduce, vm, workspace};
+use crate::{apt, demo, image, kubernetes, lint, packages, proc, reproduce, vm, workspace};
 
 mod guests;
 mod instructions;
@@ -206,6 +206,9 @@ fn here(args: &Args, tools: &Tools, tracer: &Path, tests: &[TestBinary], report:
         image::bill()?;
         Ok(Outcome::passed(Counts::default()))
     });
+    if args.filter.is_none() {
+        report.measure("README's samples", || samples(tracer, tools));
+    }
     for test in tests {
         let name = format!("namespaces: {}", test.name);
         if test.name == KUBERNETES && tools.kubernetes.is_none() {
@@ -216,6 +219,22 @@ fn here(args: &Args, tools: &Tools, tracer: &Path, tests: &[TestBinary], report:
             namespace_tests(&name, test, args.filter.as_deref(), tracer, tools)
         });
     }
+}
+
+/// The README's samples beside what the program prints.
+fn samples(tracer: &Path, tools: &Tools) -> Result<Outcome> {
+    let python = tools.python.as_deref().context("no Python environment")?;
+    let counts = Counts::default();
+    let Some(strange) = demo::strange_words(tracer, python)? else {
+        let note = "of another kernel: not compared".to_owned();
+        return Ok(Outcome::Passed { counts, note });
+    };
+    if strange.is_empty() {
+        return Ok(Outcome::passed(counts));
+    }
+    let words = strange.join(", ");
+    let why = format!("not printed any more ({words}): `cargo xtask demo --readme` writes them");
+    Ok(Outcome::failed(counts, why))
 }
 
 /// What the verifier made of the programs, beside what is on file.

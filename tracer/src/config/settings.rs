@@ -24,8 +24,9 @@ const HOUR: u64 = 3_600 * SECOND;
 #[serde(default, deny_unknown_fields)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
-    /// Network interface whose packets are watched (repeatable) [default:
-    /// every interface that holds an address of this node]
+    /// Network interface whose packets are watched (repeatable) [default: every
+    /// one by which SYNs come in, but loopback; ports of a bridge in its place
+    /// where it translates]
     #[arg(
         long,
         value_name = "NAME",

@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 use testbed::{Topology, tracer::LISTEN};
 
 use crate::setup::{self, Needs, Unavailable};
-use crate::{artifacts, packages, proc};
+use crate::{artifacts, packages, proc, workspace};
 
 mod report;
+mod samples;
 mod stage;
 mod story;
 mod table;
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// The load balancer with 300, then 1000 connection errors a minute, on three and nine nodes
     #[arg(long, conflicts_with_all = ["seconds", "keep"])]
     story: bool,
+    /// Write what is printed into the README's samples
+    #[arg(long, conflicts_with_all = ["seconds", "keep", "story"])]
+    readme: bool,
     /// How the result is printed
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     output: Format,
@@ -76,6 +80,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     }
     let python = tools.python.context("no Python environment")?;
 
+    if args.readme {
+        write_readme(&binary, &python)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
     let progress = proc::Progress::new("load balancer, node and pods in network namespaces");
     let topology = stage::topology()?;
     progress.finish(true, "");
@@ -99,6 +108,39 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         keep(&topology, &binary, &stage);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Seconds of traffic in the README's samples.
+const SAMPLE_S: u64 = 15;
+
+/// Runs the demo for the README's samples.
+fn samples(binary: &Path, python: &Path) -> Result<Vec<samples::Sample>> {
+    let topology = stage::topology()?;
+    let stage = Stage::start(&topology, binary, python)?;
+    sleep(Duration::from_secs(SAMPLE_S));
+    samples::take(&stage, &Report::collect(&stage, SAMPLE_S)?)
+}
+
+fn write_readme(binary: &Path, python: &Path) -> Result<()> {
+    let path = workspace::root().join("README.md");
+    let readme = std::fs::read_to_string(&path).context("read the README")?;
+    let readme = samples::put(&readme, &samples(binary, python)?)?;
+    std::fs::write(&path, readme).context("write the README")
+}
+
+/// Words in the README's samples that a run of the demo does not print; `None`: they are
+/// of another kernel.
+///
+/// # Errors
+/// The demo does not start, or the README has no place for a sample.
+pub(crate) fn strange_words(binary: &Path, python: &Path) -> Result<Option<Vec<String>>> {
+    let path = workspace::root().join("README.md");
+    let readme = std::fs::read_to_string(path).context("read the README")?;
+    let samples = samples(binary, python)?;
+    if !samples::comparable(&readme, &samples)? {
+        return Ok(None);
+    }
+    samples::strange(&readme, &samples).map(Some)
 }
 
 fn let_traffic_flow(seconds: u64) {

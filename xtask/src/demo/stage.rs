@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testbed::addr::{NODE_V4, client_v4, pod_v4};
 use testbed::peer::Dial;
 use testbed::peers::haproxy::{Check, Haproxy, Listener};
@@ -184,6 +184,18 @@ impl<'a> Stage<'a> {
         let last = format!("{}s", seconds.min(REMEMBERED_S));
         let args = [&["--last", &last], more].concat();
         explain(self.node, self.binary, &self.tracer, &args)
+    }
+
+    /// What another command prints at the node, asking the daemon.
+    pub(super) fn ask(&self, args: &[&str]) -> Result<String> {
+        let mut command = self.node.command(self.binary)?;
+        command
+            .args(args)
+            .env("TRACER_SOCKET", self.tracer.socket());
+        let output = command.output().context("run tracer")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "tracer {}: {said}", args.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// What the Thrift clients have counted, by Service.

@@ -12,23 +12,11 @@ pub(super) fn text(report: &Report) -> String {
     );
     text.push_str(&ports(report));
     text.push('\n');
-    let rows = || report.ports.iter().chain([&report.total]);
     for row in &report.ports {
         let _ = writeln!(text, "{}  {:<15} {}", row.node_port, row.service, row.story);
     }
     text.push('\n');
-    if rows().all(|row| row.unaccounted == 0) {
-        text.push_str(
-            "every attempt is accounted for: outcomes + pending + untracked = attempts\n",
-        );
-    }
-    for row in rows().filter(|row| row.unaccounted != 0) {
-        let (service, missing) = (row.service, row.unaccounted);
-        let _ = writeln!(
-            text,
-            "{service}: attempts less outcomes, pending, untracked = {missing}"
-        );
-    }
+    text.push_str(&accounted(report));
     text.push_str("\nHAProxy, the load balancer, by its own count:\n\n");
     text.push_str(&load_balancer(report));
     let _ = writeln!(
@@ -37,6 +25,29 @@ pub(super) fn text(report: &Report) -> String {
         report.metrics_url
     );
     text
+}
+
+/// Whether all attempts are accounted for; else those of which ports are not.
+fn accounted(report: &Report) -> String {
+    let rows = || report.ports.iter().chain([&report.total]);
+    if rows().all(|row| row.unaccounted == 0) {
+        return "every attempt is accounted for: outcomes + pending + untracked = attempts\n"
+            .into();
+    }
+    let mut text = String::new();
+    for row in rows().filter(|row| row.unaccounted != 0) {
+        let (service, missing) = (row.service, row.unaccounted);
+        let _ = writeln!(
+            text,
+            "{service}: attempts less outcomes, pending, untracked = {missing}"
+        );
+    }
+    text
+}
+
+/// The table of ports, and whether it adds up.
+pub(super) fn summary(report: &Report) -> String {
+    format!("{}\n{}", ports(report), accounted(report))
 }
 
 /// A column of counts.
