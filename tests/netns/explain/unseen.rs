@@ -43,8 +43,8 @@ fn what_the_tap_cannot_see_is_told() -> Result<()> {
         " to {SERVICE}:{}, which is not an address of this node",
         s.port
     );
-    // The client of the bed is of this kernel, too.
-    let local = format!("to port {} were made on this node itself", s.port);
+    // The client's dial is of this kernel, too, and goes to nobody of this node.
+    let local = format!("1 dial to port {} was made on this node itself", s.port);
     let mut last = String::new();
     let told = poll_until(SOON * 5, "not all is told", || {
         let (status, told) = explain(&tracer, &[])?;
