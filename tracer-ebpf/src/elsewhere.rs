@@ -18,10 +18,11 @@ static ELSEWHERE: HashMap<FlowKey, u64> = HashMap::with_max_entries(PLACES, 0);
 pub fn count(key: &mut FlowKey) {
     key.client = Addr::default();
     key.client_port = 0;
-    let place = ELSEWHERE.get_ptr_mut(&*key).or_else(|| {
+    let key = &*key;
+    let place = ELSEWHERE.get_ptr_mut(key).or_else(|| {
         // Another CPU may have made it by now, or the table may be full.
-        let _ = ELSEWHERE.insert(&*key, 0, u64::from(BPF_NOEXIST));
-        ELSEWHERE.get_ptr_mut(&*key)
+        let _ = ELSEWHERE.insert(key, 0, u64::from(BPF_NOEXIST));
+        ELSEWHERE.get_ptr_mut(key)
     });
     if let Some(place) = place {
         // The result must stay unused: see `maps.rs: Port`. An addition while the daemon

@@ -17,14 +17,7 @@ use tracer_common::{
     words::Lost,
 };
 
-use crate::{
-    latencies,
-    maps::{self, lost},
-    notes, own, records,
-    rows::Port,
-    served,
-    verifier::forget,
-};
+use crate::{latencies, maps::lost, notes, own, records, rows::Port, served, verifier::forget};
 
 /// How often each kind of failure was seen.
 #[map]

@@ -60,7 +60,11 @@ fn take(place: *mut u64) -> u16 {
         return SHARED_ROW;
     };
     // SAFETY: an element of an array, which is never freed; its members are aligned.
-    let (lock, next, end) = unsafe { (&raw mut (*pool).lock, &raw mut (*pool).next, (*pool).end) };
+    let lock = unsafe { &raw mut (*pool).lock };
+    // SAFETY: as above.
+    let next = unsafe { &raw mut (*pool).next };
+    // SAFETY: as above.
+    let end = unsafe { (*pool).end };
     let Some(_lock) = Lock::try_take::<SPINS>(lock) else {
         return SHARED_ROW;
     };

@@ -82,8 +82,10 @@ impl<const DIRECT: bool> Skb<DIRECT> {
     /// The VLAN of the tag that the kernel has taken off the frame; 0: none.
     #[inline(always)]
     pub fn vlan(&self) -> u32 {
-        // SAFETY: fields of the program's own context.
-        let (present, tag) = unsafe { ((*self.0).vlan_present, (*self.0).vlan_tci) };
+        // SAFETY: a field of the program's own context.
+        let present = unsafe { (*self.0).vlan_present };
+        // SAFETY: as above.
+        let tag = unsafe { (*self.0).vlan_tci };
         if present == 0 { 0 } else { tag & 0xfff }
     }
 

@@ -21,7 +21,9 @@ const COLUMNS: [(&str, usize); 11] = [
     ("AFTER", 7),
     ("EVIDENCE", 0),
 ];
-const OUTCOME: usize = 6;
+
+/// Between two columns.
+const GAP: usize = 2;
 
 /// Columns of a terminal from which on all have room, but for long evidence.
 pub(super) const WIDE: usize = 200;
@@ -29,7 +31,8 @@ pub(super) const WIDE: usize = 200;
 /// The names of the columns.
 #[must_use]
 pub fn headings() -> String {
-    join(COLUMNS.map(|(name, _)| name.to_owned()), Style::new())
+    let names = COLUMNS.map(|(name, _)| name.to_owned());
+    join(names, COLUMNS, GAP, Style::new())
 }
 
 /// A failure, in columns.
@@ -49,7 +52,7 @@ pub fn text(event: &Event) -> String {
         human::duration(event.latency),
         word(&evidence(event)),
     ];
-    join(columns, AnsiColor::Yellow.on_default())
+    join(columns, COLUMNS, GAP, AnsiColor::Yellow.on_default())
 }
 
 pub(super) fn printable(word: &str) -> String {
@@ -64,13 +67,23 @@ pub(super) fn evidence(event: &Event) -> String {
     parts.join("; ")
 }
 
-fn join(cells: [String; 11], outcome: Style) -> String {
+/// Cells in columns of these names and widths, `gap` columns between them; the one named
+/// OUTCOME in a style of its own.
+pub(super) fn join<const N: usize>(
+    cells: [String; N],
+    columns: [(&str, usize); N],
+    gap: usize,
+    outcome: Style,
+) -> String {
     let mut out = String::new();
-    for (at, (cell, (_, width))) in cells.iter().zip(COLUMNS).enumerate() {
-        let style = if at == OUTCOME { outcome } else { Style::new() };
-        let pad = width.saturating_sub(cell.chars().count()) + 2;
-        out.push_str(&format!("{style}{cell}{style:#}"));
-        out.extend(std::iter::repeat_n(' ', pad));
+    for (cell, (name, width)) in cells.iter().zip(columns) {
+        let style = if name == "OUTCOME" {
+            outcome
+        } else {
+            Style::new()
+        };
+        let pad = width.saturating_sub(cell.chars().count()) + gap;
+        out.push_str(&format!("{style}{cell}{style:#}{:pad$}", ""));
     }
     out.trim_end().to_owned()
 }

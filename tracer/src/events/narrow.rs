@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anstyle::{AnsiColor, Style};
 
-use super::line::{evidence, printable};
+use super::line::{evidence, join, printable};
 use crate::{human, report::Event, wrap};
 
 /// Columns with their widths: 75 characters in all.
@@ -16,12 +16,14 @@ const COLUMNS: [(&str, usize); 5] = [
     ("OUTCOME", 14),
     ("VERDICT", 19),
 ];
-const OUTCOME: usize = 3;
+/// Between two columns.
+const GAP: usize = 1;
 const INDENT: usize = 4;
 
 /// The names of the columns.
 pub(super) fn headings() -> String {
-    join(COLUMNS.map(|(name, _)| name.to_owned()), Style::new())
+    let names = COLUMNS.map(|(name, _)| name.to_owned());
+    join(names, COLUMNS, GAP, Style::new())
 }
 
 /// A failure within `width` columns.
@@ -40,7 +42,7 @@ pub(super) fn text(event: &Event, width: usize) -> String {
         printable(&event.outcome),
         event.verdict.as_str().to_owned(),
     ];
-    let mut out = join(cells, AnsiColor::Yellow.on_default());
+    let mut out = join(cells, COLUMNS, GAP, AnsiColor::Yellow.on_default());
     let from = is_long.then(|| format!("from {client}"));
     for line in wrap::lines(&rest(event, from), width.saturating_sub(INDENT).max(INDENT)) {
         out.push_str(&format!("\n{:INDENT$}{line}", ""));
@@ -72,16 +74,6 @@ fn rest(event: &Event, from: Option<String>) -> String {
 fn cut(text: &str) -> String {
     let kept = text.chars().take(COLUMNS[1].1 - 1);
     kept.chain(['…']).collect()
-}
-
-fn join(cells: [String; 5], outcome: Style) -> String {
-    let mut out = String::new();
-    for (at, (cell, (_, width))) in cells.iter().zip(COLUMNS).enumerate() {
-        let style = if at == OUTCOME { outcome } else { Style::new() };
-        let pad = width.saturating_sub(cell.chars().count()) + 1;
-        out.push_str(&format!("{style}{cell}{style:#}{:pad$}", ""));
-    }
-    out.trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use nix::sys::socket::SockProtocol;
 
 pub use self::{
     alone::alone,
-    ports::{Port, ports},
+    ports::{Port, bridges_translate, ports},
 };
 use super::netlink::{Attributes, Failed, Request, Socket, address, u32_at};
 

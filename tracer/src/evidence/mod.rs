@@ -14,7 +14,7 @@ mod gone;
 mod history;
 mod interface;
 mod ipvs;
-mod links;
+pub mod links;
 mod look;
 mod looks;
 mod namespaces;

@@ -92,7 +92,8 @@ pub fn look(view: &View, deadline: Instant) -> Vec<Obstacle> {
             return vec![Obstacle::Unknown(format!("links and addresses: {failed}"))];
         }
     };
-    let mut all = in_front(view, &ports, default_routes().as_ref(), translates);
+    let on = links::bridges_translate();
+    let mut all = in_front(view, &ports, default_routes().as_ref(), on);
     all.extend(unwatched(view, &ports, &addresses));
     if view.mode == "tcx" {
         for (index, name) in &view.interfaces {
@@ -124,7 +125,7 @@ fn in_front(
     view: &View,
     ports: &BTreeMap<u32, Port>,
     uplinks: Option<&BTreeSet<String>>,
-    translates: impl Fn(&str) -> bool,
+    bridges_translate: bool,
 ) -> Vec<Obstacle> {
     let mut all = Vec::new();
     for index in view.interfaces.keys() {
@@ -135,10 +136,11 @@ fn in_front(
         let its = ports.iter().filter(|(_, port)| port.master == Some(*index));
         // A bridge of pods alone has no port that a load balancer's packets come in by.
         let is_uplink = uplinks.is_none_or(|uplinks| uplinks.contains(&tapped.name));
-        let outer = its.filter(|(_, port)| is_uplink || !port.is_veth);
+        let outer = its.filter(|(_, port)| is_uplink || port.kind != "veth");
         for (at, port) in outer {
             all.extend(port.xdp.map(|id| Obstacle::Xdp(port.name.clone(), id)));
-            if tapped.is_bridge && !view.interfaces.contains_key(at) && translates(&tapped.name) {
+            let translates = tapped.is_translating_bridge(bridges_translate);
+            if translates && !view.interfaces.contains_key(at) {
                 all.push(Obstacle::Bridge {
                     port: port.name.clone(),
                     bridge: tapped.name.clone(),
@@ -162,7 +164,7 @@ fn unwatched(
     // A bridge shows nothing that its ports do not.
     let at_its_ports = |at: &u32| {
         let mut its = ports.iter().filter(|(_, port)| port.master == Some(*at));
-        ports.get(at).is_some_and(|port| port.is_bridge) && its.all(|(port, _)| is_tapped(port))
+        ports.get(at).is_some_and(Port::is_bridge) && its.all(|(port, _)| is_tapped(port))
     };
     let untapped = holding
         .iter()
@@ -184,18 +186,6 @@ fn unwatched(
         all.push(Obstacle::Unwatched(missing));
     }
     all
-}
-
-/// Whether packets that a bridge forwards meet iptables' or nftables' rules of IP.
-fn translates(bridge: &str) -> bool {
-    let is_on = |path: &str| fs::read_to_string(path).is_ok_and(|on| on.trim() == "1");
-    let all = ["iptables", "ip6tables"].map(|which| {
-        [
-            format!("/proc/sys/net/bridge/bridge-nf-call-{which}"),
-            format!("/sys/class/net/{bridge}/bridge/nf_call_{which}"),
-        ]
-    });
-    all.iter().flatten().any(|path| is_on(path))
 }
 
 /// Interfaces that a default route leads out by; `None`: it could not be read.

@@ -1,12 +1,13 @@
 //! The node's interfaces and addresses, read afresh whenever the kernel says
 //! that something about them has changed (rtnetlink(7)).
 
-mod links;
+mod prefixes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -20,7 +21,8 @@ use nix::{
 };
 use tracer_common::{config::Mac, flow::Addr};
 
-use self::links::{Link, bridges_translate, links, prefixes};
+use self::prefixes::prefixes;
+use crate::evidence::links::{Port, bridges_translate, ports};
 
 /// An interface that packets of the outside world may come in by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub struct Interface {
     readable: bool,
     up: bool,
 }
+
+/// Longest that reading how interfaces stand upon one another may take.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the node has at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +97,7 @@ pub fn inventory() -> anyhow::Result<Inventory> {
         }
     }
     inventory.prefixes = prefixes(&inventory.addresses)?;
-    let links = links().map_err(|failed| anyhow::anyhow!("{failed}"));
+    let links = ports(Instant::now() + PATIENCE).map_err(|failed| anyhow::anyhow!("{failed}"));
     let links = links.context("read how interfaces stand upon one another")?;
     inventory.find_edges(&links, bridges_translate());
     Ok(inventory)
@@ -102,7 +107,7 @@ impl Inventory {
     /// Which interfaces see SYNs first and as they were sent. Whether they hold an
     /// address does not matter: the kernel takes what is for any of the node's own by
     /// whatever interface it comes.
-    fn find_edges(&mut self, links: &BTreeMap<u32, Link>, for_all: bool) {
+    fn find_edges(&mut self, links: &BTreeMap<u32, Port>, for_all: bool) {
         let translates = |index: u32| {
             let link = links.get(&index);
             link.is_some_and(|link| link.is_translating_bridge(for_all))

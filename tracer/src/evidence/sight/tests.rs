@@ -4,9 +4,10 @@ fn port(name: &str) -> Port {
     Port {
         name: name.to_owned(),
         is_up: true,
-        is_bridge: false,
-        is_veth: false,
+        kind: String::new(),
         master: None,
+        translates: false,
+        mac: None,
         xdp: None,
     }
 }
@@ -33,7 +34,7 @@ fn texts(all: &[Obstacle]) -> Vec<String> {
 #[test]
 fn a_plain_node_has_no_obstacle() {
     let ports = [(1, port("lo")), (2, port("eth0"))].into();
-    assert_eq!(in_front(&view(), &ports, None, |_| true), []);
+    assert_eq!(in_front(&view(), &ports, None, true), []);
     assert_eq!(unwatched(&view(), &ports, &ADDRESSES), []);
     assert_eq!(ahead("eth0", &[41], &[41, 42]).count(), 0);
 }
@@ -43,7 +44,7 @@ fn programs_before_the_tap_are_named() {
     let mut eth0 = port("eth0");
     eth0.xdp = Some(7);
     let ports = [(2, eth0)].into();
-    let found = in_front(&view(), &ports, None, |_| false);
+    let found = in_front(&view(), &ports, None, false);
     let said = "An XDP program (id 7) on eth0 takes packets before the tap does.";
     assert_eq!(texts(&found), [said]);
     let found: Vec<Obstacle> = ahead("eth0", &[9, 8, 41, 10], &[41, 42]).collect();
@@ -56,12 +57,12 @@ fn programs_before_the_tap_are_named() {
 #[test]
 fn a_bridge_translates_what_comes_in_by_an_uplink() {
     let bridge = Port {
-        is_bridge: true,
+        kind: "bridge".to_owned(),
         ..port("br0")
     };
-    let member = |name: &str, is_veth| Port {
+    let member = |name: &str, kind: &str| Port {
         master: Some(2),
-        is_veth,
+        kind: kind.to_owned(),
         ..port(name)
     };
     let view = View {
@@ -70,13 +71,13 @@ fn a_bridge_translates_what_comes_in_by_an_uplink() {
     };
     let ports: BTreeMap<u32, Port> = [
         (2, bridge),
-        (3, member("eth0", false)),
-        (4, member("veth1", true)),
+        (3, member("eth0", "")),
+        (4, member("veth1", "veth")),
     ]
     .into();
     let found = |uplinks: &[&str], on: bool, view: &View| {
         let uplinks = uplinks.iter().map(|name| (*name).to_owned()).collect();
-        in_front(view, &ports, Some(&uplinks), |name| on && name == "br0")
+        in_front(view, &ports, Some(&uplinks), on)
     };
     let of = |port: &str| Obstacle::Bridge {
         port: port.to_owned(),
