@@ -25,7 +25,7 @@ pub fn count(key: &mut FlowKey) {
         ELSEWHERE.get_ptr_mut(key)
     });
     if let Some(place) = place {
-        // The result must stay unused: see `maps.rs: Port`. An addition while the daemon
+        // The result must stay unused: see `rows.rs: Port`. An addition while the daemon
         // takes the element out is lost, or the next holder's.
         // SAFETY: an aligned element of a map, only ever added to.
         let _ = unsafe { atomic_xadd::<u64, u64, { Relaxed }>(place, 1) };
