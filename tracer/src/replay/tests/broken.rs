@@ -83,7 +83,7 @@ fn headers_that_were_not_captured_are_counted() {
 
 #[test]
 fn first_bytes_that_were_not_captured_leave_the_class_unknown() {
-    for (kept, thrift) in [(0, 0), (3, 0), (4, 2)] {
+    for (kept, thrift) in [(0, 0), (4, 0), (5, 2)] {
         let form = Form {
             snaplen: 14 + 20 + 20 + kept,
             ..Form::PLAIN
