@@ -160,7 +160,8 @@ fn a_restart_begins_at_zero() -> Result<()> {
     std::thread::sleep(Duration::from_millis(20));
     let second = Tracer::start(&bed.node, &["--node-ports", PORTS])?;
     let after = second.metrics()?;
-    assert_eq!(after.series("tracer_attempts_total", &[]).count(), 0);
+    // The port may have a row: dials of other namespaces to this address are seen.
+    assert_eq!(attempts(&after), 0.0);
     assert!(started(&after) > started(&before));
     Dial::new(&bed.client, (NODE_V4, OPEN)).connect_fin()?;
     second.metrics_when(LIMIT, "not counted", |m| attempts(m) == 1.0)?;

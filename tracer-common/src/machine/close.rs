@@ -148,7 +148,7 @@ impl Flow {
             }
             _ => return Fate::Remove,
         }
-        if self.settled() {
+        if self.is_settled() {
             let given_up = self.closer != 0;
             let age = now.ns.saturating_sub(self.since);
             if age >= SYN_RETRANSMIT_NS || given_up && self.is_spent(now) {
@@ -158,9 +158,10 @@ impl Flow {
         Fate::Keep
     }
 
-    /// A failed attempt of which everything is reported.
+    /// A failed attempt of which everything is reported: only its SYN is waited for.
+    #[must_use]
     #[inline(always)]
-    const fn settled(&self) -> bool {
+    pub const fn is_settled(&self) -> bool {
         self.state == state::DECIDED && !self.marked(mark::OWED)
     }
 
@@ -171,7 +172,7 @@ impl Flow {
     pub const fn is_spent(&self, now: Now) -> bool {
         let spanned = self.since.saturating_sub(self.syn_at);
         let age = now.ns.saturating_sub(self.since);
-        self.settled() && age >= spanned.saturating_add(SYN_RETRANSMIT_SLACK_NS)
+        self.is_settled() && age >= spanned.saturating_add(SYN_RETRANSMIT_SLACK_NS)
     }
 
     #[inline(always)]

@@ -68,7 +68,9 @@ impl Flows {
         self.batch
             .walk(&self.map, |key, flow| {
                 flows += 1;
-                used.add(flow.backend);
+                if !flow.is_settled() {
+                    used.add(flow.backend);
+                }
                 let mut after = *flow;
                 let goes = after.tick(now, limits, &mut Nothing) == Fate::Remove;
                 if goes || after != *flow || crowded && after.is_spent(now) {
@@ -97,7 +99,7 @@ impl Flows {
         HashMap::try_from(Map::HashMap(map)).context("share the flow table")
     }
 
-    /// The backends of the flows that the last sweep met.
+    /// The backends of the flows that the last sweep met and of which more may be reported.
     pub fn used(&self) -> &Used {
         &self.used
     }
