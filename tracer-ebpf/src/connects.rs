@@ -143,10 +143,9 @@ fn on_enter(sock: Sock, addr: *const u8, addr_len: i32) {
 /// The mark of this thread, which alone writes it while it is here.
 #[inline(always)]
 fn mark_of_thread() -> Option<&'static mut Connecting> {
+    let mark = CONNECTING.get_ptr_mut(thread())?;
     // SAFETY: as said; map memory stays mapped while the program runs.
-    CONNECTING
-        .get_ptr_mut(thread())
-        .map(|mark| unsafe { &mut *mark })
+    Some(unsafe { &mut *mark })
 }
 
 /// What is known of a dial of which the return was not shown. (An IPv4-mapped one is
